@@ -1,0 +1,77 @@
+//! The guest's counters. Names and meanings are those of Linux's `/proc/vmstat`, unless marked "own".
+//!
+//! They are an array of `u64` in guest memory that only ever grow (except the `nr_` ones, which are levels).
+
+macro_rules! items {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// Index of a counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Item { $($(#[$doc])* $variant,)+ }
+
+        /// Every counter in the order of the array.
+        pub const ALL: &[Item] = &[$(Item::$variant,)+];
+
+        impl Item {
+            /// The counter's name, as in `/proc/vmstat`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Item::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+items! {
+    /// Level: free frames, in pages.
+    NrFreePages = "nr_free_pages",
+    /// Level: frames in the page cache, shmem included, swap cache excluded.
+    NrFilePages = "nr_file_pages",
+    /// Level: frames of shmem objects.
+    NrShmem = "nr_shmem",
+    /// Level: mapped anonymous frames.
+    NrAnonMapped = "nr_anon_pages",
+    /// Level: page-cache frames mapped by at least one page table.
+    NrFileMapped = "nr_mapped",
+    /// Level: frames used as page tables.
+    NrPageTablePages = "nr_page_table_pages",
+    /// Level: frames used by object caches.
+    NrSlab = "nr_slab_unreclaimable",
+    /// Level: frames in the swap cache.
+    NrSwapCached = "nr_swapcached",
+    /// Frames allocated.
+    Pgalloc = "pgalloc_normal",
+    /// Frames freed.
+    Pgfree = "pgfree",
+    /// Page faults from programs, successful or not.
+    Pgfault = "pgfault",
+    /// Page faults that had to read from swap or a file.
+    Pgmajfault = "pgmajfault",
+    /// Frames examined by kswapd.
+    PgscanKswapd = "pgscan_kswapd",
+    /// Frames examined by direct reclaim.
+    PgscanDirect = "pgscan_direct",
+    /// Frames reclaimed by kswapd.
+    PgstealKswapd = "pgsteal_kswapd",
+    /// Frames reclaimed by direct reclaim.
+    PgstealDirect = "pgsteal_direct",
+    /// Entries into direct reclaim.
+    Allocstall = "allocstall_normal",
+    /// Frames moved to an active list.
+    Pgactivate = "pgactivate",
+    /// Frames moved from an active to an inactive list.
+    Pgdeactivate = "pgdeactivate",
+    /// Pages read from swap.
+    Pswpin = "pswpin",
+    /// Pages written to swap.
+    Pswpout = "pswpout",
+    /// Processes killed because memory ran out.
+    OomKill = "oom_kill",
+    /// Own: system calls taken.
+    NrSyscalls = "nr_syscalls",
+    /// Own: switches between processes.
+    NrSwitches = "nr_switches",
+}
+
+/// Number of counters.
+pub const COUNT: usize = ALL.len();

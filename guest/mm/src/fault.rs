@@ -1,0 +1,312 @@
+//! `handle_mm_fault`: what happens when a program touches an address.
+//!
+//! ```text
+//! no VMA, or not allowed ---------------------------------> SIGSEGV
+//! entry empty,  anonymous: read ---> the frame of zeroes     do_anonymous_page
+//!                          write --> a frame of zeroes
+//! entry empty,  object:    read ---> the object's page       do_read_fault
+//!               private,   write --> a copy of it            do_cow_fault
+//!               shared,    write --> the object's page       do_shared_fault
+//! entry names a swap slot ---------> the page, read back     do_swap_page
+//! entry present, write,    shared -> stores allowed          do_wp_page
+//!                          private-> a copy, or, if nobody else has the page, the page
+//! entry allows the access ---------> nothing: spurious
+//! ```
+//!
+//! Any allocation may reclaim, and reclaim may change any entry: each path looks at its entry again afterwards, and returns
+//! success when it changed, since the program will fault again if need be. Rule B43.
+//!
+//! Source: Linux, mm/memory.c. Rules B36, B38, B41, B42, B43, B45.
+
+use crate::addr::{Pfn, VirtAddr};
+use crate::error::{Error, Fault};
+use crate::memory::Memory;
+use crate::page::flag;
+use crate::platform::{Platform, PteFormat, Stage, Vmstat};
+use crate::shmem::{InodeId, Sgp};
+use crate::swap::SwapSlot;
+use crate::sync::Word;
+use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
+use crate::vma_tree::find_vma_area;
+
+/// What a program tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Exec,
+}
+
+/// One fault on its way.
+#[derive(Clone, Copy)]
+struct Vmf<'a> {
+    mm: MmStruct<'a>,
+    vma_id: VmaId,
+    vma: VmArea<'a>,
+    addr: VirtAddr,
+    write: bool,
+    pte: &'a Word,
+    /// The entry as the fault found it.
+    orig: u64,
+}
+
+impl From<Error> for Fault {
+    /// Rule C7: a fault that ran out of memory is a matter for the killer; anything else is SIGBUS.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Enomem => Self::Oom,
+            _ => Self::BusAdrerr,
+        }
+    }
+}
+
+impl<P: Platform> Memory<P> {
+    /// Resolves a fault of a program at `addr`.
+    ///
+    /// # Errors
+    /// Why it cannot be resolved; see [`Fault`].
+    #[inline]
+    pub fn handle_mm_fault(&self, mm_id: MmId, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+        self.count(Vmstat::Pgfault);
+        let _guard = self.locks.mmap.lock();
+        self.handle_fault_locked(self.mm(mm_id), addr, access)
+    }
+
+    #[inline]
+    pub(crate) fn handle_fault_locked(&self, mm: MmStruct<'_>, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+        let (vma_id, vma) = find_vma_area(self, mm, addr).ok_or(Fault::SegvMaperr)?;
+        if addr < vma.vm_start() {
+            return Err(Fault::SegvMaperr);
+        }
+        let needed = match access {
+            Access::Write => vm::WRITE,
+            Access::Exec => vm::EXEC,
+            // Any right makes an x86-64 page readable. Rule B26.
+            Access::Read => vm::READ | vm::WRITE | vm::EXEC,
+        };
+        if vma.vm_flags() & needed == 0 {
+            return Err(Fault::SegvAccerr);
+        }
+        self.platform.stage(Stage::FindVma, 0);
+        let pte = self.pte_alloc(mm, addr).ok_or(Fault::Oom)?;
+        let vmf = Vmf {
+            mm,
+            vma_id,
+            vma,
+            addr,
+            write: access == Access::Write,
+            pte,
+            orig: pte.get(),
+        };
+        self.platform.stage(Stage::WalkPageTables, 0);
+        self.handle_pte_fault(vmf)
+    }
+
+    #[inline]
+    fn handle_pte_fault(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+        if vmf.orig == 0 {
+            return match vmf.vma.vm_file() {
+                Some(file) => self.do_fault(vmf, file),
+                None => self.do_anonymous_page(vmf),
+            };
+        }
+        if !P::Pte::is_present(vmf.orig) {
+            return self.do_swap_page(vmf);
+        }
+        if vmf.write && !P::Pte::is_writable(vmf.orig) {
+            return self.do_wp_page(vmf);
+        }
+        // Spurious: the entry allows it (by now); the TLB did not know.
+        vmf.pte.set(P::Pte::mkyoung(vmf.orig));
+        self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
+        Ok(())
+    }
+
+    /// The entry that maps `pfn` with the VMA's rights; stores only if `writable`.
+    #[inline(always)]
+    fn mk_pte(vma: VmArea<'_>, pfn: Pfn, writable: bool, dirty: bool) -> u64 {
+        P::Pte::page(pfn, writable, vma.has(vm::EXEC), dirty)
+    }
+
+    #[inline]
+    fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+        if vmf.vma.has(vm::PFNMAP) {
+            return Err(Fault::BusAdrerr);
+        }
+        if vmf.write && !vmf.vma.has(vm::SHARED) {
+            return self.do_cow_fault(vmf, file);
+        }
+        let got = self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache)?;
+        if got.major {
+            self.count(Vmstat::Pgmajfault);
+        }
+        self.finish_fault(vmf, got.pfn);
+        Ok(())
+    }
+
+    /// Maps the object's page; the caller's reference becomes the mapping's. Stores to a shared mapping are allowed at once,
+    /// as in Linux for objects without a write hook.
+    #[inline]
+    fn finish_fault(&self, vmf: Vmf<'_>, pfn: Pfn) {
+        if vmf.pte.get() != vmf.orig {
+            return self.put_page(pfn);
+        }
+        let writable = vmf.vma.has(vm::SHARED | vm::WRITE);
+        self.page_add_file_rmap(pfn);
+        vmf.mm.set_rss_shmem(vmf.mm.rss_shmem() + 1);
+        vmf.pte.set(Self::mk_pte(vmf.vma, pfn, writable, vmf.write));
+        self.platform.stage(Stage::SetPte, 0);
+    }
+
+    #[inline(never)]
+    fn do_anonymous_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+        if !vmf.write {
+            vmf.pte
+                .set(Self::mk_pte(vmf.vma, Pfn(self.zero_pfn.get()), false, false));
+            self.platform.stage(Stage::SetPte, 0);
+            return Ok(());
+        }
+        let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
+        let pfn = self.alloc_page().ok_or(Fault::Oom)?;
+        self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
+        self.platform.clear_page(pfn);
+        self.platform.stage(Stage::ClearPage, 0);
+        self.set_anon_pte(vmf, pfn, anon);
+        Ok(())
+    }
+
+    /// Maps a new anonymous page, unless the entry changed.
+    #[inline]
+    fn set_anon_pte(&self, vmf: Vmf<'_>, pfn: Pfn, anon: crate::rmap::AnonVmaId) {
+        if vmf.pte.get() != vmf.orig {
+            return self.free_page(pfn);
+        }
+        self.page_add_new_anon_rmap(pfn, anon, vmf.vma.linear_page_index(vmf.addr));
+        vmf.mm.set_rss_anon(vmf.mm.rss_anon() + 1);
+        vmf.pte
+            .set(Self::mk_pte(vmf.vma, pfn, vmf.vma.has(vm::WRITE), vmf.write));
+        self.platform.stage(Stage::SetPte, 0);
+    }
+
+    /// A store to a private mapping of an object: the frame for the copy first, then the object's page. Rules B39, B42.
+    #[inline(never)]
+    fn do_cow_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+        let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
+        let copy = self.alloc_page().ok_or(Fault::Oom)?;
+        let got = match self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache) {
+            Ok(got) => got,
+            Err(error) => {
+                self.free_page(copy);
+                return Err(error.into());
+            }
+        };
+        if got.major {
+            self.count(Vmstat::Pgmajfault);
+        }
+        self.platform.copy_page(copy, got.pfn);
+        self.platform.stage(Stage::ClearPage, 0);
+        self.put_page(got.pfn);
+        self.set_anon_pte(vmf, copy, anon);
+        Ok(())
+    }
+
+    /// A store where the entry forbids stores.
+    #[inline(never)]
+    fn do_wp_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+        let old = P::Pte::pfn(vmf.orig);
+        if vmf.vma.has(vm::SHARED) || self.can_reuse_page(old) {
+            vmf.pte.set(P::Pte::mkwrite_dirty(vmf.orig));
+            self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
+            return Ok(());
+        }
+        let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
+        let zero = old.0 == self.zero_pfn.get();
+        if !zero {
+            self.get_page(old);
+        }
+        let copy = self.alloc_page();
+        if let Some(copy) = copy {
+            self.platform.stage(Stage::AllocPages, u64::from(copy.0));
+            if zero {
+                self.platform.clear_page(copy);
+            } else {
+                self.platform.copy_page(copy, old);
+            }
+            self.platform.stage(Stage::ClearPage, 0);
+            if vmf.pte.get() == vmf.orig && !zero {
+                self.add_rss(vmf.mm, old, -1);
+                self.page_remove_rmap(old);
+                self.put_page(old);
+            }
+            self.set_anon_pte(vmf, copy, anon);
+            self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
+        }
+        if !zero {
+            self.put_page(old);
+        }
+        copy.map(|_| ()).ok_or(Fault::Oom)
+    }
+
+    /// Whether an anonymous page is this mapping's alone, so that it need not be copied. Its slot in swap, if any, is given up: the
+    /// content is about to differ. Rule B41.
+    fn can_reuse_page(&self, pfn: Pfn) -> bool {
+        let page = self.page(pfn);
+        if !page.has(flag::ANON) || page.mapcount.get() != 1 {
+            return false;
+        }
+        if page.has(flag::SWAPCACHE) {
+            let slot = SwapSlot::of_entry(page.private.get());
+            if page.refcount.get() != 2 || self.swap_count(slot) != 0 {
+                return false;
+            }
+            self.delete_from_swap_cache(pfn);
+            self.put_page(pfn);
+            page.set_flags(flag::DIRTY);
+            return true;
+        }
+        page.refcount.get() == 1
+    }
+
+    /// Brings a private page back from swap. Rule F19.
+    #[inline(never)]
+    fn do_swap_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+        let slot = SwapSlot::of_entry(P::Pte::swap_entry(vmf.orig));
+        let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
+        let (pfn, major) = loop {
+            match self.swapin(slot) {
+                Ok(found) => break found,
+                Err(Error::Enomem) if self.nr_free_pages() != 0 => {
+                    self.make_room_for_nodes::<()>().or_else(|error| match error {
+                        Error::Eexist => Ok(()),
+                        other => Err(other),
+                    })?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if major {
+            self.count(Vmstat::Pgmajfault);
+        }
+        if vmf.pte.get() != vmf.orig {
+            self.put_page(pfn);
+            return Ok(());
+        }
+        self.page_add_anon_rmap(pfn, anon, vmf.vma.linear_page_index(vmf.addr));
+        vmf.mm.set_rss_anon(vmf.mm.rss_anon() + 1);
+        vmf.mm.set_swapents(vmf.mm.swapents() - 1);
+        // Read-only: the slot stays good while the page is clean. A store comes back to do_wp_page, which gives the slot up.
+        vmf.pte.set(Self::mk_pte(vmf.vma, pfn, false, false));
+        self.swap_free_keeping_page(slot);
+        self.platform.stage(Stage::SetPte, 0);
+        if vmf.write {
+            return self.do_wp_page(Vmf {
+                orig: vmf.pte.get(),
+                ..vmf
+            });
+        }
+        Ok(())
+    }
+}

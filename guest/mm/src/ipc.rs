@@ -1,0 +1,246 @@
+//! System V shared memory: ids, keys, permissions, attach and detach.
+//!
+//! A segment is an shmem object of its own with a name (`key`), a number (`id = seq * 32768 + index`) and a count of the mappings
+//! that attach it. Removed while attached, it loses its key at once and its memory with the last detach.
+//!
+//! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A50, A52, A53, A60, A61, A65.
+//! Differs from Linux: keys are found by walking the table of segments.
+
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align, pages_for};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::Platform;
+use crate::record::{ObjId, id_type, record};
+use crate::shmem::InodeId;
+use crate::sync::{Word, Word32};
+use crate::xarray::{Entry, Filter, XArray};
+
+mod attach;
+mod segment;
+
+id_type!(
+    /// Number of a [`Segment`] record (not the id that programs use).
+    ShmId
+);
+
+record! {
+    /// A segment. Source: Linux `struct shmid_kernel`.
+    pub struct Segment[20] {
+        /// The id that programs use.
+        id, set_id: u64 = 0;
+        /// Key; 0 is `IPC_PRIVATE`, and what is left of a key after `IPC_RMID`.
+        key, set_key: u32 = 1;
+        /// Permission bits, and [`mode::DEST`].
+        mode, set_mode: u32 = 2;
+        /// Owner.
+        uid, set_uid: u32 = 3;
+        /// Owner's group.
+        gid, set_gid: u32 = 4;
+        /// Creator.
+        cuid, set_cuid: u32 = 5;
+        /// Creator's group.
+        cgid, set_cgid: u32 = 6;
+        /// Bytes, as asked for.
+        segsz, set_segsz: u64 = 7;
+        /// Mappings that attach it.
+        nattch, set_nattch: u64 = 8;
+        /// Process that made it.
+        cpid, set_cpid: u32 = 9;
+        /// Process that attached or detached last.
+        lpid, set_lpid: u32 = 10;
+        /// Last attach, seconds since 1970.
+        atime, set_atime: i64 = 11;
+        /// Last detach.
+        dtime, set_dtime: i64 = 12;
+        /// Creation or last `IPC_SET`.
+        ctime, set_ctime: i64 = 13;
+        /// Its memory.
+        file, set_file: Option<InodeId> = 14;
+    }
+}
+
+/// Bits of [`Segment::mode`] besides the permissions.
+pub mod mode {
+    /// To be destroyed with the last detach.
+    pub const DEST: u32 = 0o1000;
+}
+
+/// Flags of `shmget` and `shmat`. Source: shmget(2), shmat(2).
+pub mod shm_flag {
+    /// Make the segment if there is none.
+    pub const IPC_CREAT: i32 = 0o1000;
+    /// Fail if there is one.
+    pub const IPC_EXCL: i32 = 0o2000;
+    /// `shmget`: not charged to the commit counter.
+    pub const SHM_NORESERVE: i32 = 0o10000;
+    /// `shmat`: attach for reading.
+    pub const SHM_RDONLY: i32 = 0o10000;
+    /// `shmat`: round the address down.
+    pub const SHM_RND: i32 = 0o20000;
+    /// `shmat`: replace what is mapped there.
+    pub const SHM_REMAP: i32 = 0o40000;
+    /// `shmat`: attach for execution, too.
+    pub const SHM_EXEC: i32 = 0o100_000;
+}
+
+/// Largest segment. Source: Linux `SHMMAX`.
+pub const SHMMAX: u64 = u64::MAX - (1 << 24);
+/// Most pages in all segments. Source: Linux `SHMALL`.
+pub const SHMALL: u64 = u64::MAX - (1 << 24);
+/// Most segments. Source: Linux `SHMMNI`.
+pub const SHMMNI: u32 = 4096;
+/// Indices that an id can name. Source: Linux `IPCMNI`.
+const IPCMNI: u32 = 32768;
+/// Indices are handed out round robin among at least so many. Source: Linux `ipc_idr_alloc`. Rule A16.
+const IPC_MIN_CYCLE: u32 = 64;
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Process id.
+    pub pid: u32,
+    /// Effective user; 0 may everything.
+    pub euid: u32,
+    /// Effective group.
+    pub egid: u32,
+}
+
+/// What `IPC_STAT` tells. Source: shmctl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of shmid64_ds(3)")]
+pub struct ShmidDs {
+    pub key: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub cuid: u32,
+    pub cgid: u32,
+    pub mode: u32,
+    pub seq: u32,
+    pub segsz: u64,
+    pub atime: i64,
+    pub dtime: i64,
+    pub ctime: i64,
+    pub cpid: u32,
+    pub lpid: u32,
+    pub nattch: u64,
+}
+
+/// The segments. Source: Linux `struct ipc_ids`.
+#[derive(Debug)]
+pub(crate) struct IpcIds {
+    /// Table of segments by index.
+    head: Word,
+    flags: Word,
+    in_use: Word32,
+    /// Index given last, plus 1.
+    next: Word32,
+    seq: Word32,
+    /// Pages of all segments, each rounded up. Rule A65.
+    pub(crate) shm_tot: Word,
+    pub(crate) current_pid: Word32,
+}
+
+impl IpcIds {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: Word::new(0),
+            flags: Word::new(0),
+            in_use: Word32::new(0),
+            next: Word32::new(0),
+            seq: Word32::new(0),
+            shm_tot: Word::new(0),
+            current_pid: Word32::new(0),
+        }
+    }
+
+    fn table(&self) -> XArray<'_> {
+        XArray::new(&self.head, &self.flags)
+    }
+}
+
+/// Whether a caller has all of the rights `wanted` (rwx bits of one class). The class is chosen once: an owner without rights is refused
+/// even if others have them. Rule A20.
+fn ipcperms(caller: Caller, segment: Segment<'_>, wanted: u32) -> Result<(), Error> {
+    if caller.euid == 0 {
+        return Ok(());
+    }
+    let mode = segment.mode();
+    let granted = if caller.euid == segment.uid() || caller.euid == segment.cuid() {
+        mode >> 6
+    } else if caller.egid == segment.gid() || caller.egid == segment.cgid() {
+        mode >> 3
+    } else {
+        mode
+    };
+    if wanted & !granted & 7 == 0 {
+        Ok(())
+    } else {
+        Err(Error::Eacces)
+    }
+}
+
+impl<P: Platform> Memory<P> {
+    /// The segment with an id, if it is there and not an older one's id. Rule A17.
+    fn shm_lookup(&self, id: i32) -> Result<ShmId, Error> {
+        let index = u64::from(u32::try_from(id).map_err(|_| Error::Einval)? % IPCMNI);
+        let entry = self.ipc.table().load(self, index);
+        let shm = shm_of_entry(entry).ok_or(Error::Einval)?;
+        if self.segment(shm).id() != u64::from(id.cast_unsigned()) {
+            return Err(Error::Einval);
+        }
+        Ok(shm)
+    }
+
+    /// The segment with a key.
+    fn ipc_findkey(&self, key: u32) -> Option<ShmId> {
+        let mut index = 0;
+        while let Some((at, entry)) = self.ipc.table().find(self, index, u64::from(IPCMNI), Filter::Any) {
+            let shm = shm_of_entry(entry)?;
+            if self.segment(shm).key() == key {
+                return Some(shm);
+            }
+            index = at + 1;
+        }
+        None
+    }
+
+    /// Takes an index and an id for a segment: the next free index in a cycle; a new sequence number each time the cycle starts over.
+    /// Rules A10, A16.
+    fn ipc_addid(&self, shm: ShmId) -> Result<(), Error> {
+        let ids = &self.ipc;
+        if ids.in_use.get() >= SHMMNI {
+            return Err(Error::Enospc);
+        }
+        let cycle = IPC_MIN_CYCLE.max(ids.in_use.get() * 3 / 2).min(IPCMNI);
+        let (mut index, last) = (ids.next.get(), ids.next.get());
+        if index >= cycle {
+            index = 0;
+        }
+        while ids.table().load(self, u64::from(index)) != Entry::NULL {
+            index = (index + 1) % cycle;
+        }
+        ids.table()
+            .store(self, u64::from(index), Entry::value(u64::from(shm.0.get())))
+            .map_err(|_| Error::Enomem)?;
+        if index < last {
+            ids.seq.set((ids.seq.get() + 1) & 0xffff);
+        }
+        ids.next.set(index + 1);
+        ids.in_use.add(1);
+        self.segment(shm).set_id(u64::from(ids.seq.get() * IPCMNI + index));
+        Ok(())
+    }
+
+    fn ipc_rmid(&self, shm: ShmId) {
+        let index = self.segment(shm).id() % u64::from(IPCMNI);
+        self.ipc.table().erase(self, index);
+        self.ipc.in_use.sub(1);
+    }
+}
+
+fn shm_of_entry(entry: Entry) -> Option<ShmId> {
+    entry
+        .as_value()
+        .and_then(|value| ObjId::from_u32(value as u32))
+        .map(ShmId)
+}

@@ -1,0 +1,191 @@
+//! Attach and detach: `shmat`, `shmdt`, and what `fork`, `munmap`, splitting and exit mean for them.
+//! Source: Linux, ipc/shm.c (`do_shmat`, `ksys_shmdt`, `shm_open`, `shm_close`).
+
+use super::*;
+use crate::mmap::{MMAP_MIN_ADDR, Mapping, TASK_SIZE, map_flag};
+use crate::vma::{MmId, MmStruct, vm};
+use crate::vma_tree::{find_vma, find_vma_intersection};
+
+impl<P: Platform> Memory<P> {
+    /// `shmat`: maps a segment, and returns where.
+    ///
+    /// # Errors
+    /// As shmat(2). Rules A28 to A37.
+    pub fn shmat(&self, caller: Caller, mm_id: MmId, id: i32, addr: u64, flags: i32) -> Result<u64, Error> {
+        let _mmap = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        let at = shmat_address(addr, flags)?;
+        let (shm, file, len) = {
+            let _guard = self.locks.ipc.lock();
+            let shm = self.shm_lookup(id)?;
+            let segment = self.segment(shm);
+            let mut wanted = 4;
+            if flags & shm_flag::SHM_RDONLY == 0 {
+                wanted |= 2;
+            }
+            if flags & shm_flag::SHM_EXEC != 0 {
+                wanted |= 1;
+            }
+            ipcperms(caller, segment, wanted)?;
+            let file = segment.file().ok_or(Error::Eidrm)?;
+            (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
+        };
+        let start = self.shmat_place(mm, at, len, flags)?;
+        self.set_current_pid(caller.pid);
+        // Held while the mapping is made: a replaced mapping may be the last of this very segment. Rule A37.
+        self.shm_get(shm);
+        let mapped = self.shmat_map(mm_id, start, len, flags, shm, file);
+        match mapped {
+            Ok(()) => {
+                let segment = self.segment(shm);
+                segment.set_atime(self.platform.now_s());
+                segment.set_lpid(caller.pid);
+                self.shm_put(shm);
+                Ok(start.0)
+            }
+            Err(error) => {
+                self.shm_put(shm);
+                Err(error)
+            }
+        }
+    }
+
+    fn shmat_map(
+        &self,
+        mm_id: MmId,
+        start: VirtAddr,
+        len: u64,
+        flags: i32,
+        shm: ShmId,
+        file: InodeId,
+    ) -> Result<(), Error> {
+        let mut vm_flags = vm::READ | vm::SHARED | vm::MAYREAD | vm::MAYEXEC | vm::MAYSHARE;
+        if flags & shm_flag::SHM_RDONLY == 0 {
+            vm_flags |= vm::WRITE | vm::MAYWRITE;
+        }
+        if flags & shm_flag::SHM_EXEC != 0 {
+            vm_flags |= vm::EXEC;
+        }
+        let mm = self.mm(mm_id);
+        self.do_munmap_locked(mm, start, start.offset(len))?;
+        self.ihold(file);
+        self.shm_get(shm);
+        let end = start.offset(len);
+        let mapping = Mapping {
+            start,
+            end,
+            vm_flags,
+            file: Some(file),
+            pgoff: 0,
+            shm: Some(shm),
+        };
+        self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))
+    }
+
+    /// Where a segment is attached. Rules A29, A31.
+    fn shmat_place(&self, mm: MmStruct<'_>, at: u64, len: u64, flags: i32) -> Result<VirtAddr, Error> {
+        if at == 0 {
+            return self.get_unmapped_area(mm, 0, len, map_flag::SHARED);
+        }
+        let start = VirtAddr(at);
+        let end = at.checked_add(len).ok_or(Error::Einval)?;
+        if flags & shm_flag::SHM_REMAP == 0 && find_vma_intersection(self, mm, start, VirtAddr(end)).is_some() {
+            return Err(Error::Einval);
+        }
+        if end > TASK_SIZE {
+            return Err(Error::Enomem);
+        }
+        if at < MMAP_MIN_ADDR {
+            return Err(Error::Eperm);
+        }
+        Ok(start)
+    }
+
+    /// `shmdt`: every part of the segment that was attached at `addr` is unmapped.
+    ///
+    /// # Errors
+    /// [`Error::Einval`] when none is there. Rules A41 to A45.
+    pub fn shmdt(&self, caller: Caller, mm_id: MmId, addr: u64) -> Result<(), Error> {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        let base = VirtAddr(addr);
+        if !base.is_page_aligned() {
+            return Err(Error::Einval);
+        }
+        self.set_current_pid(caller.pid);
+        let mut found: Option<(ShmId, u64)> = None;
+        let mut next = find_vma(self, mm, base);
+        while let Some(id) = next {
+            let vma = self.vma(id);
+            next = vma.vm_next();
+            let distance = vma.vm_start().0.wrapping_sub(addr);
+            if let Some((_, size)) = found
+                && distance >= size
+            {
+                break;
+            }
+            let Some(shm) = vma.shm() else { continue };
+            if distance >> PAGE_SHIFT != vma.vm_pgoff() || vma.vm_start() < base {
+                continue;
+            }
+            // The first part that matches says which segment, and how far to look. Rule A43.
+            let (wanted, size) = match found {
+                Some(known) => known,
+                None => (shm, page_align(self.segment(shm).segsz()).unwrap_or(u64::MAX)),
+            };
+            found = Some((wanted, size));
+            if shm == wanted {
+                self.do_munmap_locked(mm, vma.vm_start(), vma.vm_end())?;
+            }
+        }
+        found.map(|_| ()).ok_or(Error::Einval)
+    }
+
+    /// Holds a segment, without being seen in its times.
+    fn shm_get(&self, shm: ShmId) {
+        let segment = self.segment(shm);
+        segment.set_nattch(segment.nattch() + 1);
+    }
+
+    /// Lets a segment go; a removed one is destroyed with the last hold.
+    fn shm_put(&self, shm: ShmId) {
+        let segment = self.segment(shm);
+        segment.set_nattch(segment.nattch() - 1);
+        if segment.nattch() == 0 && segment.mode() & mode::DEST != 0 {
+            let _guard = self.locks.ipc.lock();
+            self.shm_destroy(shm);
+        }
+    }
+
+    /// A mapping was copied, by `fork` or by splitting. Rules A38, A60.
+    pub(crate) fn shm_open(&self, shm: ShmId) {
+        let segment = self.segment(shm);
+        segment.set_atime(self.platform.now_s());
+        segment.set_lpid(self.ipc.current_pid.get());
+        self.shm_get(shm);
+    }
+
+    /// A mapping went. Rules A42, A47, A53, A61.
+    pub(crate) fn shm_close(&self, shm: ShmId) {
+        let segment = self.segment(shm);
+        segment.set_dtime(self.platform.now_s());
+        segment.set_lpid(self.ipc.current_pid.get());
+        self.shm_put(shm);
+    }
+}
+
+/// The address that a caller of `shmat` means; 0 for "anywhere". Rules A29, A30.
+fn shmat_address(addr: u64, flags: i32) -> Result<u64, Error> {
+    let page = VirtAddr(addr).page().0;
+    if addr != page && flags & shm_flag::SHM_RND == 0 {
+        return Err(Error::Einval);
+    }
+    if page == 0 && flags & shm_flag::SHM_REMAP != 0 {
+        return Err(Error::Einval);
+    }
+    // Rounded down to 0, it is a fixed mapping at 0. Rule A30.
+    if page == 0 && addr != 0 {
+        return Err(Error::Eperm);
+    }
+    Ok(page)
+}

@@ -1,0 +1,65 @@
+//! A memory manager with Linux's shared memory, for any machine that [`Platform`] describes.
+//!
+//! All of it is safe code over words in frames: it runs in faultlab's guest kernel on real page tables, and under
+//! `cargo test` on a fake machine. Names are those of Linux, so that who knows one finds their way in the other.
+//!
+//! | module | Linux | what it is |
+//! |---|---|---|
+//! | [`zone`] | mm/page_alloc.c | buddy lists, watermarks |
+//! | [`page_alloc`] | mm/page_alloc.c | the fast path and the slow path |
+//! | [`slab`] | mm/slub.c | object caches |
+//! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
+//! | [`filemap`] | mm/filemap.c | the page cache of one object |
+//! | [`vma`], [`vma_tree`] | mm/mmap.c | VMAs and their tree |
+//! | [`mmap`] | mm/{mmap,mprotect,madvise}.c, kernel/fork.c | what programs do to address spaces |
+//! | [`pagetable`] | mm/memory.c | the four-level walk |
+//! | [`fault`] | mm/memory.c | `handle_mm_fault` |
+//! | [`rmap`] | mm/rmap.c | from a frame to its mappings |
+//! | [`shmem`] | mm/shmem.c | memory objects |
+//! | [`ipc`] | ipc/shm.c | System V shm |
+//! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
+//! | [`lru`], [`vmscan`] | mm/{swap,vmscan}.c | which frames to take back, and taking them |
+//!
+//! # Locks
+//! Outer before inner: `mmap_lock` > `ipc_lock` > `i_mmap_lock` > `i_pages_lock` > `swap_lock` > `lru_lock` > the zone's.
+//! Each is one lock for the whole manager today; see [`sync`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "testing"))]
+#[macro_use]
+extern crate std;
+
+pub mod addr;
+pub mod error;
+pub mod fault;
+pub mod filemap;
+pub mod ipc;
+pub mod lru;
+pub mod mmap;
+pub mod page;
+pub mod page_alloc;
+pub mod pagetable;
+pub mod platform;
+pub mod record;
+pub mod rmap;
+pub mod shmem;
+pub mod slab;
+pub mod swap;
+pub mod sync;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod vma;
+pub mod vma_tree;
+pub mod vmscan;
+pub mod xarray;
+pub mod zone;
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Fault};
+pub use memory::Memory;
+pub use platform::Platform;

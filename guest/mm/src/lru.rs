@@ -1,0 +1,152 @@
+//! The lists that reclaim works on: which frames were used lately.
+//!
+//! Frames are linked through [`crate::page::Page::next`] and [`crate::page::Page::prev`], newest first. A frame is on exactly one list while it
+//! has [`flag::LRU`]; [`flag::ACTIVE`] and [`flag::UNEVICTABLE`] say which.
+//!
+//! Source: Linux, include/linux/mm_inline.h, mm/swap.c. Rules F1, F2. Differs from Linux: all pages here
+//! are swap-backed (anonymous or shmem), so the two file lists do not exist; additions are not batched.
+
+use crate::addr::Pfn;
+use crate::memory::Memory;
+use crate::page::{Page, flag};
+use crate::platform::Platform;
+use crate::sync::Word32;
+
+/// A list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LruList {
+    /// Candidates for reclaim.
+    InactiveAnon = 0,
+    /// Used more than once.
+    ActiveAnon = 1,
+    /// Not to be reclaimed.
+    Unevictable = 2,
+}
+
+/// First and last frame of a list, and how many are on it.
+#[derive(Debug)]
+struct List {
+    head: Word32,
+    tail: Word32,
+    count: Word32,
+}
+
+impl List {
+    const fn new() -> Self {
+        Self {
+            head: Word32::new(0),
+            tail: Word32::new(0),
+            count: Word32::new(0),
+        }
+    }
+}
+
+/// The lists.
+#[derive(Debug)]
+pub(crate) struct Lruvec {
+    lists: [List; 3],
+}
+
+impl Lruvec {
+    pub(crate) const fn new() -> Self {
+        Self {
+            lists: [const { List::new() }; 3],
+        }
+    }
+}
+
+/// The list that a page's flags put it on.
+#[inline(always)]
+fn list_of(page: &Page) -> LruList {
+    let flags = page.flags.get();
+    if flags & flag::UNEVICTABLE != 0 {
+        LruList::Unevictable
+    } else if flags & flag::ACTIVE != 0 {
+        LruList::ActiveAnon
+    } else {
+        LruList::InactiveAnon
+    }
+}
+
+impl<P: Platform> Memory<P> {
+    /// Frames on a list.
+    #[inline(always)]
+    pub fn lru_count(&self, list: LruList) -> u32 {
+        self.lru.lists[list as usize].count.get()
+    }
+
+    /// The frame that was put on a list longest ago.
+    #[inline(always)]
+    pub(crate) fn lru_tail(&self, list: LruList) -> Option<Pfn> {
+        match self.lru.lists[list as usize].tail.get() {
+            0 => None,
+            pfn => Some(Pfn(pfn)),
+        }
+    }
+
+    /// Puts a frame at the head of the list that its flags say.
+    #[inline]
+    pub(crate) fn lru_add(&self, pfn: Pfn) {
+        let _guard = self.locks.lru.lock();
+        let page = self.page(pfn);
+        debug_assert!(!page.has(flag::LRU), "frame {} is on a list already", pfn.0);
+        let list = &self.lru.lists[list_of(page) as usize];
+        let head = list.head.get();
+        page.next.set(head);
+        page.prev.set(0);
+        match head {
+            0 => list.tail.set(pfn.0),
+            _ => self.page(Pfn(head)).prev.set(pfn.0),
+        }
+        list.head.set(pfn.0);
+        list.count.add(1);
+        page.set_flags(flag::LRU);
+    }
+
+    /// Takes a frame off its list.
+    #[inline]
+    pub(crate) fn lru_del(&self, pfn: Pfn) {
+        let _guard = self.locks.lru.lock();
+        let page = self.page(pfn);
+        debug_assert!(page.has(flag::LRU), "frame {} is on no list", pfn.0);
+        let list = &self.lru.lists[list_of(page) as usize];
+        let (next, prev) = (page.next.get(), page.prev.get());
+        match next {
+            0 => list.tail.set(prev),
+            _ => self.page(Pfn(next)).prev.set(prev),
+        }
+        match prev {
+            0 => list.head.set(next),
+            _ => self.page(Pfn(prev)).next.set(next),
+        }
+        list.count.sub(1);
+        page.clear_flags(flag::LRU);
+    }
+
+    /// Panics unless every list is what its counters and its frames' flags say. For tests; takes as long as the lists are.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn check_lru(&self) {
+        for (which, list) in [LruList::InactiveAnon, LruList::ActiveAnon, LruList::Unevictable]
+            .into_iter()
+            .zip(&self.lru.lists)
+        {
+            let (mut prev, mut at, mut seen) = (0, list.head.get(), 0);
+            while at != 0 {
+                let page = self.page(Pfn(at));
+                assert!(
+                    page.has(flag::LRU) && list_of(page) == which,
+                    "frame {at} is on the wrong list"
+                );
+                assert_ne!(page.refcount.get(), 0, "free frame {at} is on a list");
+                assert_eq!(page.prev.get(), prev, "list broken at frame {at}");
+                (prev, at, seen) = (at, page.next.get(), seen + 1);
+            }
+            assert_eq!(
+                (list.tail.get(), list.count.get()),
+                (prev, seen),
+                "{which:?}: tail or count is wrong"
+            );
+        }
+    }
+}

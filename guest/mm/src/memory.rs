@@ -1,0 +1,227 @@
+//! [`Memory`]: everything that Linux keeps in globals.
+
+use crate::addr::{Frame, Pfn};
+use crate::ipc::{IpcIds, Segment, ShmId};
+use crate::lru::Lruvec;
+use crate::page::Page;
+use crate::platform::{Platform, Vmstat};
+use crate::rmap::{AnonVma, AnonVmaId};
+use crate::shmem::{Inode, InodeId};
+use crate::slab::{Cache, Frames, object};
+use crate::swap::SwapArea;
+use crate::sync::{Lock, Word, Word32};
+use crate::vma::{MmId, MmStruct, VmArea, VmaId};
+use crate::vma_tree::VmaStore;
+use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
+use crate::zone::Zone;
+
+/// The memory manager of one machine.
+#[derive(Debug)]
+pub struct Memory<P> {
+    /// The machine.
+    pub platform: P,
+    pub(crate) zone: Zone,
+    pub(crate) lru: Lruvec,
+    pub(crate) swap: SwapArea,
+    pub(crate) ipc: IpcIds,
+    pub(crate) caches: Caches,
+    /// Pages promised to mappings and segments. Source: Linux `vm_committed_as`.
+    pub(crate) committed_as: Word,
+    /// The frame of zeroes that read faults of anonymous memory share; 0 before [`Memory::init`].
+    pub(crate) zero_pfn: Word32,
+    /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
+    pub(crate) memalloc: Word32,
+    /// Set when an allocation found the low watermark crossed.
+    pub(crate) kswapd_wake: Word32,
+    pub(crate) locks: Locks,
+}
+
+/// The manager's locks; what each guards, and their order, is in the crate's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    pub(crate) mmap: Lock,
+    pub(crate) ipc: Lock,
+    pub(crate) i_mmap: Lock,
+    pub(crate) i_pages: Lock,
+    pub(crate) swap: Lock,
+    pub(crate) lru: Lock,
+}
+
+/// One cache for each kind of record.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    nodes: Cache<NODE_WORDS>,
+    vmas: Cache<{ VmArea::WORDS }>,
+    mms: Cache<{ MmStruct::WORDS }>,
+    inodes: Cache<{ Inode::WORDS }>,
+    anon_vmas: Cache<{ AnonVma::WORDS }>,
+    segments: Cache<{ Segment::WORDS }>,
+}
+
+impl<P: Platform> Memory<P> {
+    /// A memory manager without memory; [`Memory::init`] gives it some.
+    pub const fn new(platform: P) -> Self {
+        Self {
+            platform,
+            zone: Zone::new(),
+            lru: Lruvec::new(),
+            swap: SwapArea::new(),
+            ipc: IpcIds::new(),
+            caches: Caches {
+                nodes: Cache::new(),
+                vmas: Cache::new(),
+                mms: Cache::new(),
+                inodes: Cache::new(),
+                anon_vmas: Cache::new(),
+                segments: Cache::new(),
+            },
+            committed_as: Word::new(0),
+            zero_pfn: Word32::new(0),
+            memalloc: Word32::new(0),
+            kswapd_wake: Word32::new(0),
+            locks: Locks {
+                mmap: Lock::new(),
+                ipc: Lock::new(),
+                i_mmap: Lock::new(),
+                i_pages: Lock::new(),
+                swap: Lock::new(),
+                lru: Lock::new(),
+            },
+        }
+    }
+
+    /// What is known about a frame.
+    #[inline(always)]
+    pub(crate) fn page(&self, pfn: Pfn) -> &Page {
+        &self.platform.memmap()[pfn.index()]
+    }
+
+    /// Adds 1 to a counter.
+    #[inline(always)]
+    pub(crate) fn count(&self, item: Vmstat) {
+        self.platform.count(item, 1);
+    }
+
+    /// Subtracts 1 from a level.
+    #[inline(always)]
+    pub(crate) fn uncount(&self, item: Vmstat) {
+        self.platform.count(item, 1u64.wrapping_neg());
+    }
+}
+
+/// Declares how records of one kind are made, found and given back.
+macro_rules! records {
+    ($($record:ident, $id:ident, $cache:ident, $get:ident, $alloc:ident, $free:ident;)*) => {
+        impl<P: Platform> Memory<P> {
+            $(
+                #[inline(always)]
+                pub(crate) fn $get(&self, id: $id) -> $record<'_> {
+                    $record(object(self, id.0))
+                }
+
+                /// A zeroed record, or `None` when no frame can be had.
+                pub(crate) fn $alloc(&self) -> Option<$id> {
+                    self.alloc_reclaiming(|| self.caches.$cache.alloc(self)).map($id)
+                }
+
+                /// Gives a record back; its content is gone.
+                pub(crate) fn $free(&self, id: $id) {
+                    for word in self.$get(id).0 {
+                        word.set(0);
+                    }
+                    self.caches.$cache.free(self, id.0);
+                }
+            )*
+        }
+    };
+}
+
+records! {
+    VmArea, VmaId, vmas, vma, vm_area_alloc, vm_area_free;
+    MmStruct, MmId, mms, mm, mm_struct_alloc, mm_struct_free;
+    Inode, InodeId, inodes, inode, alloc_inode, free_inode;
+    AnonVma, AnonVmaId, anon_vmas, anon_vma, anon_vma_alloc, anon_vma_free;
+    Segment, ShmId, segments, segment, segment_alloc, segment_free;
+}
+
+impl<P: Platform> Memory<P> {
+    /// Frames that each kind of record holds, for tests that nothing leaks: (name, objects).
+    pub fn live_records(&self) -> [(&'static str, u64); 6] {
+        [
+            ("xarray nodes", self.caches.nodes.objects()),
+            ("vm_area_struct", self.caches.vmas.objects()),
+            ("mm_struct", self.caches.mms.objects()),
+            ("inode", self.caches.inodes.objects()),
+            ("anon_vma", self.caches.anon_vmas.objects()),
+            ("shmid_kernel", self.caches.segments.objects()),
+        ]
+    }
+}
+
+impl<P: Platform> Frames for Memory<P> {
+    #[inline(always)]
+    fn memmap(&self) -> &[Page] {
+        self.platform.memmap()
+    }
+
+    #[inline(always)]
+    fn frame(&self, pfn: Pfn) -> &Frame {
+        self.platform.frame(pfn)
+    }
+
+    fn clear_page(&self, pfn: Pfn) {
+        self.platform.clear_page(pfn);
+    }
+
+    fn alloc_frame(&self) -> Option<Pfn> {
+        let pfn = self.alloc_page_nowait()?;
+        self.count(Vmstat::NrSlab);
+        Some(pfn)
+    }
+
+    fn free_frame(&self, pfn: Pfn) {
+        self.uncount(Vmstat::NrSlab);
+        self.free_page(pfn);
+    }
+}
+
+impl<P: Platform> NodeSource for Memory<P> {
+    fn alloc_node(&self) -> Option<NodeId> {
+        self.caches.nodes.alloc(self).map(NodeId)
+    }
+
+    fn free_node(&self, id: NodeId) {
+        self.caches.nodes.free(self, id.0);
+    }
+
+    #[inline(always)]
+    fn node(&self, id: NodeId) -> Node<'_> {
+        Node(object(self, id.0))
+    }
+}
+
+impl<P: Platform> VmaStore for Memory<P> {
+    #[inline(always)]
+    fn vma(&self, id: VmaId) -> VmArea<'_> {
+        VmArea(object(self, id.0))
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl<P: Platform> Memory<P> {
+    /// Panics unless the VMAs of an address space are in order. For tests.
+    pub fn check_mm(&self, mm_id: MmId) {
+        let mm = self.mm(mm_id);
+        if let Err(error) = crate::vma_tree::check(self, mm) {
+            panic!("VMA tree: {error:?}");
+        }
+        let pages: u64 = crate::vma_tree::vmas(self, mm).map(|(_, vma)| vma.pages()).sum();
+        assert_eq!(mm.total_vm(), pages, "total_vm");
+    }
+
+    /// Rights at an address, if something is mapped there. For tests.
+    pub fn prot_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> Option<u64> {
+        let id = crate::vma_tree::find_vma(self, self.mm(mm_id), addr)?;
+        (self.vma(id).vm_start() <= addr).then(|| self.vma(id).vm_flags() & 7)
+    }
+}

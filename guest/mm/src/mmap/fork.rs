@@ -1,0 +1,207 @@
+//! Address spaces come and go. Source: Linux, kernel/fork.c (`mm_init`, `dup_mmap`, `mmput`), mm/memory.c (`copy_page_range`).
+//! Rules A60, A61, B21, B41.
+
+use core::ops::Range;
+
+use super::{MMAP_MIN_ADDR, TASK_SIZE};
+use crate::addr::{Pfn, VirtAddr};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::swap::SwapSlot;
+use crate::sync::Word;
+use crate::vma::{MmId, MmStruct, VmaId, vm};
+use crate::vma_tree::vma_link;
+
+/// Distance from the top of a program's addresses to the first mapping: room for the stack. Source: Linux `mmap_base` (the least gap).
+const MMAP_BASE_GAP: u64 = 128 << 20;
+
+impl<P: Platform> Memory<P> {
+    /// An empty address space, with one user.
+    ///
+    /// # Errors
+    /// [`Error::Enomem`].
+    pub fn mm_alloc(&self) -> Result<MmId, Error> {
+        let id = self.mm_struct_alloc().ok_or(Error::Enomem)?;
+        let Some(pgd) = self.alloc_table() else {
+            self.mm_struct_free(id);
+            return Err(Error::Enomem);
+        };
+        self.platform.init_root(pgd);
+        let mm = self.mm(id);
+        mm.set_pgd(pgd);
+        mm.set_nr_ptes(1);
+        mm.set_mm_users(1);
+        mm.set_mmap_base(VirtAddr(TASK_SIZE - MMAP_BASE_GAP));
+        mm.set_start_brk(VirtAddr(MMAP_MIN_ADDR));
+        mm.set_brk(VirtAddr(MMAP_MIN_ADDR));
+        Ok(id)
+    }
+
+    /// Root of an address space's page tables.
+    #[inline(always)]
+    pub fn pgd(&self, mm_id: MmId) -> Pfn {
+        self.mm(mm_id).pgd()
+    }
+
+    /// How much memory an address space holds, in pages: resident, swapped and page tables. What the out-of-memory killer goes by.
+    /// Rule E16.
+    pub fn oom_badness(&self, mm_id: MmId) -> u64 {
+        let mm = self.mm(mm_id);
+        mm.rss_anon() + mm.rss_file() + mm.rss_shmem() + mm.swapents() + mm.nr_ptes()
+    }
+
+    /// Drops a use of an address space by process `pid`; the last one frees it and everything in it. It must not be the one in use by
+    /// the machine.
+    pub fn mmput(&self, mm_id: MmId, pid: u32) {
+        let _guard = self.locks.mmap.lock();
+        self.set_current_pid(pid);
+        let mm = self.mm(mm_id);
+        mm.set_mm_users(mm.mm_users() - 1);
+        if mm.mm_users() != 0 {
+            return;
+        }
+        if let Some(first) = mm.mmap() {
+            self.unmap_region(mm, first, VirtAddr(TASK_SIZE));
+        }
+        debug_assert_eq!(
+            (mm.nr_ptes(), mm.total_vm(), mm.map_count()),
+            (1, 0, 0),
+            "an address space ends with something in it"
+        );
+        debug_assert_eq!(
+            (mm.rss_anon(), mm.rss_shmem(), mm.swapents()),
+            (0, 0, 0),
+            "pages of an ended address space are left"
+        );
+        self.free_table(mm.pgd());
+        self.mm_struct_free(mm_id);
+    }
+
+    /// `fork` by process `pid`: a copy of an address space, its private pages shared until one side stores to them.
+    ///
+    /// # Errors
+    /// [`Error::Enomem`]; nothing is left of the copy.
+    pub fn dup_mmap(&self, old_id: MmId, pid: u32) -> Result<MmId, Error> {
+        let new_id = self.mm_alloc()?;
+        let copied = {
+            let _guard = self.locks.mmap.lock();
+            self.set_current_pid(pid);
+            self.dup_vmas(old_id, new_id)
+        };
+        // The parent's private pages have become read-only, also when the copy failed half-way.
+        self.platform.flush_tlb_mm(self.mm(old_id).pgd());
+        if let Err(error) = copied {
+            self.mmput(new_id, pid);
+            return Err(error);
+        }
+        Ok(new_id)
+    }
+
+    fn dup_vmas(&self, old_id: MmId, new_id: MmId) -> Result<(), Error> {
+        let (old, new) = (self.mm(old_id), self.mm(new_id));
+        new.set_mmap_base(old.mmap_base());
+        new.set_start_brk(old.start_brk());
+        new.set_brk(old.brk());
+        let mut next = old.mmap();
+        while let Some(id) = next {
+            next = self.vma(id).vm_next();
+            self.dup_vma(old, new_id, id)?;
+        }
+        Ok(())
+    }
+
+    fn dup_vma(&self, old: MmStruct<'_>, new_id: MmId, id: VmaId) -> Result<(), Error> {
+        let new = self.mm(new_id);
+        let vma = self.vma(id);
+        let pages = vma.pages();
+        // A device's pages stay with the process that mapped them.
+        if vma.has(vm::PFNMAP) {
+            return Ok(());
+        }
+        if vma.has(vm::ACCOUNT) {
+            self.vm_enough_memory(pages)?;
+        }
+        let Some(copy_id) = self.vm_area_alloc() else {
+            if vma.has(vm::ACCOUNT) {
+                self.vm_unacct_memory(pages);
+            }
+            return Err(Error::Enomem);
+        };
+        let copy = self.vma(copy_id);
+        copy.set_vm_start(vma.vm_start());
+        copy.set_vm_end(vma.vm_end());
+        copy.set_vm_flags(vma.vm_flags());
+        copy.set_vm_pgoff(vma.vm_pgoff());
+        copy.set_vm_file(vma.vm_file());
+        copy.set_vm_mm(Some(new_id));
+        copy.set_shm(vma.shm());
+        self.vma_opened(copy_id, vma.anon_vma());
+        vma_link(self, new, copy_id);
+        new.set_total_vm(new.total_vm() + pages);
+        // Pages of objects can be faulted in again; only a VMA that has private pages must be copied. Source: `vma_needs_copy`.
+        if vma.anon_vma().is_some() {
+            self.copy_page_range(old, new, vma.is_cow(), vma.vm_start()..vma.vm_end())?;
+        }
+        Ok(())
+    }
+
+    fn copy_page_range(
+        &self,
+        old: MmStruct<'_>,
+        new: MmStruct<'_>,
+        cow: bool,
+        range: Range<VirtAddr>,
+    ) -> Result<(), Error> {
+        let done = self.for_each_pte(old.pgd(), range, |addr, pte| match self.pte_alloc(new, addr) {
+            Some(slot) => self.copy_one_pte(new, cow, pte, slot),
+            None => false,
+        });
+        if done { Ok(()) } else { Err(Error::Enomem) }
+    }
+
+    /// Copies an entry that is not 0. `false` when its slot in swap has too many users already.
+    fn copy_one_pte(&self, new: MmStruct<'_>, cow: bool, from: &Word, to: &Word) -> bool {
+        let mut entry = from.get();
+        if !P::Pte::is_present(entry) {
+            if self
+                .swap_duplicate(SwapSlot::of_entry(P::Pte::swap_entry(entry)))
+                .is_err()
+            {
+                return false;
+            }
+            new.set_swapents(new.swapents() + 1);
+            to.set(entry);
+            return true;
+        }
+        if cow && P::Pte::is_writable(entry) {
+            entry = P::Pte::wrprotect(entry);
+            from.set(entry);
+        }
+        let pfn = P::Pte::pfn(entry);
+        if pfn.0 != self.zero_pfn.get() {
+            let page = self.page(pfn);
+            page.refcount.add(1);
+            page.mapcount.add(1);
+            self.add_rss(new, pfn, 1);
+        }
+        to.set(P::Pte::mkold(entry));
+        true
+    }
+
+    /// Process on whose behalf the manager works: it is what `shmctl` reports as the last to attach or detach.
+    pub fn set_current_pid(&self, pid: u32) {
+        self.ipc.current_pid.set(pid);
+    }
+
+    /// Pages of an address space, in pages: (anonymous, of objects, swapped, page tables).
+    pub fn mm_counters(&self, mm_id: MmId) -> (u64, u64, u64, u64) {
+        let mm = self.mm(mm_id);
+        (mm.rss_anon(), mm.rss_shmem(), mm.swapents(), mm.nr_ptes())
+    }
+
+    /// Number of VMAs, and mapped pages.
+    pub fn mm_size(&self, mm_id: MmId) -> (u64, u64) {
+        (self.mm(mm_id).map_count(), self.mm(mm_id).total_vm())
+    }
+}

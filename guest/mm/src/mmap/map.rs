@@ -1,0 +1,247 @@
+//! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
+
+use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag, prot};
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::error::Error;
+use crate::ipc::ShmId;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::shmem::InodeId;
+use crate::vma::{MmId, MmStruct, vm};
+use crate::vma_tree::{UnmappedAreaInfo, find_vma_intersection, unmapped_area_topdown, vma_link};
+
+/// A mapping to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapping {
+    pub(crate) start: VirtAddr,
+    pub(crate) end: VirtAddr,
+    pub(crate) vm_flags: u64,
+    /// The object; the mapping takes over a reference to it.
+    pub(crate) file: Option<InodeId>,
+    pub(crate) pgoff: u64,
+    pub(crate) shm: Option<ShmId>,
+}
+
+impl<P: Platform> Memory<P> {
+    /// `mmap`: maps `len` bytes of `file` from page `pgoff` on, or of zeroes, and returns where.
+    ///
+    /// # Errors
+    /// As mmap(2); the order of the checks is Linux's. Rules B1 to B18.
+    #[expect(clippy::too_many_arguments, reason = "those of mmap(2)")]
+    pub fn do_mmap(
+        &self,
+        mm_id: MmId,
+        addr: u64,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: Option<InodeId>,
+        pgoff: u64,
+    ) -> Result<u64, Error> {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        if len == 0 {
+            return Err(Error::Einval);
+        }
+        let len = page_align(len).filter(|&len| len <= TASK_SIZE).ok_or(Error::Enomem)?;
+        if pgoff
+            .checked_add(len >> PAGE_SHIFT)
+            .is_none_or(|end| end > u64::MAX >> PAGE_SHIFT)
+        {
+            return Err(Error::Eoverflow);
+        }
+        if mm.map_count() > MAX_MAP_COUNT {
+            return Err(Error::Enomem);
+        }
+        let shared = match flags & map_flag::TYPE {
+            map_flag::PRIVATE => false,
+            map_flag::SHARED | map_flag::SHARED_VALIDATE => true,
+            _ => return Err(Error::Einval),
+        };
+        if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
+            return Err(Error::Einval);
+        }
+        let start = self.get_unmapped_area(mm, addr, len, flags)?;
+        let end = start.offset(len);
+        let mut vm_flags = calc_vm_prot_bits(prot) | vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC;
+        if shared {
+            vm_flags |= vm::SHARED | vm::MAYSHARE;
+        }
+        if flags & map_flag::NORESERVE != 0 {
+            vm_flags |= vm::NORESERVE;
+        }
+        self.do_munmap_locked(mm, start, end)?;
+        let mapping = match file {
+            // Shared memory without a name is an object like any other. Rule B4.
+            None if shared => {
+                let object = self.shmem_file_setup(len, flags & map_flag::NORESERVE != 0)?;
+                Mapping {
+                    start,
+                    end,
+                    vm_flags,
+                    file: Some(object),
+                    pgoff: 0,
+                    shm: None,
+                }
+            }
+            None => Mapping {
+                start,
+                end,
+                vm_flags,
+                file: None,
+                pgoff: start.0 >> PAGE_SHIFT,
+                shm: None,
+            },
+            Some(object) => {
+                self.ihold(object);
+                Mapping {
+                    start,
+                    end,
+                    vm_flags,
+                    file,
+                    pgoff,
+                    shm: None,
+                }
+            }
+        };
+        self.mmap_region(mm_id, mapping)?;
+        if flags & map_flag::POPULATE != 0 {
+            self.mm_populate(mm, start, end, prot & prot::WRITE != 0);
+        }
+        Ok(start.0)
+    }
+
+    /// Where a mapping of `len` bytes goes. Rules B8, B9, B10.
+    pub(crate) fn get_unmapped_area(
+        &self,
+        mm: MmStruct<'_>,
+        addr: u64,
+        len: u64,
+        flags: u64,
+    ) -> Result<VirtAddr, Error> {
+        let fits = addr.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
+        if flags & (map_flag::FIXED | map_flag::FIXED_NOREPLACE) != 0 {
+            let start = VirtAddr(addr);
+            if !start.is_page_aligned() {
+                return Err(Error::Einval);
+            }
+            if !fits {
+                return Err(Error::Enomem);
+            }
+            if addr < MMAP_MIN_ADDR {
+                return Err(Error::Eperm);
+            }
+            let taken = find_vma_intersection(self, mm, start, start.offset(len)).is_some();
+            if taken && flags & map_flag::FIXED_NOREPLACE != 0 {
+                return Err(Error::Eexist);
+            }
+            return Ok(start);
+        }
+        let hint = VirtAddr(addr).page();
+        if hint.0 >= MMAP_MIN_ADDR && fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
+            return Ok(hint);
+        }
+        let info = UnmappedAreaInfo {
+            length: len,
+            low_limit: MMAP_MIN_ADDR,
+            high_limit: mm.mmap_base().0,
+            align_mask: 0,
+            align_offset: 0,
+        };
+        unmapped_area_topdown(self, mm, &info).ok_or(Error::Enomem)
+    }
+
+    /// Enters a mapping where nothing is mapped: charges it, merges it with its neighbours or makes a VMA. On failure the
+    /// reference to the object is dropped.
+    pub(crate) fn mmap_region(&self, mm_id: MmId, mapping: Mapping) -> Result<(), Error> {
+        let mm = self.mm(mm_id);
+        let pages = (mapping.end.0 - mapping.start.0) >> PAGE_SHIFT;
+        let mut mapping = mapping;
+        let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
+        let entered = (|| {
+            if accountable {
+                self.vm_enough_memory(pages)?;
+                mapping.vm_flags |= vm::ACCOUNT;
+            }
+            if self.vma_merge(mm, &mapping) {
+                return Ok(());
+            }
+            let Some(id) = self.vm_area_alloc() else {
+                if accountable {
+                    self.vm_unacct_memory(pages);
+                }
+                return Err(Error::Enomem);
+            };
+            let vma = self.vma(id);
+            vma.set_vm_start(mapping.start);
+            vma.set_vm_end(mapping.end);
+            vma.set_vm_flags(mapping.vm_flags);
+            vma.set_vm_pgoff(mapping.pgoff);
+            vma.set_vm_file(mapping.file);
+            vma.set_vm_mm(Some(mm_id));
+            vma.set_shm(mapping.shm);
+            self.i_mmap_link(id);
+            vma_link(self, mm, id);
+            Ok(())
+        })();
+        match entered {
+            Ok(()) => mm.set_total_vm(mm.total_vm() + pages),
+            Err(_) => {
+                if let Some(file) = mapping.file {
+                    self.iput(file);
+                }
+            }
+        }
+        entered
+    }
+
+    /// Faults pages in ahead of their use; what cannot be had is left out. Rule B14.
+    fn mm_populate(&self, mm: MmStruct<'_>, start: VirtAddr, end: VirtAddr, write: bool) {
+        let access = if write {
+            crate::fault::Access::Write
+        } else {
+            crate::fault::Access::Read
+        };
+        let mut addr = start;
+        while addr < end && self.handle_fault_locked(mm, addr, access).is_ok() {
+            addr = addr.offset(1 << PAGE_SHIFT);
+        }
+    }
+
+    /// Maps device memory at `phys` (page-aligned) for a program. Its pages have no [`crate::page::Page`].
+    ///
+    /// # Errors
+    /// [`Error::Einval`] for unaligned values, [`Error::Enomem`] without room.
+    pub fn map_device(&self, mm_id: MmId, phys: u64, len: u64) -> Result<u64, Error> {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        if len == 0 || !VirtAddr(len).is_page_aligned() || !VirtAddr(phys).is_page_aligned() {
+            return Err(Error::Einval);
+        }
+        let start = self.get_unmapped_area(mm, 0, len, 0)?;
+        let end = start.offset(len);
+        let vm_flags = vm::READ | vm::WRITE | vm::SHARED | vm::PFNMAP;
+        let mapping = Mapping {
+            start,
+            end,
+            vm_flags,
+            file: None,
+            pgoff: phys >> PAGE_SHIFT,
+            shm: None,
+        };
+        self.mmap_region(mm_id, mapping)?;
+        for page in 0..len >> PAGE_SHIFT {
+            let Some(pte) = self.pte_alloc(mm, start.offset(page << PAGE_SHIFT)) else {
+                self.do_munmap_locked(mm, start, end)?;
+                return Err(Error::Enomem);
+            };
+            pte.set(P::Pte::page(
+                crate::addr::Pfn::of_phys(phys + (page << PAGE_SHIFT)),
+                true,
+                false,
+                true,
+            ));
+        }
+        Ok(start.0)
+    }
+}

@@ -1,0 +1,169 @@
+//! VMAs become one, or two.
+//!
+//! ```text
+//! vma_merge, new mapping N between P and X:          split_vma at |:
+//!   PPPPNNNN      -> PPPPPPPP   (P grows)              VVVV|VVVV -> VVVV NNNN
+//!       NNNNXXXX  ->     XXXXXXXX (X grows down)
+//!   PPPPNNNNXXXX  -> PPPPPPPPPPPP (P grows, X goes)
+//! ```
+//!
+//! Source: Linux, mm/mmap.c (`vma_merge`, `split_vma`, `can_vma_merge_after`). Rules A38, B22, B23.
+
+use super::Mapping;
+use crate::addr::{PAGE_SHIFT, VirtAddr};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::Platform;
+use crate::vma::{MmStruct, VmArea, VmaId};
+use crate::vma_tree::{find_vma_prev, vma_adjust, vma_link, vma_unlink};
+
+/// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
+fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u64) -> bool {
+    let pages = (before.end.0 - before.start.0) >> PAGE_SHIFT;
+    before.end == after.start
+        && before.vm_flags == after.vm_flags
+        && before.file == after.file
+        && before.pgoff + pages == after.pgoff
+        // Pages of both must be found through one anon_vma. Rule B22.
+        && (before_anon == after_anon || before_anon == 0 || after_anon == 0)
+}
+
+/// What a VMA maps, as a value to compare.
+fn mapping_of(vma: VmArea<'_>) -> Mapping {
+    Mapping {
+        start: vma.vm_start(),
+        end: vma.vm_end(),
+        vm_flags: vma.vm_flags(),
+        file: vma.vm_file(),
+        pgoff: vma.vm_pgoff(),
+        shm: vma.shm(),
+    }
+}
+
+fn anon_of(vma: VmArea<'_>) -> u64 {
+    crate::record::Field::to_word(vma.anon_vma())
+}
+
+impl<P: Platform> Memory<P> {
+    /// Lets a neighbour grow over a new mapping. `true` when one did; the reference to the object that the mapping brought is then
+    /// dropped, since the neighbour has one.
+    pub(super) fn vma_merge(&self, mm: MmStruct<'_>, new: &Mapping) -> bool {
+        let (next, prev) = find_vma_prev(self, mm, new.start);
+        let after = next.filter(|&id| mergeable(new, 0, &mapping_of(self.vma(id)), 0));
+        let before = prev.filter(|&id| mergeable(&mapping_of(self.vma(id)), 0, new, 0));
+        match (before, after) {
+            (None, None) => return false,
+            (Some(before), Some(after)) if self.same_anon(before, after) => {
+                let end = self.vma(after).vm_end();
+                self.absorb(mm, before, after, end);
+            }
+            (Some(before), _) => {
+                let vma = self.vma(before);
+                vma_adjust(self, mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
+            }
+            (None, Some(after)) => {
+                vma_adjust(self, mm, after, new.start, self.vma(after).vm_end(), new.pgoff);
+            }
+        }
+        if let Some(file) = new.file {
+            self.iput(file);
+        }
+        true
+    }
+
+    /// Makes one VMA of `id` and those beside it, where they could be one. Returns the VMA that is left.
+    pub(super) fn merge_around(&self, mm: MmStruct<'_>, id: VmaId) -> VmaId {
+        let mut id = id;
+        if let Some(prev) = self.vma(id).vm_prev()
+            && self.adjacent_mergeable(prev, id)
+        {
+            let end = self.vma(id).vm_end();
+            self.absorb(mm, prev, id, end);
+            id = prev;
+        }
+        if let Some(next) = self.vma(id).vm_next()
+            && self.adjacent_mergeable(id, next)
+        {
+            let end = self.vma(next).vm_end();
+            self.absorb(mm, id, next, end);
+        }
+        id
+    }
+
+    fn adjacent_mergeable(&self, before: VmaId, after: VmaId) -> bool {
+        let (b, a) = (self.vma(before), self.vma(after));
+        mergeable(&mapping_of(b), anon_of(b), &mapping_of(a), anon_of(a))
+    }
+
+    fn same_anon(&self, before: VmaId, after: VmaId) -> bool {
+        let (b, a) = (anon_of(self.vma(before)), anon_of(self.vma(after)));
+        b == a || b == 0 || a == 0
+    }
+
+    /// `before` grows to `end`, over `after`, which goes.
+    fn absorb(&self, mm: MmStruct<'_>, before: VmaId, after: VmaId, end: VirtAddr) {
+        if self.vma(before).anon_vma().is_none()
+            && let Some(anon) = self.vma(after).anon_vma()
+        {
+            self.anon_vma_link(before, anon);
+        }
+        self.remove_vma(mm, after);
+        let vma = self.vma(before);
+        vma_adjust(self, mm, before, vma.vm_start(), end, vma.vm_pgoff());
+    }
+
+    /// Takes a VMA out of everything that knows it, drops what it held, and frees it.
+    pub(super) fn remove_vma(&self, mm: MmStruct<'_>, id: VmaId) {
+        vma_unlink(self, mm, id);
+        self.i_mmap_unlink(id);
+        self.anon_vma_unlink(id);
+        let vma = self.vma(id);
+        let (file, shm) = (vma.vm_file(), vma.shm());
+        self.vm_area_free(id);
+        if let Some(file) = file {
+            self.iput(file);
+        }
+        if let Some(shm) = shm {
+            self.shm_close(shm);
+        }
+    }
+
+    /// Cuts a VMA in two at `addr`, inside it. `id` keeps the lower part; the upper is returned. Rule A38: a System V segment counts
+    /// both.
+    ///
+    /// # Errors
+    /// [`Error::Enomem`] without memory or beyond `max_map_count`. Rule B13.
+    pub(super) fn split_vma(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<VmaId, Error> {
+        if mm.map_count() >= super::MAX_MAP_COUNT {
+            return Err(Error::Enomem);
+        }
+        let upper_id = self.vm_area_alloc().ok_or(Error::Enomem)?;
+        let (vma, upper) = (self.vma(id), self.vma(upper_id));
+        upper.set_vm_start(addr);
+        upper.set_vm_end(vma.vm_end());
+        upper.set_vm_flags(vma.vm_flags());
+        upper.set_vm_pgoff(vma.linear_page_index(addr));
+        upper.set_vm_file(vma.vm_file());
+        upper.set_vm_mm(vma.vm_mm());
+        upper.set_shm(vma.shm());
+        self.vma_opened(upper_id, vma.anon_vma());
+        vma_adjust(self, mm, id, vma.vm_start(), addr, vma.vm_pgoff());
+        vma_link(self, mm, upper_id);
+        Ok(upper_id)
+    }
+
+    /// Takes what a copied VMA holds: references, and places on lists. Source: Linux `vm_ops->open`, `anon_vma_clone`.
+    pub(super) fn vma_opened(&self, id: VmaId, anon: Option<crate::rmap::AnonVmaId>) {
+        let vma = self.vma(id);
+        if let Some(file) = vma.vm_file() {
+            self.ihold(file);
+            self.i_mmap_link(id);
+        }
+        if let Some(anon) = anon {
+            self.anon_vma_link(id, anon);
+        }
+        if let Some(shm) = vma.shm() {
+            self.shm_open(shm);
+        }
+    }
+}

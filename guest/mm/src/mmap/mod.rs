@@ -1,0 +1,77 @@
+//! Address spaces: what programs do to them.
+//!
+//! | file | Linux | what |
+//! |---|---|---|
+//! | `map` | `do_mmap`, `mmap_region` | new mappings, where they go |
+//! | `merge` | `vma_merge`, `split_vma` | one VMA of two, two of one; VMAs come and go |
+//! | `unmap` | `do_munmap`, `unmap_region` | mappings go |
+//! | `protect` | `mprotect_fixup` | other rights |
+//! | `advise` | `do_madvise` | what a program knows about its use |
+//! | `brk` | `do_brk_flags` | the heap |
+//! | `fork` | `dup_mmap`, `copy_page_range`, `exit_mmap` | address spaces come and go |
+//! | `user` | `get_user_pages` | the kernel on a program's behalf |
+//!
+//! # Invariants
+//! The VMAs of an address space do not overlap and are in its tree; `total_vm` is the sum of their pages; no two adjacent VMAs
+//! could be one.
+//!
+//! Source: Linux, mm/mmap.c. Rules B1 to B35.
+
+mod advise;
+mod brk;
+mod fork;
+mod map;
+mod merge;
+mod protect;
+mod unmap;
+mod user;
+
+pub(crate) use map::Mapping;
+
+use crate::vma::vm;
+
+/// `PROT_*` of `mmap` and `mprotect`. Source: mmap(2).
+pub mod prot {
+    /// May be read.
+    pub const READ: u64 = 1;
+    /// May be written.
+    pub const WRITE: u64 = 2;
+    /// May be executed.
+    pub const EXEC: u64 = 4;
+}
+
+/// `MAP_*` of `mmap`. Source: mmap(2).
+pub mod map_flag {
+    /// Stores go to the object.
+    pub const SHARED: u64 = 0x1;
+    /// Stores make private copies.
+    pub const PRIVATE: u64 = 0x2;
+    /// As `SHARED`, and unknown flags are refused.
+    pub const SHARED_VALIDATE: u64 = 0x3;
+    /// The bits with the three above.
+    pub const TYPE: u64 = 0xf;
+    /// Exactly at this address, whatever is there.
+    pub const FIXED: u64 = 0x10;
+    /// No object.
+    pub const ANONYMOUS: u64 = 0x20;
+    /// A stack.
+    pub const GROWSDOWN: u64 = 0x100;
+    /// Not charged to the commit counter.
+    pub const NORESERVE: u64 = 0x4000;
+    /// Fault everything in at once.
+    pub const POPULATE: u64 = 0x8000;
+    /// Exactly at this address, if nothing is there.
+    pub const FIXED_NOREPLACE: u64 = 0x10_0000;
+}
+
+/// Source: Linux `vm.max_map_count`. Rule B13.
+pub const MAX_MAP_COUNT: u64 = 65_530;
+/// Lowest address that a mapping may have. Source: Linux `vm.mmap_min_addr`.
+pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
+/// First address past those of programs. Source: Linux `TASK_SIZE`.
+pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
+
+/// Rights of a VMA from those of `mmap`: Linux numbers them the same.
+const fn calc_vm_prot_bits(prot: u64) -> u64 {
+    prot & (vm::READ | vm::WRITE | vm::EXEC)
+}

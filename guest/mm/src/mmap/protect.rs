@@ -1,0 +1,106 @@
+//! Other rights. Source: Linux, mm/mprotect.c. Rules B18, B25, A35.
+
+use super::{TASK_SIZE, calc_vm_prot_bits, prot};
+use crate::addr::{VirtAddr, page_align};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::vma::{MmId, MmStruct, VmaId, vm};
+use crate::vma_tree::find_vma;
+
+impl<P: Platform> Memory<P> {
+    /// `mprotect`: gives mappings other rights. Up to a gap, or a VMA that may not have them, the change is made.
+    ///
+    /// # Errors
+    /// As mprotect(2). Rule B25.
+    pub fn do_mprotect(&self, mm_id: MmId, addr: u64, len: u64, prot: u64) -> Result<(), Error> {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        let mut start = VirtAddr(addr);
+        if !start.is_page_aligned() || prot & !(prot::READ | prot::WRITE | prot::EXEC) != 0 {
+            return Err(Error::Einval);
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let len = page_align(len).ok_or(Error::Enomem)?;
+        let end = VirtAddr(
+            addr.checked_add(len)
+                .filter(|&end| end <= TASK_SIZE)
+                .ok_or(Error::Enomem)?,
+        );
+        let new = calc_vm_prot_bits(prot);
+        while start < end {
+            let id = find_vma(self, mm, start).ok_or(Error::Enomem)?;
+            if self.vma(id).vm_start() > start {
+                return Err(Error::Enomem);
+            }
+            // MAYREAD and its neighbours are READ and its neighbours, four bits up.
+            if new & !(self.vma(id).vm_flags() >> 4) != 0 {
+                return Err(Error::Eacces);
+            }
+            let part_end = self.vma(id).vm_end().min(end);
+            self.mprotect_fixup(mm, id, start, part_end, new)?;
+            start = part_end;
+        }
+        Ok(())
+    }
+
+    /// Gives the part `[start, end)` of a VMA the rights `new`.
+    fn mprotect_fixup(
+        &self,
+        mm: MmStruct<'_>,
+        id: VmaId,
+        start: VirtAddr,
+        end: VirtAddr,
+        new: u64,
+    ) -> Result<(), Error> {
+        const RIGHTS: u64 = vm::READ | vm::WRITE | vm::EXEC;
+        let old_flags = self.vma(id).vm_flags();
+        let mut flags = old_flags & !RIGHTS | new;
+        if flags == old_flags {
+            return Ok(());
+        }
+        let mut id = id;
+        if self.vma(id).vm_start() < start {
+            id = self.split_vma(mm, id, start)?;
+        }
+        if self.vma(id).vm_end() > end {
+            self.split_vma(mm, id, end)?;
+        }
+        // A private mapping that becomes writable will need frames of its own. Rule B18.
+        if new & vm::WRITE != 0 && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE) == vm::WRITE {
+            self.vm_enough_memory(self.vma(id).pages())?;
+            flags |= vm::ACCOUNT;
+        }
+        self.vma(id).set_vm_flags(flags);
+        self.change_protection(mm, id);
+        self.merge_around(mm, id);
+        Ok(())
+    }
+
+    /// Brings the entries of a VMA in line with its rights. Stores to private pages stay forbidden where they were: the fault that they
+    /// cause decides whether the page must be copied.
+    fn change_protection(&self, mm: MmStruct<'_>, id: VmaId) {
+        let vma = self.vma(id);
+        // Any right makes an x86-64 page readable. Rule B26.
+        let readable = vma.vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) != 0;
+        let (exec, shared_write) = (vma.has(vm::EXEC), vma.has(vm::SHARED | vm::WRITE));
+        let mut changed = false;
+        self.for_each_pte(mm.pgd(), vma.vm_start()..vma.vm_end(), |_, pte| {
+            let entry = pte.get();
+            if P::Pte::is_present(entry) {
+                let writable = shared_write || (vma.has(vm::WRITE) && P::Pte::is_writable(entry));
+                let new = P::Pte::modify(entry, readable, writable, exec);
+                if new != entry {
+                    pte.set(new);
+                    changed = true;
+                }
+            }
+            true
+        });
+        if changed {
+            self.platform.flush_tlb_mm(mm.pgd());
+        }
+    }
+}

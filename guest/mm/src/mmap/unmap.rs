@@ -1,0 +1,155 @@
+//! Mappings go. Source: Linux, mm/mmap.c (`do_munmap`, `unmap_region`), mm/memory.c (`zap_pte_range`). Rule B24.
+
+use core::ops::Range;
+
+use super::TASK_SIZE;
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::swap::SwapSlot;
+use crate::sync::Word;
+use crate::vma::{MmId, MmStruct, VmaId, vm};
+use crate::vma_tree::find_vma;
+
+/// Above so many pages, forgetting the whole TLB is cheaper than page by page. Source: Linux
+/// `tlb_single_page_flush_ceiling`.
+const TLB_SINGLE_PAGE_FLUSH_CEILING: u64 = 33;
+
+impl<P: Platform> Memory<P> {
+    /// `munmap`: whatever is mapped in `len` bytes from `addr` on goes; parts of mappings are cut off.
+    ///
+    /// # Errors
+    /// As munmap(2). Rule B24.
+    pub fn do_munmap(&self, mm_id: MmId, addr: u64, len: u64) -> Result<(), Error> {
+        let _guard = self.locks.mmap.lock();
+        let len = page_align(len).filter(|&len| len != 0).ok_or(Error::Einval)?;
+        let start = VirtAddr(addr);
+        if !start.is_page_aligned() || addr.checked_add(len).is_none_or(|end| end > TASK_SIZE) {
+            return Err(Error::Einval);
+        }
+        self.do_munmap_locked(self.mm(mm_id), start, start.offset(len))
+    }
+
+    pub(crate) fn do_munmap_locked(&self, mm: MmStruct<'_>, start: VirtAddr, end: VirtAddr) -> Result<(), Error> {
+        let Some(mut first) = find_vma(self, mm, start) else {
+            return Ok(());
+        };
+        if self.vma(first).vm_start() >= end {
+            return Ok(());
+        }
+        // Cuts come first: they are what can fail, and nothing is lost yet.
+        if self.vma(first).vm_start() < start {
+            let lower = self.vma(first);
+            if lower.vm_end() > end && mm.map_count() + 1 >= super::MAX_MAP_COUNT {
+                return Err(Error::Enomem);
+            }
+            first = self.split_vma(mm, first, start)?;
+        }
+        if let Some(last) = find_vma(self, mm, VirtAddr(end.0 - 1))
+            && self.vma(last).vm_start() < end
+            && self.vma(last).vm_end() > end
+        {
+            self.split_vma(mm, last, end)?;
+        }
+        self.unmap_region(mm, first, end);
+        Ok(())
+    }
+
+    /// Removes VMAs from `first` on, as long as they begin before `end`, with their pages and page tables.
+    pub(super) fn unmap_region(&self, mm: MmStruct<'_>, first: VmaId, end: VirtAddr) {
+        let floor = self
+            .vma(first)
+            .vm_prev()
+            .map_or(VirtAddr(0), |prev| self.vma(prev).vm_end());
+        let mut after = Some(first);
+        while let Some(id) = after
+            && self.vma(id).vm_start() < end
+        {
+            self.zap_vma(mm, id);
+            after = self.vma(id).vm_next();
+        }
+        let ceiling = after.map_or(VirtAddr(TASK_SIZE + (1 << PAGE_SHIFT)), |next| {
+            self.vma(next).vm_start()
+        });
+        let mut next = Some(first);
+        while let Some(id) = next
+            && next != after
+        {
+            let vma = self.vma(id);
+            next = vma.vm_next();
+            // A table that the next VMA reaches into is left for it to free.
+            let bound = next
+                .filter(|_| next != after)
+                .map_or(ceiling, |next| self.vma(next).vm_start());
+            self.free_pgtables(mm, vma.vm_start()..vma.vm_end(), floor..bound);
+            let pages = vma.pages();
+            mm.set_total_vm(mm.total_vm() - pages);
+            if vma.has(vm::ACCOUNT) {
+                self.vm_unacct_memory(pages);
+            }
+            self.remove_vma(mm, id);
+        }
+    }
+
+    /// Removes all pages of a VMA.
+    fn zap_vma(&self, mm: MmStruct<'_>, id: VmaId) {
+        let vma = self.vma(id);
+        self.zap_page_range(mm, id, vma.vm_start()..vma.vm_end());
+    }
+
+    /// Removes the pages that a VMA maps in `range`. The TLB has forgotten them when this returns.
+    pub(super) fn zap_page_range(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>) {
+        let device = self.vma(id).has(vm::PFNMAP);
+        let pgd = mm.pgd();
+        let flush_each = (range.end.0 - range.start.0) >> PAGE_SHIFT <= TLB_SINGLE_PAGE_FLUSH_CEILING;
+        let mut present = 0u64;
+        self.for_each_pte(pgd, range, |addr, pte| {
+            if P::Pte::is_present(pte.get()) {
+                present += 1;
+                if flush_each {
+                    self.platform.flush_tlb_page(pgd, addr);
+                }
+            }
+            if device {
+                pte.set(0);
+            } else {
+                self.zap_pte(mm, pte);
+            }
+            true
+        });
+        if present != 0 && !flush_each {
+            self.platform.flush_tlb_mm(pgd);
+        }
+    }
+
+    /// Empties an entry and drops what it held.
+    fn zap_pte(&self, mm: MmStruct<'_>, pte: &Word) {
+        let entry = pte.get();
+        pte.set(0);
+        if !P::Pte::is_present(entry) {
+            mm.set_swapents(mm.swapents() - 1);
+            return self.swap_free(SwapSlot::of_entry(P::Pte::swap_entry(entry)));
+        }
+        let pfn = P::Pte::pfn(entry);
+        if pfn.0 == self.zero_pfn.get() {
+            return;
+        }
+        self.add_rss(mm, pfn, -1);
+        self.page_remove_rmap(pfn);
+        self.put_anon_or_file(pfn);
+    }
+
+    /// Drops a mapping's reference; the last mapping of an anonymous page takes its slot in swap along.
+    fn put_anon_or_file(&self, pfn: crate::addr::Pfn) {
+        let page = self.page(pfn);
+        if page.has(crate::page::flag::SWAPCACHE) && page.mapcount.get() == 0 && page.refcount.get() == 2 {
+            let slot = SwapSlot::of_entry(page.private.get());
+            if self.swap_count(slot) == 0 {
+                self.delete_from_swap_cache(pfn);
+                self.put_page(pfn);
+            }
+        }
+        self.put_page(pfn);
+    }
+}

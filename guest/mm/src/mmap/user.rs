@@ -1,0 +1,55 @@
+//! The kernel on a program's behalf: frames behind a program's addresses. Source: Linux, mm/gup.c. Rule B46.
+
+use crate::addr::{Pfn, VirtAddr};
+use crate::error::Error;
+use crate::fault::Access;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::vma::{MmId, vm};
+use crate::vma_tree::find_vma;
+
+impl<P: Platform> Memory<P> {
+    /// The frame behind `addr`, faulted in as the program itself would, for the kernel to copy from or (with `write`) to. It stays the
+    /// program's until the manager is called again.
+    ///
+    /// # Errors
+    /// [`Error::Efault`] when the program could not access it so. Rule B46.
+    pub fn get_user_page(&self, mm_id: MmId, addr: VirtAddr, write: bool) -> Result<Pfn, Error> {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        if addr.0 >= super::TASK_SIZE {
+            return Err(Error::Efault);
+        }
+        let id = find_vma(self, mm, addr)
+            .filter(|&id| self.vma(id).vm_start() <= addr)
+            .ok_or(Error::Efault)?;
+        // Device pages are not memory.
+        if self.vma(id).has(vm::PFNMAP) {
+            return Err(Error::Efault);
+        }
+        let access = if write { Access::Write } else { Access::Read };
+        // The entry may be taken away again by the reclaim that its own fault starts, but not twice in a row without progress.
+        for _ in 0..3 {
+            if let Some(pte) = self.pte(mm.pgd(), addr) {
+                let entry = pte.get();
+                if P::Pte::is_present(entry) && self.user_may(id, write) && (!write || P::Pte::is_writable(entry)) {
+                    if write {
+                        pte.set(P::Pte::mkwrite_dirty(entry));
+                    }
+                    return Ok(P::Pte::pfn(entry));
+                }
+            }
+            self.handle_fault_locked(mm, addr, access).map_err(|_| Error::Efault)?;
+        }
+        Err(Error::Efault)
+    }
+
+    fn user_may(&self, id: crate::vma::VmaId, write: bool) -> bool {
+        let needed = if write {
+            vm::WRITE
+        } else {
+            vm::READ | vm::WRITE | vm::EXEC
+        };
+        self.vma(id).vm_flags() & needed != 0
+    }
+}

@@ -1,0 +1,162 @@
+//! Page tables: the four-level walk, in terms of [`PteFormat`].
+//!
+//! A table is a frame of 512 entries. Entries of VMAs' pages are found by [`Memory::pte`], made reachable by
+//! [`Memory::pte_alloc`], visited by [`Memory::for_each_pte`]; [`Memory::free_pgtables`] gives tables back when no VMA needs them.
+//!
+//! Source: Linux, mm/memory.c (`__pte_alloc`, `free_pgd_range`), Documentation/mm/page_tables.rst. Rule B43. Differs from Linux:
+//! no huge entries yet.
+
+use core::ops::Range;
+
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::memory::Memory;
+use crate::page::flag;
+use crate::platform::{Platform, PteFormat, Vmstat};
+use crate::sync::Word;
+use crate::vma::MmStruct;
+
+/// log2 of the bytes that an entry covers, by level from the root down: PGD, PUD, PMD.
+const TABLE_SHIFTS: [u32; 3] = [39, 30, 21];
+/// log2 of the bytes that a lowest-level table covers.
+const PMD_SHIFT: u32 = 21;
+
+/// Index of the entry for `addr` in a table whose entries cover `1 << shift` bytes.
+#[inline(always)]
+const fn entry_index(addr: u64, shift: u32) -> usize {
+    (addr >> shift) as usize & 511
+}
+
+impl<P: Platform> Memory<P> {
+    /// The entry for `addr`, if its table exists.
+    #[inline(always)]
+    pub(crate) fn pte(&self, pgd: Pfn, addr: VirtAddr) -> Option<&Word> {
+        let mut table = pgd;
+        for shift in TABLE_SHIFTS {
+            let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
+            if entry == 0 {
+                return None;
+            }
+            table = P::Pte::pfn(entry);
+        }
+        Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
+    }
+
+    /// The entry for `addr`, its tables allocated as needed. `None` when no frame can be had.
+    #[inline(always)]
+    pub(crate) fn pte_alloc(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
+        match self.pte(mm.pgd(), addr) {
+            Some(pte) => Some(pte),
+            None => self.pte_alloc_slow(mm, addr),
+        }
+    }
+
+    #[cold]
+    fn pte_alloc_slow(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
+        let mut table = mm.pgd();
+        for shift in TABLE_SHIFTS {
+            let slot = &self.platform.frame(table)[entry_index(addr.0, shift)];
+            if slot.get() == 0 {
+                let pfn = self.alloc_table()?;
+                mm.set_nr_ptes(mm.nr_ptes() + 1);
+                slot.set(P::Pte::table(pfn));
+            }
+            table = P::Pte::pfn(slot.get());
+        }
+        Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
+    }
+
+    /// An empty table, or `None` when no frame can be had.
+    pub(crate) fn alloc_table(&self) -> Option<Pfn> {
+        let pfn = self.alloc_zeroed_page()?;
+        self.page(pfn).set_flags(flag::TABLE);
+        self.count(Vmstat::NrPageTablePages);
+        Some(pfn)
+    }
+
+    /// Gives a table back.
+    pub(crate) fn free_table(&self, pfn: Pfn) {
+        self.page(pfn).clear_flags(flag::TABLE);
+        self.uncount(Vmstat::NrPageTablePages);
+        self.free_page(pfn);
+    }
+
+    /// Visits the entries of `range` that are not 0, in order, until `f` says `false`. Returns whether it never did.
+    pub(crate) fn for_each_pte(
+        &self,
+        pgd: Pfn,
+        range: Range<VirtAddr>,
+        mut f: impl FnMut(VirtAddr, &Word) -> bool,
+    ) -> bool {
+        let mut addr = range.start.0;
+        while addr < range.end.0 {
+            let table_end = ((addr >> PMD_SHIFT) + 1) << PMD_SHIFT;
+            let end = table_end.min(range.end.0);
+            if let Some(table) = self.pte_table(pgd, VirtAddr(addr)) {
+                let first = entry_index(addr, PAGE_SHIFT);
+                let count = ((end - addr) >> PAGE_SHIFT) as usize;
+                for (i, pte) in self.platform.frame(table)[first..first + count].iter().enumerate() {
+                    if pte.get() != 0 && !f(VirtAddr(addr + ((i as u64) << PAGE_SHIFT)), pte) {
+                        return false;
+                    }
+                }
+            }
+            addr = end;
+        }
+        true
+    }
+
+    /// The lowest-level table for `addr`, if it exists.
+    fn pte_table(&self, pgd: Pfn, addr: VirtAddr) -> Option<Pfn> {
+        let mut table = pgd;
+        for shift in TABLE_SHIFTS {
+            let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
+            if entry == 0 {
+                return None;
+            }
+            table = P::Pte::pfn(entry);
+        }
+        Some(table)
+    }
+
+    /// Gives back the tables of `range` that nothing in `bounds` needs: `bounds` reaches from the end of the VMA before to the
+    /// start of the VMA after, and all entries in it are 0.
+    pub(crate) fn free_pgtables(&self, mm: MmStruct<'_>, range: Range<VirtAddr>, bounds: Range<VirtAddr>) {
+        if range.start < range.end {
+            self.free_tables_below(mm, mm.pgd(), 0, &range, &bounds);
+        }
+    }
+
+    fn free_tables_below(
+        &self,
+        mm: MmStruct<'_>,
+        table: Pfn,
+        level: usize,
+        range: &Range<VirtAddr>,
+        bounds: &Range<VirtAddr>,
+    ) {
+        let shift = TABLE_SHIFTS[level];
+        let entries = self.platform.frame(table);
+        // Only the part of the range that this table covers: the address bits above it are those of its entries.
+        let covered = 1u64 << (shift + 9);
+        let base = range.start.0 & !(covered - 1);
+        let (first, last) = (entry_index(range.start.0, shift), entry_index(range.end.0 - 1, shift));
+        for (i, slot) in entries.iter().enumerate().take(last + 1).skip(first) {
+            let entry = slot.get();
+            if entry == 0 {
+                continue;
+            }
+            let start = base + ((i as u64) << shift);
+            let end = start + (1 << shift);
+            let child = P::Pte::pfn(entry);
+            if level + 1 < TABLE_SHIFTS.len() {
+                let part = VirtAddr(range.start.0.max(start))..VirtAddr(range.end.0.min(end));
+                self.free_tables_below(mm, child, level + 1, &part, bounds);
+            }
+            if bounds.start.0 <= start && end <= bounds.end.0 {
+                slot.set(0);
+                self.free_table(child);
+                mm.set_nr_ptes(mm.nr_ptes() - 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the memory manager needs from the machine. The kernel implements it on x86-64; [`crate::testing`] fakes it.
+
+use crate::addr::{Frame, Pfn, VirtAddr};
+use crate::page::Page;
+
+/// The machine under the memory manager. All methods are called with the locks of the caller held and must not
+/// call back.
+pub trait Platform {
+    /// Layout of page-table entries.
+    type Pte: PteFormat;
+
+    /// The memory map: an entry for every frame number below the end of RAM.
+    fn memmap(&self) -> &[Page];
+
+    /// The content of a frame.
+    ///
+    /// # Panics
+    /// When `pfn` is not a frame that the memory manager was given.
+    fn frame(&self, pfn: Pfn) -> &Frame;
+
+    /// Fills a frame with zeroes, as fast as the machine can.
+    fn clear_page(&self, pfn: Pfn);
+
+    /// Copies frame `from` to frame `to`, as fast as the machine can.
+    fn copy_page(&self, to: Pfn, from: Pfn);
+
+    /// Makes a cleared frame usable as the root of an address space (enters the kernel's half).
+    fn init_root(&self, root: Pfn);
+
+    /// Forgets what the TLB knows of one page of the address space with this root.
+    fn flush_tlb_page(&self, root: Pfn, addr: VirtAddr);
+
+    /// Forgets what the TLB knows of the whole address space with this root.
+    fn flush_tlb_mm(&self, root: Pfn);
+
+    /// Reads slot `slot` of the swap disk into a frame, and returns when it is there.
+    ///
+    /// # Errors
+    /// When the disk says so.
+    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError>;
+
+    /// Writes frames to as many consecutive slots of the swap disk, from `slot` on, and returns when they are there.
+    /// At most [`crate::swap::CLUSTER_MAX`] frames.
+    ///
+    /// # Errors
+    /// When the disk says so; then none of the slots may be relied on.
+    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError>;
+
+    /// Seconds since 1970-01-01 UTC.
+    fn now_s(&self) -> i64;
+
+    /// Adds to a counter (wrapping, so that a level can fall).
+    fn count(&self, item: Vmstat, by: u64);
+
+    /// A stage of the fault path is reached. One predicted branch when tracing is off.
+    fn stage(&self, stage: Stage, arg: u64);
+}
+
+/// The disk refused or failed a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoError;
+
+/// Layout of a page-table entry, as pure functions of its 64 bits. 0 is "nothing here" on every machine.
+///
+/// Entries of the upper levels are made by [`PteFormat::table`]; entries of the lowest by [`PteFormat::page`], or, not
+/// present, by [`PteFormat::swap`].
+pub trait PteFormat {
+    /// A lowest-level entry for a frame. Always readable and accessed; `dirty` iff `writable` and asked.
+    fn page(pfn: Pfn, writable: bool, executable: bool, dirty: bool) -> u64;
+    /// An upper-level entry for a page table.
+    fn table(pfn: Pfn) -> u64;
+    /// A not-present entry that keeps a swap entry (less than 2^50).
+    fn swap(entry: u64) -> u64;
+    /// Whether the hardware follows the entry.
+    fn is_present(pte: u64) -> bool;
+    /// The frame of a present entry.
+    fn pfn(pte: u64) -> Pfn;
+    /// The swap entry kept by a non-zero, not-present entry.
+    fn swap_entry(pte: u64) -> u64;
+    /// Whether stores are allowed.
+    fn is_writable(pte: u64) -> bool;
+    /// Whether execution is allowed.
+    fn is_executable(pte: u64) -> bool;
+    /// Whether it was used since [`PteFormat::mkold`].
+    fn is_young(pte: u64) -> bool;
+    /// Whether it was stored through.
+    fn is_dirty(pte: u64) -> bool;
+    /// With stores forbidden.
+    fn wrprotect(pte: u64) -> u64;
+    /// With stores allowed, dirty and young.
+    fn mkwrite_dirty(pte: u64) -> u64;
+    /// Not used.
+    fn mkold(pte: u64) -> u64;
+    /// Used.
+    fn mkyoung(pte: u64) -> u64;
+    /// With other rights, everything else kept. A page that is not `readable` stays present but is kept from programs.
+    fn modify(pte: u64, readable: bool, writable: bool, executable: bool) -> u64;
+}
+
+/// Counters, named after `/proc/vmstat`. The levels (`Nr*`) rise and fall, the others only rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the counter of that name in proc_vmstat(5)")]
+pub enum Vmstat {
+    NrFreePages,
+    NrFilePages,
+    NrShmem,
+    NrAnonMapped,
+    NrFileMapped,
+    NrPageTablePages,
+    NrSlab,
+    NrSwapCached,
+    Pgalloc,
+    Pgfree,
+    Pgfault,
+    Pgmajfault,
+    PgscanKswapd,
+    PgscanDirect,
+    PgstealKswapd,
+    PgstealDirect,
+    Allocstall,
+    Pgactivate,
+    Pgdeactivate,
+    Pswpin,
+    Pswpout,
+    OomKill,
+}
+
+/// Stages of the fault path, in the order a fault meets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The VMA is found.
+    FindVma,
+    /// The page tables are walked, missing ones allocated.
+    WalkPageTables,
+    /// The page cache was asked; argument: index.
+    FilemapGetEntry,
+    /// A frame is allocated; argument: its number.
+    AllocPages,
+    /// A frame is cleared or copied.
+    ClearPage,
+    /// The page is in the page cache and on its list.
+    AddToPageCache,
+    /// The entry is in the page table, reverse mapping and counters included.
+    SetPte,
+    /// A request goes to the swap disk; argument: slot.
+    SwapIoStart,
+    /// The swap disk answered; argument: slot.
+    SwapIoEnd,
+    /// Reclaim begins.
+    ReclaimStart,
+    /// Reclaim ends; argument: frames freed.
+    ReclaimEnd,
+}

@@ -1,0 +1,340 @@
+//! shmem: memory objects whose pages live in the page cache and, under pressure, in swap.
+//!
+//! System V segments, shared anonymous mappings and the files of the initrd are shmem objects on a kernel-internal mount
+//! without limits. At every instant each index of an object is one of: a hole, a page in the page cache, a value naming a swap slot.
+//!
+//! # Invariants
+//! `alloced` = pages in the cache + values (`nrpages + swapped`): what `st_blocks` reports, in units of 8. Rule C8.
+//!
+//! Source: Linux, mm/shmem.c. Rules A15, C1, C2, C3, C6, C7, C8, C37, F12, F13, F19.
+
+use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::page::flag;
+use crate::platform::{Platform, Stage};
+use crate::record::{id_type, record};
+use crate::swap::SwapSlot;
+use crate::vma::VmaId;
+use crate::xarray::Entry;
+
+id_type!(
+    /// Number of an [`Inode`].
+    InodeId
+);
+
+record! {
+    /// A memory object. Source: Linux, `struct inode`, `struct address_space`, `struct shmem_inode_info`.
+    pub struct Inode[16] {
+        /// Bytes.
+        i_size, set_i_size: u64 = 0;
+        /// Pages in the page cache.
+        nrpages, set_nrpages: u64 = 3;
+        /// Pages in swap.
+        swapped, set_swapped: u64 = 4;
+        /// Pages charged to the object.
+        alloced, set_alloced: u64 = 5;
+        /// References: mappings, segments, descriptors.
+        i_count, set_i_count: u64 = 6;
+        /// First VMA that maps it.
+        i_mmap, set_i_mmap: Option<VmaId> = 7;
+        /// [`inode_flag`] bits.
+        i_flags, set_i_flags: u64 = 8;
+        /// When its content last changed, seconds since 1970.
+        i_mtime, set_i_mtime: i64 = 9;
+        /// Pages charged to the commit counter at creation.
+        commit, set_commit: u64 = 10;
+    }
+}
+
+impl Inode<'_> {
+    /// Word with the head of the page cache.
+    pub(crate) const XA_HEAD: usize = 1;
+    /// Word with the marks of the page cache's head.
+    pub(crate) const XA_FLAGS: usize = 2;
+}
+
+/// Bits of [`Inode::i_flags`].
+pub mod inode_flag {
+    /// `SHM_LOCK`: pages stay in memory.
+    pub const LOCKED: u64 = 1;
+}
+
+/// What a page is wanted for. Rule C1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sgp {
+    /// A fault: holes are filled, the end of the object is respected.
+    Cache,
+    /// A write: holes are filled, also past the end.
+    Write,
+}
+
+/// A page of an object, with a reference for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GotPage {
+    /// The frame.
+    pub(crate) pfn: Pfn,
+    /// Whether it had to be read from swap.
+    pub(crate) major: bool,
+}
+
+/// Highest page index: sizes are signed 64-bit. Rule C2 (1).
+const MAX_INDEX: u64 = i64::MAX as u64 >> PAGE_SHIFT;
+
+impl<P: Platform> Memory<P> {
+    /// A new object of `size` bytes of zeroes, with one reference. Its pages are charged to the commit counter unless
+    /// `noreserve`.
+    ///
+    /// # Errors
+    /// [`Error::Einval`] for a size beyond 2^63-1, [`Error::Enomem`] when the charge is refused or no memory can be had. Rules A11, A13.
+    pub fn shmem_file_setup(&self, size: u64, noreserve: bool) -> Result<InodeId, Error> {
+        if i64::try_from(size).is_err() {
+            return Err(Error::Einval);
+        }
+        let commit = if noreserve { 0 } else { pages_for(size) };
+        self.vm_enough_memory(commit)?;
+        let Some(id) = self.alloc_inode() else {
+            self.vm_unacct_memory(commit);
+            return Err(Error::Enomem);
+        };
+        let inode = self.inode(id);
+        inode.set_i_size(size);
+        inode.set_commit(commit);
+        inode.set_i_count(1);
+        Ok(id)
+    }
+
+    /// Takes a reference to an object.
+    pub(crate) fn ihold(&self, id: InodeId) {
+        let inode = self.inode(id);
+        inode.set_i_count(inode.i_count() + 1);
+    }
+
+    /// Drops a reference to an object; the last one frees it, its pages and its swap.
+    pub fn iput(&self, id: InodeId) {
+        let inode = self.inode(id);
+        inode.set_i_count(inode.i_count() - 1);
+        if inode.i_count() == 0 {
+            self.shmem_evict_inode(id);
+        }
+    }
+
+    fn shmem_evict_inode(&self, id: InodeId) {
+        let inode = self.inode(id);
+        inode
+            .i_pages()
+            .erase_range(self, 0, u64::MAX, |_, entry| match entry.as_page() {
+                Some(pfn) => {
+                    self.page_leaves_cache(inode, pfn);
+                    self.put_page(pfn);
+                }
+                None => {
+                    inode.set_swapped(inode.swapped() - 1);
+                    self.swap_free(SwapSlot::of_entry(entry.as_value().unwrap_or(0)));
+                }
+            });
+        debug_assert_eq!(
+            (inode.nrpages(), inode.swapped()),
+            (0, 0),
+            "pages of an evicted object are left"
+        );
+        self.vm_unacct_memory(inode.commit());
+        self.free_inode(id);
+    }
+
+    /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which must
+    /// belong to nobody.
+    ///
+    /// # Errors
+    /// [`Error::Eexist`] when the object has a page there, [`Error::Enomem`] without memory; the frame is still the caller's.
+    pub fn shmem_add_frame(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
+        let page = self.page(pfn);
+        page.flags.set(0);
+        page.mapcount.set(0);
+        page.private.set(0);
+        page.refcount.set(0);
+        self.add_to_page_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY)?;
+        let inode = self.inode(id);
+        inode.set_alloced(inode.alloced() + 1);
+        Ok(())
+    }
+
+    /// The page at `index`, from the cache, from swap, or new.
+    ///
+    /// # Errors
+    /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
+    #[inline]
+    pub(crate) fn shmem_getpage(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        let inode = self.inode(id);
+        if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
+            return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
+        }
+        let entry = self.filemap_get_entry(inode, index);
+        self.platform.stage(Stage::FilemapGetEntry, index);
+        match entry.as_page() {
+            Some(pfn) => {
+                self.get_page(pfn);
+                Ok(GotPage { pfn, major: false })
+            }
+            None => self.shmem_getpage_slow(id, index, sgp),
+        }
+    }
+
+    #[inline(never)]
+    fn shmem_getpage_slow(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        if index > MAX_INDEX {
+            return Err(Error::Efbig);
+        }
+        loop {
+            let entry = self.filemap_get_entry(self.inode(id), index);
+            let got = match (entry.as_page(), entry.as_value()) {
+                (Some(pfn), _) => {
+                    self.get_page(pfn);
+                    Ok(GotPage { pfn, major: false })
+                }
+                (None, Some(value)) => self.shmem_swapin_page(id, index, SwapSlot::of_entry(value)),
+                (None, None) => self.shmem_alloc_page(id, index, sgp),
+            };
+            // Somebody else (reclaim, too) changed what is at the index meanwhile: look again. Rule C3.
+            if got != Err(Error::Eexist) {
+                return got;
+            }
+        }
+    }
+
+    /// Fills a hole. The page is in the cache, locked, before it is cleared: others find it and wait.
+    fn shmem_alloc_page(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        let pfn = self.alloc_page().ok_or(Error::Enomem)?;
+        self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
+        if let Err(error) = self.add_to_page_cache(id, index, pfn, flag::LOCKED | flag::DIRTY) {
+            self.free_page(pfn);
+            return match error {
+                Error::Enomem => self.make_room_for_nodes(),
+                other => Err(other),
+            };
+        }
+        self.platform.stage(Stage::AddToPageCache, index);
+        if sgp == Sgp::Cache {
+            self.platform.clear_page(pfn);
+            self.platform.stage(Stage::ClearPage, 0);
+        }
+        let page = self.page(pfn);
+        page.set_flags(flag::UPTODATE);
+        page.clear_flags(flag::LOCKED);
+        let inode = self.inode(id);
+        inode.set_alloced(inode.alloced() + 1);
+        Ok(GotPage { pfn, major: false })
+    }
+
+    /// Reclaims a frame that an XArray node can use, and asks to look again.
+    #[cold]
+    pub(crate) fn make_room_for_nodes<T>(&self) -> Result<T, Error> {
+        let pfn = self.alloc_page().ok_or(Error::Enomem)?;
+        self.free_page(pfn);
+        Err(Error::Eexist)
+    }
+
+    /// Brings a page back from swap. Rule F19.
+    fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
+        let (pfn, major) = match self.swapin(slot) {
+            Ok(found) => found,
+            Err(Error::Enomem) if self.nr_free_pages() != 0 => return self.make_room_for_nodes(),
+            Err(error) => return Err(error),
+        };
+        let inode = self.inode(id);
+        // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
+        if self.filemap_get_entry(inode, index).as_value() != Some(slot.entry()) {
+            self.put_page(pfn);
+            return Err(Error::Eexist);
+        }
+        self.shmem_replace_value(id, index, pfn);
+        self.delete_from_swap_cache(pfn);
+        self.put_page(pfn);
+        self.swap_free(slot);
+        Ok(GotPage { pfn, major })
+    }
+
+    /// Puts a page where the object names its swap slot.
+    fn shmem_replace_value(&self, id: InodeId, index: u64, pfn: Pfn) {
+        let inode = self.inode(id);
+        let stored = {
+            let _guard = self.locks.i_pages.lock();
+            inode.i_pages().store(self, index, Entry::page(pfn))
+        };
+        debug_assert!(stored.is_ok(), "replacing an entry needs no node");
+        self.page_enters_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY);
+        inode.set_swapped(inode.swapped() - 1);
+    }
+
+    /// Moves an unmapped page from its object to the swap cache, ready to be written to the slot that is returned. The object names the
+    /// slot from now on. `None` when the page must stay. Rules F12, F13.
+    pub(crate) fn shmem_writepage(&self, pfn: Pfn) -> Option<SwapSlot> {
+        let page = self.page(pfn);
+        let id = self.inode_of(pfn)?;
+        let (inode, index) = (self.inode(id), page.index.get());
+        if inode.i_flags() & inode_flag::LOCKED != 0 {
+            return None;
+        }
+        let slot = self.get_swap_page()?;
+        if self.add_to_swap_cache(pfn, slot).is_err() || self.swap_duplicate(slot).is_err() {
+            self.put_slot_cache(slot);
+            return None;
+        }
+        let stored = {
+            let _guard = self.locks.i_pages.lock();
+            inode.i_pages().store(self, index, Entry::value(slot.entry()))
+        };
+        debug_assert!(stored.is_ok(), "replacing an entry needs no node");
+        self.page_leaves_cache(inode, pfn);
+        inode.set_swapped(inode.swapped() + 1);
+        self.page(pfn).refcount.sub(1);
+        Some(slot)
+    }
+
+    /// Takes [`Memory::shmem_writepage`] back: the write failed. Rule F29.
+    pub(crate) fn shmem_unwritepage(&self, id: InodeId, pfn: Pfn, slot: SwapSlot) {
+        let index = self.page(pfn).index.get();
+        self.shmem_replace_value(id, index, pfn);
+        self.delete_from_swap_cache(pfn);
+        self.put_page(pfn);
+        self.swap_free(slot);
+        self.page(pfn).set_flags(flag::ERROR);
+    }
+
+    /// The object whose page a frame is.
+    #[inline]
+    pub(crate) fn inode_of(&self, pfn: Pfn) -> Option<InodeId> {
+        let page = self.page(pfn);
+        if page.has(flag::ANON) {
+            return None;
+        }
+        crate::record::ObjId::from_u32(page.mapping.get()).map(InodeId)
+    }
+
+    /// Charges pages to the commit counter.
+    ///
+    /// # Errors
+    /// [`Error::Enomem`] when a single request is larger than all RAM and swap. Rule B19 (heuristic overcommit).
+    pub(crate) fn vm_enough_memory(&self, pages: u64) -> Result<(), Error> {
+        if pages > self.totalram_pages() + self.total_swap_pages() {
+            return Err(Error::Enomem);
+        }
+        self.committed_as.add(pages);
+        Ok(())
+    }
+
+    /// Takes a charge back.
+    pub(crate) fn vm_unacct_memory(&self, pages: u64) {
+        self.committed_as.sub(pages);
+    }
+
+    /// Pages charged to the commit counter.
+    pub fn committed_as(&self) -> u64 {
+        self.committed_as.get()
+    }
+
+    /// Pages of an object: (in memory, in swap).
+    pub fn shmem_pages(&self, id: InodeId) -> (u64, u64) {
+        (self.inode(id).nrpages(), self.inode(id).swapped())
+    }
+}

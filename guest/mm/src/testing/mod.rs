@@ -1,0 +1,249 @@
+//! A fake machine: frames, page tables, a TLB and a disk, for tests on any host.
+//!
+//! The fakes are stricter than hardware: [`FakeMachine::touch`] goes through a TLB that keeps every translation until it is flushed, so a
+//! flush that the memory manager forgets shows as a wrong access; frames that are freed or handed out are filled with
+//! [`POISON`], so content that is used without being set shows as well.
+
+mod disk;
+mod pte;
+
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::vec::Vec;
+
+pub use disk::FakeDisk;
+pub use pte::FakePte;
+
+use crate::Memory;
+use crate::addr::{Frame, PAGE_SHIFT, PAGE_WORDS, Pfn, VirtAddr};
+use crate::error::Fault;
+use crate::fault::Access;
+use crate::page::Page;
+use crate::platform::{IoError, Platform, PteFormat, Stage, Vmstat};
+use crate::sync::Word;
+use crate::vma::MmId;
+
+/// What frames are filled with before anybody gave them content.
+pub const POISON: u64 = 0xdead_beef_dead_beef;
+
+/// Frame number of the first frame that is given to the memory manager.
+const FIRST_FRAME: u32 = 16;
+
+/// The machine.
+#[derive(Debug)]
+pub struct FakeMachine {
+    memmap: Vec<Page>,
+    frames: Vec<Box<Frame>>,
+    /// Translations that the TLB may hold: (root, page address) to entry.
+    tlb: RefCell<HashMap<(Pfn, u64), u64>>,
+    counters: RefCell<HashMap<&'static str, u64>>,
+    /// The swap disk.
+    pub disk: RefCell<FakeDisk>,
+}
+
+impl FakeMachine {
+    /// A machine with `frames` frames of RAM and a disk of `slots` slots.
+    #[must_use]
+    pub fn new(frames: u32, slots: u32) -> Self {
+        let total = FIRST_FRAME + frames;
+        Self {
+            memmap: (0..total).map(|_| garbage_page()).collect(),
+            frames: (0..total)
+                .map(|_| Box::new([const { Word::new(POISON) }; PAGE_WORDS]))
+                .collect(),
+            tlb: RefCell::default(),
+            counters: RefCell::default(),
+            disk: RefCell::new(FakeDisk::new(slots)),
+        }
+    }
+
+    /// A counter's value.
+    #[must_use]
+    pub fn counter(&self, item: Vmstat) -> u64 {
+        self.counters.borrow().get(name_of(item)).copied().unwrap_or(0)
+    }
+}
+
+/// Memory-map entries are not zero before the allocator reaches them.
+fn garbage_page() -> Page {
+    let page = Page::default();
+    page.flags.set(0xffff_ffff);
+    page.refcount.set(77);
+    page.private.set(5);
+    page
+}
+
+fn name_of(item: Vmstat) -> &'static str {
+    // The names are for humans; that they differ is all that matters here.
+    match item {
+        Vmstat::Pswpin => "pswpin",
+        Vmstat::Pswpout => "pswpout",
+        Vmstat::Pgfault => "pgfault",
+        Vmstat::Pgmajfault => "pgmajfault",
+        Vmstat::Pgalloc => "pgalloc",
+        Vmstat::Pgfree => "pgfree",
+        Vmstat::NrShmem => "nr_shmem",
+        Vmstat::NrFilePages => "nr_file_pages",
+        Vmstat::NrAnonMapped => "nr_anon_pages",
+        Vmstat::NrFileMapped => "nr_mapped",
+        Vmstat::NrPageTablePages => "nr_page_table_pages",
+        Vmstat::NrSwapCached => "nr_swapcached",
+        Vmstat::NrSlab => "nr_slab",
+        _ => "other",
+    }
+}
+
+impl Platform for FakeMachine {
+    type Pte = FakePte;
+
+    fn memmap(&self) -> &[Page] {
+        &self.memmap
+    }
+
+    fn frame(&self, pfn: Pfn) -> &Frame {
+        assert!(
+            pfn.0 >= FIRST_FRAME,
+            "frame {} was never given to the memory manager",
+            pfn.0
+        );
+        &self.frames[pfn.index()]
+    }
+
+    fn clear_page(&self, pfn: Pfn) {
+        for word in self.frame(pfn) {
+            word.set(0);
+        }
+    }
+
+    fn copy_page(&self, to: Pfn, from: Pfn) {
+        for (to, from) in self.frame(to).iter().zip(self.frame(from)) {
+            to.set(from.get());
+        }
+    }
+
+    fn init_root(&self, root: Pfn) {
+        self.frame(root)[511].set(FakePte::table(Pfn(1)));
+    }
+
+    fn flush_tlb_page(&self, root: Pfn, addr: VirtAddr) {
+        self.tlb.borrow_mut().remove(&(root, addr.page().0));
+    }
+
+    fn flush_tlb_mm(&self, root: Pfn) {
+        self.tlb.borrow_mut().retain(|&(owner, _), _| owner != root);
+    }
+
+    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
+        let page = self.disk.borrow_mut().read(slot)?;
+        for (word, value) in self.frame(to).iter().zip(page.iter()) {
+            word.set(*value);
+        }
+        Ok(())
+    }
+
+    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError> {
+        for (slot, &pfn) in (slot..).zip(from) {
+            let content = std::array::from_fn(|i| self.frame(pfn)[i].get());
+            self.disk.borrow_mut().write(slot, content)?;
+        }
+        Ok(())
+    }
+
+    fn now_s(&self) -> i64 {
+        1_000
+    }
+
+    fn count(&self, item: Vmstat, by: u64) {
+        let mut counters = self.counters.borrow_mut();
+        let value = counters.entry(name_of(item)).or_default();
+        *value = value.wrapping_add(by);
+    }
+
+    fn stage(&self, _: Stage, _: u64) {}
+}
+
+/// A memory manager on a machine with `frames` frames, swapping to a disk of `slots` slots (0: none).
+///
+/// # Panics
+/// When the manager refuses so little memory.
+#[must_use]
+pub fn machine(frames: u32, slots: u32) -> Memory<FakeMachine> {
+    let memory = Memory::new(FakeMachine::new(frames, slots));
+    memory.init(Pfn(FIRST_FRAME), Pfn(FIRST_FRAME + frames));
+    if slots != 0 {
+        memory.swapon(slots).expect("swapon");
+    }
+    memory
+}
+
+impl Memory<FakeMachine> {
+    /// What the hardware does for a program that touches `addr`: the TLB, the page tables, a fault if need be, again. Returns the frame
+    /// and sets accessed and dirty bits.
+    ///
+    /// # Errors
+    /// The fault that the manager did not resolve.
+    ///
+    /// # Panics
+    /// When the TLB holds a translation that the page tables no longer have, or when faults do not get the program anywhere.
+    pub fn touch(&self, mm: MmId, addr: u64, access: Access) -> Result<Pfn, Fault> {
+        let (root, addr) = (self.pgd(mm), VirtAddr(addr));
+        for _ in 0..8 {
+            let key = (root, addr.page().0);
+            let cached = self.platform.tlb.borrow().get(&key).copied();
+            let walked = self.pte(root, addr).filter(|pte| FakePte::is_present(pte.get()));
+            if let Some(entry) = cached.filter(|&entry| FakePte::allows(entry, access)) {
+                let current = walked.map_or(0, Word::get);
+                assert_eq!(
+                    FakePte::pfn(entry),
+                    FakePte::pfn(current),
+                    "stale TLB entry for {:#x}",
+                    addr.0
+                );
+                assert!(
+                    FakePte::allows(current, access),
+                    "TLB entry for {:#x} allows more than the page table",
+                    addr.0
+                );
+                return Ok(FakePte::pfn(entry));
+            }
+            match walked.filter(|pte| FakePte::allows(pte.get(), access)) {
+                Some(pte) => {
+                    pte.set(FakePte::used(pte.get(), access));
+                    self.platform.tlb.borrow_mut().insert(key, pte.get());
+                    return Ok(FakePte::pfn(pte.get()));
+                }
+                None => self.handle_mm_fault(mm, addr, access)?,
+            }
+        }
+        panic!("faults at {:#x} do not come to an end", addr.0);
+    }
+
+    /// A program's store of a 64-bit word.
+    ///
+    /// # Errors
+    /// The fault that the manager did not resolve.
+    pub fn store(&self, mm: MmId, addr: u64, value: u64) -> Result<(), Fault> {
+        let pfn = self.touch(mm, addr, Access::Write)?;
+        self.platform.frame(pfn)[(addr as usize >> 3) & (PAGE_WORDS - 1)].set(value);
+        Ok(())
+    }
+
+    /// A program's load of a 64-bit word.
+    ///
+    /// # Errors
+    /// The fault that the manager did not resolve.
+    pub fn load(&self, mm: MmId, addr: u64) -> Result<u64, Fault> {
+        let pfn = self.touch(mm, addr, Access::Read)?;
+        Ok(self.platform.frame(pfn)[(addr as usize >> 3) & (PAGE_WORDS - 1)].get())
+    }
+
+    /// Panics unless every structure is what it should be. Takes as long as everything is large.
+    pub fn check_invariants(&self) {
+        self.check_lru();
+        self.check_swap();
+        self.zone.check(self.platform.memmap());
+        let in_tables = self.platform.counter(Vmstat::NrPageTablePages);
+        assert!(in_tables << PAGE_SHIFT < u64::MAX >> 1, "page tables were freed twice");
+    }
+}

@@ -1,0 +1,4 @@
+//! The whole manager on the fake machine, against naive models.
+
+mod model;
+mod scenarios;

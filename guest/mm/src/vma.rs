@@ -1,0 +1,170 @@
+//! `struct vm_area_struct` and `struct mm_struct`: the records of an address space.
+//!
+//! Source: Linux, include/linux/mm_types.h, include/linux/mm.h (`VM_*`).
+
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::ipc::ShmId;
+use crate::record::{id_type, record};
+use crate::rmap::AnonVmaId;
+use crate::shmem::InodeId;
+
+id_type!(
+    /// Number of a [`VmArea`].
+    VmaId
+);
+id_type!(
+    /// Number of an [`MmStruct`].
+    MmId
+);
+
+record! {
+    /// One mapping of an address space: `[vm_start, vm_end)` with one set of rights onto one object.
+    ///
+    /// # Invariants
+    /// Page-aligned, `vm_start < vm_end`, not overlapping another of the same address space; in the tree and on the
+    /// list of its address space; on the `i_mmap` list of `vm_file` if it has one, on that of `anon_vma` if it has one.
+    pub struct VmArea[20] {
+        /// First address.
+        vm_start, set_vm_start: VirtAddr = 0;
+        /// First address past the end.
+        vm_end, set_vm_end: VirtAddr = 1;
+        /// [`vm`] bits.
+        vm_flags, set_vm_flags: u64 = 2;
+        /// Page index in the object that `vm_start` maps; for anonymous memory, `vm_start / 4096` at its creation.
+        vm_pgoff, set_vm_pgoff: u64 = 3;
+        /// The mapped object, if any.
+        vm_file, set_vm_file: Option<InodeId> = 4;
+        /// Who knows the mappings of this VMA's anonymous pages, once there was one.
+        anon_vma, set_anon_vma: Option<AnonVmaId> = 5;
+        /// The address space.
+        vm_mm, set_vm_mm: Option<MmId> = 6;
+        /// Next VMA by address.
+        vm_next, set_vm_next: Option<VmaId> = 7;
+        /// Previous VMA by address.
+        vm_prev, set_vm_prev: Option<VmaId> = 8;
+        /// Tree: the subtree of lower addresses.
+        rb_left, set_rb_left: Option<VmaId> = 9;
+        /// Tree: the subtree of higher addresses.
+        rb_right, set_rb_right: Option<VmaId> = 10;
+        /// Tree: the parent.
+        rb_parent, set_rb_parent: Option<VmaId> = 11;
+        /// Tree: balance (0 black, 1 red).
+        rb_color, set_rb_color: u64 = 12;
+        /// Tree: largest gap below any VMA of this subtree, in bytes.
+        rb_subtree_gap, set_rb_subtree_gap: u64 = 13;
+        /// Next VMA that maps the same object.
+        i_mmap_next, set_i_mmap_next: Option<VmaId> = 14;
+        /// Previous VMA that maps the same object.
+        i_mmap_prev, set_i_mmap_prev: Option<VmaId> = 15;
+        /// Next VMA with the same anon_vma.
+        anon_next, set_anon_next: Option<VmaId> = 16;
+        /// Previous VMA with the same anon_vma.
+        anon_prev, set_anon_prev: Option<VmaId> = 17;
+        /// The System V segment it attaches, if any.
+        shm, set_shm: Option<ShmId> = 18;
+    }
+}
+
+record! {
+    /// An address space.
+    pub struct MmStruct[16] {
+        /// Root of the page tables.
+        pgd, set_pgd: Pfn = 0;
+        /// Root of the tree of VMAs.
+        mm_rb, set_mm_rb: Option<VmaId> = 1;
+        /// VMA with the lowest address.
+        mmap, set_mmap: Option<VmaId> = 2;
+        /// VMA that the last look-up found: most faults hit the one before.
+        vmacache, set_vmacache: Option<VmaId> = 3;
+        /// Top-down search for free addresses starts below this one.
+        mmap_base, set_mmap_base: VirtAddr = 4;
+        /// Where the heap begins.
+        start_brk, set_start_brk: VirtAddr = 5;
+        /// Where it ends.
+        brk, set_brk: VirtAddr = 6;
+        /// Number of VMAs.
+        map_count, set_map_count: u64 = 7;
+        /// Mapped pages, in pages.
+        total_vm, set_total_vm: u64 = 8;
+        /// Frames used as page tables, the root included.
+        nr_ptes, set_nr_ptes: u64 = 9;
+        /// Resident private anonymous pages, in pages.
+        rss_anon, set_rss_anon: u64 = 10;
+        /// Resident pages of files other than shmem, in pages.
+        rss_file, set_rss_file: u64 = 11;
+        /// Resident pages of shmem objects, in pages.
+        rss_shmem, set_rss_shmem: u64 = 12;
+        /// Private anonymous pages in swap, in pages.
+        swapents, set_swapents: u64 = 13;
+        /// Processes that use it.
+        mm_users, set_mm_users: u64 = 14;
+    }
+}
+
+impl VmArea<'_> {
+    /// Whether all bits of `mask` are set in its flags.
+    #[inline(always)]
+    #[must_use]
+    pub fn has(self, mask: u64) -> bool {
+        self.vm_flags() & mask == mask
+    }
+
+    /// Length in pages.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(self) -> u64 {
+        (self.vm_end().0 - self.vm_start().0) >> PAGE_SHIFT
+    }
+
+    /// Index, in its object, of the page at `addr`.
+    #[inline(always)]
+    #[must_use]
+    pub fn linear_page_index(self, addr: VirtAddr) -> u64 {
+        self.vm_pgoff() + ((addr.0 - self.vm_start().0) >> PAGE_SHIFT)
+    }
+
+    /// Where it maps page `index` of its object, if it does.
+    #[inline(always)]
+    #[must_use]
+    pub fn address_of(self, index: u64) -> Option<VirtAddr> {
+        let pages = index.wrapping_sub(self.vm_pgoff());
+        (pages < self.pages()).then(|| self.vm_start().offset(pages << PAGE_SHIFT))
+    }
+
+    /// Whether its stores make private copies.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_cow(self) -> bool {
+        self.vm_flags() & (vm::SHARED | vm::MAYWRITE) == vm::MAYWRITE
+    }
+}
+
+/// Bits of [`VmArea::vm_flags`], with Linux's values.
+pub mod vm {
+    /// May be read.
+    pub const READ: u64 = 0x1;
+    /// May be written.
+    pub const WRITE: u64 = 0x2;
+    /// May be executed.
+    pub const EXEC: u64 = 0x4;
+    /// Stores go to the object.
+    pub const SHARED: u64 = 0x8;
+    /// `mprotect` may give read.
+    pub const MAYREAD: u64 = 0x10;
+    /// `mprotect` may give write.
+    pub const MAYWRITE: u64 = 0x20;
+    /// `mprotect` may give execute.
+    pub const MAYEXEC: u64 = 0x40;
+    /// A shared mapping of something writable.
+    pub const MAYSHARE: u64 = 0x80;
+    /// A stack that grows down.
+    pub const GROWSDOWN: u64 = 0x100;
+    /// Physical pages that have no [`crate::page::Page`].
+    pub const PFNMAP: u64 = 0x400;
+    /// Pages stay in memory.
+    pub const LOCKED: u64 = 0x2000;
+    /// Not charged to the commit counter.
+    pub const NORESERVE: u64 = 0x20_0000;
+    /// Charged to the commit counter.
+    pub const ACCOUNT: u64 = 0x10_0000;
+}

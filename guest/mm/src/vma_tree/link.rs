@@ -1,0 +1,139 @@
+//! Putting a VMA into an address space, taking it out, and changing its bounds.
+//!
+//! Splitting is `vma_adjust` of the VMA to its first part and `vma_link` of the rest; merging is `vma_unlink` of the one
+//! and `vma_adjust` of the other. In this order no two VMAs ever overlap.
+//!
+//! Source: Linux, mm/mmap.c (`vma_link`, `__vma_unlink_list`, `__vma_adjust`).
+
+use super::VmaStore;
+use super::gap::{gap_below, propagate_gap};
+use super::rbtree::{self, Side};
+use crate::addr::VirtAddr;
+use crate::vma::{MmStruct, VmaId};
+
+/// Where a new VMA goes: below which parent on which side (none in an empty tree), and between which neighbours.
+#[derive(Default)]
+struct Place {
+    leaf: Option<(VmaId, Side)>,
+    prev: Option<VmaId>,
+    next: Option<VmaId>,
+}
+
+/// Finds the place of a VMA that starts at `start`.
+fn find_place<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, start: VirtAddr) -> Place {
+    let mut place = Place::default();
+    let mut at = mm.mm_rb();
+    while let Some(id) = at {
+        let area = store.vma(id);
+        let side = if start < area.vm_start() {
+            Side::Left
+        } else {
+            Side::Right
+        };
+        match side {
+            Side::Left => place.next = Some(id),
+            Side::Right => place.prev = Some(id),
+        }
+        place.leaf = Some((id, side));
+        at = side.child(area);
+    }
+    place
+}
+
+/// Adds a VMA, whose bounds are set, to an address space. [`crate::vma::VmArea::vm_mm`] stays the caller's to set.
+///
+/// # Panics
+/// With debug assertions, when it is empty or overlaps another.
+pub fn vma_link<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
+    let area = store.vma(id);
+    let place = find_place(store, mm, area.vm_start());
+    debug_assert_fits(store, area.vm_start(), area.vm_end(), place.prev, place.next);
+    area.set_vm_prev(place.prev);
+    area.set_vm_next(place.next);
+    match place.prev {
+        Some(prev) => store.vma(prev).set_vm_next(Some(id)),
+        None => mm.set_mmap(Some(id)),
+    }
+    if let Some(next) = place.next {
+        store.vma(next).set_vm_prev(Some(id));
+    }
+    area.set_rb_subtree_gap(gap_below(store, area));
+    rbtree::attach(store, mm, id, place.leaf);
+    // The neighbour above lost the part of its gap that lies below the new VMA.
+    propagate_gap(store, area.rb_parent());
+    propagate_gap(store, place.next);
+    rbtree::balance_attached(store, mm, id);
+    mm.set_map_count(mm.map_count() + 1);
+}
+
+/// Takes a VMA out of an address space. Its record keeps its bounds and its links, which mean nothing any more.
+pub fn vma_unlink<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
+    let area = store.vma(id);
+    let (prev, next) = (area.vm_prev(), area.vm_next());
+    match prev {
+        Some(prev) => store.vma(prev).set_vm_next(next),
+        None => mm.set_mmap(next),
+    }
+    if let Some(next) = next {
+        store.vma(next).set_vm_prev(prev);
+    }
+    let hole = rbtree::detach(store, mm, id, next);
+    // The neighbour above gained what was the VMA's, wherever in the tree it is.
+    propagate_gap(store, hole.parent);
+    propagate_gap(store, next);
+    rbtree::balance_detached(store, mm, hole);
+    if mm.vmacache() == Some(id) {
+        mm.set_vmacache(None);
+    }
+    mm.set_map_count(mm.map_count() - 1);
+}
+
+/// Changes the bounds of a VMA in its place between its neighbours, and the page index that its start maps.
+///
+/// # Panics
+/// With debug assertions, when it would be empty or overlap a neighbour, or is seen not to be linked into `mm`.
+pub fn vma_adjust<S: VmaStore + ?Sized>(
+    store: &S,
+    mm: MmStruct<'_>,
+    id: VmaId,
+    start: VirtAddr,
+    end: VirtAddr,
+    pgoff: u64,
+) {
+    let area = store.vma(id);
+    debug_assert!(
+        area.vm_prev().is_some() || mm.mmap() == Some(id),
+        "VMA of another address space"
+    );
+    debug_assert_fits(store, start, end, area.vm_prev(), area.vm_next());
+    let (start_moves, end_moves) = (area.vm_start() != start, area.vm_end() != end);
+    area.set_vm_start(start);
+    area.set_vm_end(end);
+    area.set_vm_pgoff(pgoff);
+    if start_moves {
+        propagate_gap(store, Some(id));
+    }
+    if end_moves {
+        propagate_gap(store, area.vm_next());
+    }
+}
+
+/// Asserts that `[start, end)` is not empty and lies between two neighbours.
+#[inline(always)]
+fn debug_assert_fits<S: VmaStore + ?Sized>(
+    store: &S,
+    start: VirtAddr,
+    end: VirtAddr,
+    prev: Option<VmaId>,
+    next: Option<VmaId>,
+) {
+    debug_assert!(start < end, "empty VMA");
+    debug_assert!(
+        prev.is_none_or(|prev| store.vma(prev).vm_end() <= start),
+        "VMA overlaps the one below"
+    );
+    debug_assert!(
+        next.is_none_or(|next| end <= store.vma(next).vm_start()),
+        "VMA overlaps the one above"
+    );
+}
