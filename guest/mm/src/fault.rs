@@ -275,18 +275,7 @@ impl<P: Platform> Memory<P> {
     fn do_swap_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
         let slot = SwapSlot::of_entry(P::Pte::swap_entry(vmf.orig));
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
-        let (pfn, major) = loop {
-            match self.swapin(slot) {
-                Ok(found) => break found,
-                Err(Error::Enomem) if self.nr_free_pages() != 0 => {
-                    self.make_room_for_nodes::<()>().or_else(|error| match error {
-                        Error::Eexist => Ok(()),
-                        other => Err(other),
-                    })?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let (pfn, major) = self.swapin(slot)?;
         if major {
             self.count(Vmstat::Pgmajfault);
         }

@@ -84,19 +84,19 @@ impl Field for Pfn {
     }
 }
 
-/// Number of an object in a slab: frame number and slot within the frame. 0 is no object.
+/// Number of an object in a slab: its physical address / 64. 0 is no object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct ObjId(core::num::NonZeroU32);
 
-/// log2 of the objects a slab frame can hold at most; an [`ObjId`] is `pfn << SLOT_BITS | slot`.
+/// log2 of the 64-byte slots of a frame; an [`ObjId`] is `pfn << SLOT_BITS | slot`.
 const SLOT_BITS: u32 = 6;
 
 impl ObjId {
-    /// Objects per slab frame at most.
+    /// Slots of a frame, and objects in it at most.
     pub const SLOTS_MAX: usize = 1 << SLOT_BITS;
 
-    /// The object in `slot` of frame `pfn`. Frame 0 holds no objects: it is the null page of the id space.
+    /// The object that begins at `slot` of frame `pfn`. Frame 0 holds no objects: it is the null page of the id space.
     ///
     /// # Panics
     /// For frame 0 with slot 0, which would be no object.
@@ -117,7 +117,7 @@ impl ObjId {
         Pfn(self.0.get() >> SLOT_BITS)
     }
 
-    /// Its slot there.
+    /// The slot there that it begins at.
     #[inline(always)]
     #[must_use]
     pub fn slot(self) -> usize {

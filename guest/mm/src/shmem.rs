@@ -176,17 +176,16 @@ impl<P: Platform> Memory<P> {
                 self.get_page(pfn);
                 Ok(GotPage { pfn, major: false })
             }
-            None => self.shmem_getpage_slow(id, index, sgp),
+            None => self.shmem_getpage_slow(id, index, sgp, entry),
         }
     }
 
     #[inline(never)]
-    fn shmem_getpage_slow(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+    fn shmem_getpage_slow(&self, id: InodeId, index: u64, sgp: Sgp, mut entry: Entry) -> Result<GotPage, Error> {
         if index > MAX_INDEX {
             return Err(Error::Efbig);
         }
         loop {
-            let entry = self.filemap_get_entry(self.inode(id), index);
             let got = match (entry.as_page(), entry.as_value()) {
                 (Some(pfn), _) => {
                     self.get_page(pfn);
@@ -199,6 +198,7 @@ impl<P: Platform> Memory<P> {
             if got != Err(Error::Eexist) {
                 return got;
             }
+            entry = self.filemap_get_entry(self.inode(id), index);
         }
     }
 
@@ -236,55 +236,50 @@ impl<P: Platform> Memory<P> {
 
     /// Brings a page back from swap. Rule F19.
     fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
-        let (pfn, major) = match self.swapin(slot) {
-            Ok(found) => found,
-            Err(Error::Enomem) if self.nr_free_pages() != 0 => return self.make_room_for_nodes(),
-            Err(error) => return Err(error),
-        };
-        let inode = self.inode(id);
+        let (pfn, major) = self.swapin(slot)?;
         // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
-        if self.filemap_get_entry(inode, index).as_value() != Some(slot.entry()) {
+        if !self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn)) {
             self.put_page(pfn);
             return Err(Error::Eexist);
         }
-        self.shmem_replace_value(id, index, pfn);
-        self.delete_from_swap_cache(pfn);
-        self.put_page(pfn);
-        self.swap_free(slot);
+        self.shmem_page_is_back(id, index, pfn);
         Ok(GotPage { pfn, major })
     }
 
-    /// Puts a page where the object names its swap slot.
-    fn shmem_replace_value(&self, id: InodeId, index: u64, pfn: Pfn) {
-        let inode = self.inode(id);
-        let stored = {
-            let _guard = self.locks.i_pages.lock();
-            inode.i_pages().store(self, index, Entry::page(pfn))
-        };
-        debug_assert!(stored.is_ok(), "replacing an entry needs no node");
+    /// Replaces what is at `index`, if it is `old`.
+    #[inline]
+    fn shmem_replace(&self, id: InodeId, index: u64, old: Entry, new: Entry) -> bool {
+        let _guard = self.locks.i_pages.lock();
+        // Replacing an entry needs no node, so it cannot fail.
+        self.inode(id).i_pages().cmpxchg(self, index, old, new) == Ok(old)
+    }
+
+    /// A page that has just replaced its slot's number belongs to the object and no longer to the swap cache; the slot is free.
+    fn shmem_page_is_back(&self, id: InodeId, index: u64, pfn: Pfn) {
+        // The reference of the swap cache becomes that of the page cache.
+        self.leave_swap_cache(pfn, 1);
+        self.page(pfn).refcount.sub(1);
         self.page_enters_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY);
+        let inode = self.inode(id);
         inode.set_swapped(inode.swapped() - 1);
     }
 
     /// Moves an unmapped page from its object to the swap cache, ready to be written to the slot that is returned. The object names the
     /// slot from now on. `None` when the page must stay. Rules F12, F13.
     pub(crate) fn shmem_writepage(&self, pfn: Pfn) -> Option<SwapSlot> {
-        let page = self.page(pfn);
         let id = self.inode_of(pfn)?;
-        let (inode, index) = (self.inode(id), page.index.get());
+        let inode = self.inode(id);
         if inode.i_flags() & inode_flag::LOCKED != 0 {
             return None;
         }
-        let slot = self.get_swap_page()?;
-        if self.add_to_swap_cache(pfn, slot).is_err() || self.swap_duplicate(slot).is_err() {
-            self.put_slot_cache(slot);
-            return None;
-        }
-        let stored = {
-            let _guard = self.locks.i_pages.lock();
-            inode.i_pages().store(self, index, Entry::value(slot.entry()))
-        };
-        debug_assert!(stored.is_ok(), "replacing an entry needs no node");
+        let slot = self.add_to_swap(pfn, 1)?;
+        let replaced = self.shmem_replace(
+            id,
+            self.page(pfn).index.get(),
+            Entry::page(pfn),
+            Entry::value(slot.entry()),
+        );
+        debug_assert!(replaced, "frame {} is not where it says in its object", pfn.0);
         self.page_leaves_cache(inode, pfn);
         inode.set_swapped(inode.swapped() + 1);
         self.page(pfn).refcount.sub(1);
@@ -294,10 +289,9 @@ impl<P: Platform> Memory<P> {
     /// Takes [`Memory::shmem_writepage`] back: the write failed. Rule F29.
     pub(crate) fn shmem_unwritepage(&self, id: InodeId, pfn: Pfn, slot: SwapSlot) {
         let index = self.page(pfn).index.get();
-        self.shmem_replace_value(id, index, pfn);
-        self.delete_from_swap_cache(pfn);
-        self.put_page(pfn);
-        self.swap_free(slot);
+        let replaced = self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn));
+        debug_assert!(replaced, "slot {} is not where its page says", slot.0);
+        self.shmem_page_is_back(id, index, pfn);
         self.page(pfn).set_flags(flag::ERROR);
     }
 

@@ -1,6 +1,6 @@
 //! Slab caches: objects of one size, carved from frames.
 //!
-//! Objects are found by number ([`ObjId`]: frame and slot). A cache hands out the object freed last first: a short per-CPU list
+//! Objects are found by number ([`ObjId`]: frame and cache line in it). A cache hands out the object freed last first: a short per-CPU list
 //! comes before the frames. Which slots of a frame are free is a bitmap in [`Page::private`]; frames with some free and some used are on
 //! the partial list, through [`Page::next`] and [`Page::prev`]; full frames are on none; of frames without used objects
 //! the cache keeps one and gives back the others.
@@ -30,6 +30,8 @@ use crate::record::ObjId;
 use crate::sync::{Lock, Word, Word32};
 use crate::zone::pcp::HotRing;
 
+/// Words of the unit that objects are aligned to: a cache line.
+const UNIT_WORDS: usize = PAGE_WORDS / ObjId::SLOTS_MAX;
 /// Objects on a cache's per-CPU list at most.
 const HOT_OBJECTS: usize = 16;
 
@@ -51,7 +53,7 @@ pub trait Frames {
     fn free_frame(&self, pfn: Pfn);
 }
 
-/// Objects of `WORDS` 64-bit words, 1 to 512; at most 64 in a frame.
+/// Objects of `WORDS` 64-bit words, 1 to 512, each in cache lines of its own.
 #[derive(Debug)]
 pub struct Cache<const WORDS: usize> {
     objects: Word,
@@ -72,13 +74,18 @@ impl<const WORDS: usize> Default for Cache<WORDS> {
 
 impl<const WORDS: usize> Cache<WORDS> {
     /// Objects in a frame.
-    pub const SLOTS: usize = if PAGE_WORDS / WORDS < ObjId::SLOTS_MAX {
-        PAGE_WORDS / WORDS
-    } else {
-        ObjId::SLOTS_MAX
+    pub const SLOTS: usize = ObjId::SLOTS_MAX / Self::UNITS;
+    /// 64-byte units of an object: its number names the first, so that its address is a shift away.
+    const UNITS: usize = WORDS.div_ceil(UNIT_WORDS);
+    /// Bitmap of a frame without used objects: a bit at each object's first unit.
+    const ALL_FREE: u64 = {
+        let (mut map, mut slot) = (0, 0);
+        while slot < Self::SLOTS {
+            map |= 1 << (slot * Self::UNITS);
+            slot += 1;
+        }
+        map
     };
-    /// Bitmap of a frame without used objects.
-    const ALL_FREE: u64 = u64::MAX >> (ObjId::SLOTS_MAX - Self::SLOTS);
 
     /// A cache without frames.
     #[must_use]
@@ -100,7 +107,8 @@ impl<const WORDS: usize> Cache<WORDS> {
         let _guard = self.lock.lock();
         let id = match self.hot.pop() {
             Some(id) => ObjId::from_u32(id)?,
-            None => self.take_slot(frames)?,
+            // A call in tail position, so that the fast path saves no registers.
+            None => return self.take_slot(frames),
         };
         self.objects.add(1);
         Some(id)
@@ -116,11 +124,10 @@ impl<const WORDS: usize> Cache<WORDS> {
         let _guard = self.lock.lock();
         #[cfg(debug_assertions)]
         self.check_freeable(frames, id);
-        if self.hot.is_full() {
-            self.flush(frames, HOT_OBJECTS / 2);
-        }
-        self.hot.push(id.get());
         self.objects.sub(1);
+        if !self.hot.push(id.get()) {
+            self.push_flushed(frames, id);
+        }
     }
 
     /// Objects in use.
@@ -158,6 +165,7 @@ impl<const WORDS: usize> Cache<WORDS> {
         if free & (free - 1) == 0 {
             self.unlink(frames.memmap(), pfn);
         }
+        self.objects.add(1);
         Some(ObjId::new(pfn, free.trailing_zeros() as usize))
     }
 
@@ -184,8 +192,6 @@ impl<const WORDS: usize> Cache<WORDS> {
     }
 
     /// Moves at most `count` objects, the oldest first, from the per-CPU list to their frames.
-    #[cold]
-    #[inline(never)]
     fn flush<F: Frames>(&self, frames: &F, count: usize) {
         for id in core::iter::from_fn(|| self.hot.pop_oldest())
             .take(count)
@@ -193,6 +199,13 @@ impl<const WORDS: usize> Cache<WORDS> {
         {
             self.put_slot(frames, id);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_flushed<F: Frames>(&self, frames: &F, id: ObjId) {
+        self.flush(frames, HOT_OBJECTS / 2);
+        self.hot.push(id.get());
     }
 
     fn put_slot<F: Frames>(&self, frames: &F, id: ObjId) {
@@ -254,7 +267,7 @@ impl<const WORDS: usize> Cache<WORDS> {
     fn check_freeable<F: Frames>(&self, frames: &F, id: ObjId) {
         let (pfn, slot) = (id.pfn().0, id.slot());
         let page = &frames.memmap()[id.pfn().index()];
-        let ours = page.has(flag::SLAB) && page.index.get() == WORDS as u64 && slot < Self::SLOTS;
+        let ours = page.has(flag::SLAB) && page.index.get() == WORDS as u64 && Self::ALL_FREE >> slot & 1 != 0;
         assert!(
             ours,
             "object {slot} of frame {pfn} is not of a cache of {WORDS} words an object"
@@ -272,16 +285,8 @@ impl<const WORDS: usize> Cache<WORDS> {
 /// When a frame has no such object of this size.
 #[inline(always)]
 pub fn object<F: Frames + ?Sized, const WORDS: usize>(frames: &F, id: ObjId) -> &[Word; WORDS] {
-    let (objects, _) = frames.frame(id.pfn()).as_chunks::<WORDS>();
-    if Cache::<WORDS>::SLOTS.is_power_of_two() {
-        // Instead of a bounds check: costs nothing, as taking the slot from the id masks anyway.
-        debug_assert!(
-            id.slot() < Cache::<WORDS>::SLOTS,
-            "object {} of frame {}",
-            id.slot(),
-            id.pfn().0
-        );
-        return &objects[id.slot() & (Cache::<WORDS>::SLOTS - 1)];
+    match frames.frame(id.pfn())[id.slot() * UNIT_WORDS..].first_chunk() {
+        Some(words) => words,
+        None => panic!("object {} of frame {} does not fit", id.slot(), id.pfn().0),
     }
-    &objects[id.slot()]
 }

@@ -1,21 +1,22 @@
 //! Swap: the slots of the swap area, who uses them, and the swap cache.
 //!
-//! Each slot has a byte in the slot map: how many page-table entries or objects mean it, and whether a frame with its content
-//! is in the swap cache. A slot is free when the byte is 0. Slot 0 is the area's header and never used.
+//! The swap table has a 32-bit entry for each slot: a byte that says how many page-table entries or objects mean it and whether
+//! the swap cache holds its content, and above it the frame that does. A slot is free when its entry is 0. Slot 0 is the area's
+//! header and never used. Leaves of the table exist from a slot's first use on.
 //!
-//! The swap cache (an XArray by slot) holds the frame of a slot while it is written, and after it was read until its slot is given
-//! up, so that a page stays reachable at every instant and is read once however many want it.
+//! The swap cache holds the frame of a slot while it is written, and after it was read until its slot is given up, so that a page
+//! stays reachable at every instant and is read once however many want it.
 //!
 //! Source: Linux, mm/swapfile.c, mm/swap_state.c, include/linux/swap.h. Rules F13, F16, F17, F19, F22, F28. Differs from Linux: one
-//! area; slots are accounted exactly, not in batches per CPU; no read-ahead yet.
+//! area; slots are accounted exactly, not in batches per CPU; no read-ahead yet. The swap cache is part of the table, as in Linux
+//! since 6.18, not an XArray beside it.
 
-use crate::addr::{PAGE_SHIFT, Pfn};
+use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, Stage, Vmstat};
 use crate::sync::{Word, Word32};
-use crate::xarray::{Entry, XArray};
 
 /// Slots written by one request at most. Source: Linux `SWAP_CLUSTER_MAX`.
 pub const CLUSTER_MAX: usize = 32;
@@ -51,6 +52,13 @@ impl SwapSlot {
     }
 }
 
+/// Slots that a frame of the swap table describes: a 32-bit entry each.
+const SLOTS_PER_LEAF: u32 = 1024;
+/// Slots that a root frame of the swap table reaches.
+const SLOTS_PER_ROOT: u32 = SLOTS_PER_LEAF * 512;
+/// Root frames of the swap table at most.
+const ROOTS: usize = (SLOTS_MAX / SLOTS_PER_ROOT) as usize;
+
 /// The swap area.
 #[derive(Debug)]
 pub(crate) struct SwapArea {
@@ -58,12 +66,12 @@ pub(crate) struct SwapArea {
     max: Word32,
     /// Slots in use.
     inuse: Word32,
+    /// Slots whose write failed.
+    bad: Word32,
     /// Where the search for a free slot goes on.
     cluster_next: Word32,
-    /// Frame with the numbers of the slot map's frames.
-    map: Word32,
-    cache_head: Word,
-    cache_flags: Word,
+    /// Frames with the numbers of the swap table's leaves.
+    roots: [Word32; ROOTS],
 }
 
 impl SwapArea {
@@ -71,15 +79,31 @@ impl SwapArea {
         Self {
             max: Word32::new(0),
             inuse: Word32::new(0),
+            bad: Word32::new(0),
             cluster_next: Word32::new(1),
-            map: Word32::new(0),
-            cache_head: Word::new(0),
-            cache_flags: Word::new(0),
+            roots: [const { Word32::new(0) }; ROOTS],
         }
     }
+}
 
-    fn cache(&self) -> XArray<'_> {
-        XArray::new(&self.cache_head, &self.cache_flags)
+/// What the swap table knows about a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SlotEntry(u32);
+
+impl SlotEntry {
+    /// The slot's byte: count, and [`SWAP_HAS_CACHE`]. Rule F16.
+    #[inline(always)]
+    const fn byte(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The frame with the slot's content in the swap cache.
+    #[inline(always)]
+    const fn cached(self) -> Option<Pfn> {
+        match self.0 >> 8 {
+            0 => None,
+            pfn => Some(Pfn(pfn)),
+        }
     }
 }
 
@@ -96,26 +120,20 @@ impl<P: Platform> Memory<P> {
             _ if self.swap.max.get() != 0 => return Err(Error::Ebusy),
             _ => {}
         }
-        let root = self.alloc_zeroed_page().ok_or(Error::Enomem)?;
-        for i in 0..slots.div_ceil(1 << PAGE_SHIFT) as usize {
-            let Some(leaf) = self.alloc_zeroed_page() else {
-                for word in &self.platform.frame(root)[..i] {
-                    self.free_page(Pfn(word.get() as u32));
-                }
-                self.free_page(root);
-                return Err(Error::Enomem);
-            };
-            self.platform.frame(root)[i].set(u64::from(leaf.0));
+        // Frame numbers in the swap table have 24 bits.
+        if self.platform.memmap().len() > 1 << 24 {
+            return Err(Error::Efbig);
         }
-        self.swap.map.set(root.0);
+        for root in &self.swap.roots[..slots.div_ceil(SLOTS_PER_ROOT) as usize] {
+            root.set(self.alloc_zeroed_page().ok_or(Error::Enomem)?.0);
+        }
         self.swap.max.set(slots);
-        self.swap_map_set(SwapSlot(0), SWAP_MAP_BAD);
         Ok(())
     }
 
-    /// Slots that can be used, in pages: those of the area without its header.
+    /// Slots that can be used, in pages: those of the area without its header and without those whose write failed.
     pub fn total_swap_pages(&self) -> u64 {
-        u64::from(self.swap.max.get().saturating_sub(1))
+        u64::from(self.swap.max.get().saturating_sub(1 + self.swap.bad.get()))
     }
 
     /// Slots in use, in pages.
@@ -129,38 +147,63 @@ impl<P: Platform> Memory<P> {
         self.swap_inuse_pages() < self.total_swap_pages()
     }
 
-    /// The word of the slot map with a slot's byte, and the byte's place in it.
+    /// The word of the swap table with a slot's entry, and the entry's place in it. `None` when its leaf does not exist: the slot was never
+    /// used.
     #[inline(always)]
-    fn swap_map_word(&self, slot: SwapSlot) -> (&Word, u32) {
-        let root = self.platform.frame(Pfn(self.swap.map.get()));
-        let leaf = Pfn(root[(slot.0 >> PAGE_SHIFT) as usize & 511].get() as u32);
-        (
-            &self.platform.frame(leaf)[(slot.0 >> 3) as usize & 511],
-            (slot.0 & 7) * 8,
+    fn swap_table_word(&self, slot: SwapSlot) -> Option<(&Word, u32)> {
+        let root = self.swap.roots[(slot.0 / SLOTS_PER_ROOT) as usize % ROOTS].get();
+        let leaf = self.platform.frame(Pfn(root))[(slot.0 / SLOTS_PER_LEAF) as usize % 512].get();
+        if leaf == 0 {
+            return None;
+        }
+        Some((
+            &self.platform.frame(Pfn(leaf as u32))[(slot.0 >> 1) as usize % 512],
+            (slot.0 & 1) * 32,
+        ))
+    }
+
+    #[inline(always)]
+    fn slot_entry(&self, slot: SwapSlot) -> SlotEntry {
+        SlotEntry(
+            self.swap_table_word(slot)
+                .map_or(0, |(word, shift)| (word.get() >> shift) as u32),
         )
     }
 
+    /// Changes a slot's entry, whose leaf exists, and returns it as it was.
     #[inline(always)]
-    fn swap_map_get(&self, slot: SwapSlot) -> u8 {
-        let (word, shift) = self.swap_map_word(slot);
-        (word.get() >> shift) as u8
+    fn update_slot(&self, slot: SwapSlot, change: impl FnOnce(SlotEntry) -> u32) -> SlotEntry {
+        let Some((word, shift)) = self.swap_table_word(slot) else {
+            debug_assert!(false, "slot {} was never used", slot.0);
+            return SlotEntry(0);
+        };
+        let old = SlotEntry((word.get() >> shift) as u32);
+        word.set(word.get() & !(0xffff_ffff << shift) | u64::from(change(old)) << shift);
+        old
     }
 
-    #[inline(always)]
-    fn swap_map_set(&self, slot: SwapSlot, byte: u8) {
-        let (word, shift) = self.swap_map_word(slot);
-        word.set(word.get() & !(0xff << shift) | u64::from(byte) << shift);
+    /// Makes sure that a slot's leaf exists.
+    #[inline]
+    fn alloc_swap_table(&self, slot: u32) -> Option<()> {
+        let root = self.swap.roots[(slot / SLOTS_PER_ROOT) as usize % ROOTS].get();
+        let leaf = &self.platform.frame(Pfn(root))[(slot / SLOTS_PER_LEAF) as usize % 512];
+        if leaf.get() == 0 {
+            let pfn = self.alloc_page_nowait()?;
+            self.platform.clear_page(pfn);
+            leaf.set(u64::from(pfn.0));
+        }
+        Some(())
     }
 
     /// How many page-table entries and objects mean a slot.
     #[inline]
     pub(crate) fn swap_count(&self, slot: SwapSlot) -> u8 {
-        self.swap_map_get(slot) & COUNT_MASK
+        self.slot_entry(slot).byte() & COUNT_MASK
     }
 
-    /// Takes a free slot for the swap cache: nobody else means it yet. Consecutive calls give consecutive slots while they are
-    /// free, so that they can be written together. Rule F17.
-    pub(crate) fn get_swap_page(&self) -> Option<SwapSlot> {
+    /// Takes a free slot, which `users` entries or objects mean from now on, and lets the swap cache hold `pfn` for it, which takes a
+    /// reference. Consecutive calls give consecutive slots while they are free, so that they can be written together. Rules F13, F17.
+    pub(crate) fn add_to_swap(&self, pfn: Pfn, users: u8) -> Option<SwapSlot> {
         let _guard = self.locks.swap.lock();
         if !self.swap_has_room() {
             return None;
@@ -171,29 +214,39 @@ impl<P: Platform> Memory<P> {
             if slot >= max {
                 slot = 1;
             }
-            let (word, shift) = self.swap_map_word(SwapSlot(slot));
-            if (word.get() >> shift) as u8 == 0 {
+            self.alloc_swap_table(slot)?;
+            if self.slot_entry(SwapSlot(slot)).0 == 0 {
                 break;
             }
             slot += 1;
         }
-        self.swap_map_set(SwapSlot(slot), SWAP_HAS_CACHE);
         self.swap.cluster_next.set(slot + 1);
         self.swap.inuse.add(1);
+        self.enter_swap_cache(pfn, SwapSlot(slot), SWAP_HAS_CACHE | users);
         Some(SwapSlot(slot))
     }
 
-    /// One more page-table entry or object means the slot.
+    /// Lets the swap cache hold a frame for a slot, and sets the slot's byte. Takes a reference.
+    #[inline]
+    fn enter_swap_cache(&self, pfn: Pfn, slot: SwapSlot, byte: u8) {
+        self.update_slot(slot, |_| pfn.0 << 8 | u32::from(byte));
+        let page = self.page(pfn);
+        page.private.set(slot.entry());
+        page.set_flags(flag::SWAPCACHE | flag::SWAPBACKED);
+        page.refcount.add(1);
+        self.count(Vmstat::NrSwapCached);
+    }
+
+    /// One more page-table entry means the slot.
     ///
     /// # Errors
     /// [`Error::Enomem`] when the count is at its largest.
     pub(crate) fn swap_duplicate(&self, slot: SwapSlot) -> Result<(), Error> {
         let _guard = self.locks.swap.lock();
-        let byte = self.swap_map_get(slot);
-        if byte & COUNT_MASK >= SWAP_MAP_MAX {
+        if self.swap_count(slot) >= SWAP_MAP_MAX {
             return Err(Error::Enomem);
         }
-        self.swap_map_set(slot, byte + 1);
+        self.update_slot(slot, |entry| entry.0 + 1);
         Ok(())
     }
 
@@ -207,9 +260,11 @@ impl<P: Platform> Memory<P> {
     /// As [`Memory::swap_free`], but a frame in the swap cache stays there. Returns the slot's byte.
     pub(crate) fn swap_free_keeping_page(&self, slot: SwapSlot) -> u8 {
         let _guard = self.locks.swap.lock();
-        let byte = self.swap_map_get(slot).wrapping_sub(1);
+        let byte = self
+            .update_slot(slot, |entry| entry.0.wrapping_sub(1))
+            .byte()
+            .wrapping_sub(1);
         debug_assert!(byte & COUNT_MASK < SWAP_MAP_MAX, "slot {} freed too often", slot.0);
-        self.swap_map_set(slot, byte);
         if byte == 0 {
             self.swap.inuse.sub(1);
         }
@@ -218,62 +273,46 @@ impl<P: Platform> Memory<P> {
 
     /// Drops the frame of a slot that only the swap cache means, unless somebody still uses the frame.
     fn free_cached_slot(&self, slot: SwapSlot) {
-        if let Some(pfn) = self.lookup_swap_cache(slot) {
-            let page = self.page(pfn);
-            if page.refcount.get() == 1 {
-                self.delete_from_swap_cache(pfn);
-                self.put_page(pfn);
-            }
+        if let Some(pfn) = self.lookup_swap_cache(slot)
+            && self.page(pfn).refcount.get() == 1
+        {
+            self.delete_from_swap_cache(pfn);
+            self.put_page(pfn);
         }
     }
 
     /// The frame that holds a slot's content, without a reference.
     #[inline]
     pub(crate) fn lookup_swap_cache(&self, slot: SwapSlot) -> Option<Pfn> {
-        self.swap.cache().load(self, u64::from(slot.0)).as_page()
-    }
-
-    /// Lets the swap cache hold a frame for a slot whose `SWAP_HAS_CACHE` bit the caller has set. Takes a reference.
-    ///
-    /// # Errors
-    /// [`Error::Enomem`] when no node can be had; the bit is still the caller's.
-    pub(crate) fn add_to_swap_cache(&self, pfn: Pfn, slot: SwapSlot) -> Result<(), Error> {
-        let _guard = self.locks.swap.lock();
-        self.swap.cache().store(self, u64::from(slot.0), Entry::page(pfn))?;
-        let page = self.page(pfn);
-        page.private.set(slot.entry());
-        page.set_flags(flag::SWAPCACHE | flag::SWAPBACKED);
-        page.refcount.add(1);
-        self.count(Vmstat::NrSwapCached);
-        Ok(())
+        self.slot_entry(slot).cached()
     }
 
     /// Takes a frame out of the swap cache; the slot becomes free if nobody else means it. The cache's reference becomes the
     /// caller's.
     pub(crate) fn delete_from_swap_cache(&self, pfn: Pfn) {
+        self.leave_swap_cache(pfn, 0);
+    }
+
+    /// As [`Memory::delete_from_swap_cache`], but of the users of the slot `users` are gone, too.
+    pub(crate) fn leave_swap_cache(&self, pfn: Pfn, users: u8) {
         let _guard = self.locks.swap.lock();
         let page = self.page(pfn);
         let slot = SwapSlot::of_entry(page.private.get());
-        self.swap.cache().erase(self, u64::from(slot.0));
+        let keep = !(u32::from(SWAP_HAS_CACHE));
+        let old = self.update_slot(slot, |entry| (u32::from(entry.byte()) & keep) - u32::from(users));
         page.clear_flags(flag::SWAPCACHE);
         page.private.set(0);
         self.uncount(Vmstat::NrSwapCached);
-        self.put_slot_cache(slot);
-    }
-
-    /// Clears the cache bit of a slot that the swap cache does not hold (any more).
-    pub(crate) fn put_slot_cache(&self, slot: SwapSlot) {
-        let byte = self.swap_map_get(slot) & !SWAP_HAS_CACHE;
-        self.swap_map_set(slot, byte);
-        if byte == 0 {
+        if old.byte() == SWAP_HAS_CACHE | users {
             self.swap.inuse.sub(1);
         }
     }
 
-    /// Never uses a slot again: a write to it failed. Rule F29.
+    /// Never uses a free slot again: a write to it failed. Rule F29.
     pub(crate) fn retire_slot(&self, slot: SwapSlot) {
         let _guard = self.locks.swap.lock();
-        self.swap_map_set(slot, SWAP_MAP_BAD);
+        self.update_slot(slot, |_| u32::from(SWAP_MAP_BAD));
+        self.swap.bad.add(1);
     }
 
     /// The frame with a slot's content, with a reference for the caller: from the swap cache, or read into it. The second
@@ -288,13 +327,7 @@ impl<P: Platform> Memory<P> {
         }
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
-        let byte = self.swap_map_get(slot);
-        self.swap_map_set(slot, byte | SWAP_HAS_CACHE);
-        if let Err(error) = self.add_to_swap_cache(pfn, slot) {
-            self.put_slot_cache(slot);
-            self.free_page(pfn);
-            return Err(error);
-        }
+        self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
         self.platform.stage(Stage::SwapIoStart, u64::from(slot.0));
         let read = self.platform.swap_read(slot.0, pfn);
         self.platform.stage(Stage::SwapIoEnd, u64::from(slot.0));
@@ -313,12 +346,25 @@ impl<P: Platform> Memory<P> {
 
 #[cfg(any(test, feature = "testing"))]
 impl<P: Platform> Memory<P> {
+    /// Frames that hold leaves of the swap table: they stay, once used. For tests.
+    pub fn swap_table_leaves(&self) -> u64 {
+        let roots = self.swap.roots.iter().map(Word32::get).filter(|&root| root != 0);
+        roots
+            .map(|root| {
+                self.platform
+                    .frame(Pfn(root))
+                    .iter()
+                    .filter(|leaf| leaf.get() != 0)
+                    .count() as u64
+            })
+            .sum()
+    }
+
     /// Panics unless the slot map, the swap cache and the counters agree. For tests; takes as long as the area is large.
     pub fn check_swap(&self) {
         let mut used = 0;
         for slot in (1..self.swap.max.get()).map(SwapSlot) {
-            let byte = self.swap_map_get(slot);
-            let cached = self.lookup_swap_cache(slot);
+            let (byte, cached) = (self.slot_entry(slot).byte(), self.slot_entry(slot).cached());
             if byte != SWAP_MAP_BAD {
                 used += u32::from(byte != 0);
                 assert_eq!(

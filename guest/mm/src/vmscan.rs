@@ -207,8 +207,11 @@ impl<P: Platform> Memory<P> {
                 return Outcome::Keep;
             }
         }
-        if page.has(flag::ANON) && !page.has(flag::SWAPCACHE) && !self.add_to_swap(pfn) {
-            return Outcome::Activate;
+        if page.has(flag::ANON) && !page.has(flag::SWAPCACHE) {
+            if self.add_to_swap(pfn, 0).is_none() {
+                return Outcome::Activate;
+            }
+            page.set_flags(flag::DIRTY);
         }
         if page.mapcount.get() != 0 && !self.try_to_unmap(pfn) {
             return Outcome::Activate;
@@ -245,17 +248,6 @@ impl<P: Platform> Memory<P> {
         self.delete_from_swap_cache(pfn);
         self.put_page(pfn);
         self.put_page(pfn);
-    }
-
-    /// Gives an anonymous page a slot and lets the swap cache hold it. `false` when there is no slot or no memory.
-    fn add_to_swap(&self, pfn: Pfn) -> bool {
-        let Some(slot) = self.get_swap_page() else { return false };
-        if self.add_to_swap_cache(pfn, slot).is_err() {
-            self.put_slot_cache(slot);
-            return false;
-        }
-        self.page(pfn).set_flags(flag::DIRTY);
-        true
     }
 
     /// How many entries used the page since the last look; they are made old.

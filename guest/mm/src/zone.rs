@@ -207,10 +207,11 @@ impl Zone {
         let pfn = match self.pcp.pop() {
             Some(pfn) => pfn,
             None => {
-                if self.batch_start.get() == self.batch_end.get() {
-                    self.refill_batch(memmap)?;
-                }
                 let pfn = self.batch_start.get();
+                if pfn == self.batch_end.get() {
+                    // A call in tail position, so that the fast path saves no registers.
+                    return self.rmqueue_refill(memmap);
+                }
                 self.batch_start.set(pfn + 1);
                 pfn
             }
@@ -232,9 +233,15 @@ impl Zone {
             pfn.0
         );
         self.nr_free.add(1);
-        if self.pcp.is_full() {
-            self.drain_pcp(memmap, PCP_BATCH);
+        if !self.pcp.push(pfn.0) {
+            self.push_drained(memmap, pfn);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_drained(&self, memmap: &[Page], pfn: Pfn) {
+        self.drain_pcp(memmap, PCP_BATCH);
         self.pcp.push(pfn.0);
     }
 
@@ -249,16 +256,16 @@ impl Zone {
         self.batch_end.set(end);
     }
 
-    /// Finds the next batch; `None` without free frames.
+    /// Takes a frame of the next batch; `None` without free frames.
     #[cold]
     #[inline(never)]
-    fn refill_batch(&self, memmap: &[Page]) -> Option<()> {
+    fn rmqueue_refill(&self, memmap: &[Page]) -> Option<Pfn> {
         let batch = match self.take_smallest(memmap, 0) {
             Some((pfn, order)) => (pfn, pfn + (1 << order)),
             None => self.next_deferred()?,
         };
         self.set_batch(batch);
-        Some(())
+        self.rmqueue_pcplist(memmap)
     }
 }
 

@@ -64,7 +64,7 @@ impl<const WORDS: usize> Cache<WORDS> {
             0,
             "frame {pfn} has free slots it does not have: {map:#x}"
         );
-        for slot in (0..Self::SLOTS).filter(|slot| map >> slot & 1 != 0) {
+        for slot in (0..ObjId::SLOTS_MAX).filter(|slot| map >> slot & 1 != 0) {
             let words = object::<F, WORDS>(frames, ObjId::new(Pfn(pfn), slot));
             assert!(
                 words.iter().all(|word| word.get() == 0),

@@ -54,6 +54,7 @@ impl FreeArea {
     /// Takes a block off the list.
     fn remove(&self, memmap: &[Page], pfn: u32) {
         let page = &memmap[pfn as usize];
+        page.flags.set(FREE_UNLISTED);
         let (next, prev) = (page.next.get(), page.prev.get());
         if next != 0 {
             memmap[next as usize].prev.set(prev);
@@ -149,7 +150,6 @@ impl Zone {
                 break;
             }
             self.free_area[order as usize].remove(memmap, buddy);
-            memmap[(pfn | buddy) as usize].flags.set(FREE_UNLISTED);
             pfn &= buddy;
             order += 1;
         }
@@ -158,8 +158,6 @@ impl Zone {
 
     /// Moves at most `count` frames, the oldest first, from the per-CPU list to the buddy lists, and says how many. Source:
     /// Linux `free_pcppages_bulk`.
-    #[cold]
-    #[inline(never)]
     pub(super) fn drain_pcp(&self, memmap: &[Page], count: u32) -> u32 {
         for drained in 0..count {
             match self.pcp.pop_oldest() {

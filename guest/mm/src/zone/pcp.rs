@@ -40,19 +40,16 @@ impl<const N: usize> HotRing<N> {
         self.top.get().wrapping_sub(self.oldest.get())
     }
 
-    /// Whether [`HotRing::push`] is not allowed.
+    /// Adds an entry, unless the list is full; says whether it did.
     #[inline(always)]
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() == N as u32
-    }
-
-    /// Adds an entry; the list must not be full.
-    #[inline(always)]
-    pub(crate) fn push(&self, value: u32) {
-        debug_assert!(!self.is_full(), "entry pushed on a full list");
+    pub(crate) fn push(&self, value: u32) -> bool {
         let top = self.top.get();
+        if top.wrapping_sub(self.oldest.get()) == N as u32 {
+            return false;
+        }
         self.slot(top).set(value);
         self.top.set(top.wrapping_add(1));
+        true
     }
 
     /// Takes the newest entry.

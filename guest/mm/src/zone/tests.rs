@@ -7,7 +7,7 @@ use std::{format, vec};
 use proptest::prelude::*;
 
 use super::watermark::{watermarks_above, watermarks_of};
-use super::{MAX_ORDER, PCP_HIGH, RANGES_MAX, Watermark, Zone, alloc};
+use super::{FREE_UNLISTED, MAX_ORDER, PCP_HIGH, RANGES_MAX, Watermark, Zone, alloc};
 use crate::addr::Pfn;
 use crate::page::{Page, flag};
 
@@ -93,6 +93,8 @@ struct Model {
     memmap: Vec<Page>,
     ranges: Vec<(u32, u32)>,
     used: Vec<bool>,
+    /// Frames that were ever handed out, so their entries mean something.
+    seen: Vec<bool>,
     /// Blocks in use: first frame and order.
     blocks: Vec<(Pfn, u32)>,
 }
@@ -105,6 +107,7 @@ impl Model {
             memmap,
             ranges,
             used: vec![false; FRAMES as usize],
+            seen: vec![false; FRAMES as usize],
             blocks: vec![],
         }
     }
@@ -138,6 +141,7 @@ impl Model {
                 pfn.index() + i
             );
             self.used[pfn.index() + i] = true;
+            self.seen[pfn.index() + i] = true;
             let entry = (
                 page.refcount.get(),
                 page.flags.get(),
@@ -195,6 +199,19 @@ impl Model {
         visited.sort_unstable();
         let free: Vec<u32> = (0..FRAMES).filter(|&frame| self.is_free(frame)).collect();
         assert!(visited == free, "free frames differ");
+        let listed = listed_blocks(&self.zone, &self.memmap);
+        for frame in free.iter().copied().filter(|&frame| self.seen[frame as usize]) {
+            let expected = if listed.contains_key(&frame) {
+                flag::BUDDY
+            } else {
+                FREE_UNLISTED
+            };
+            assert_eq!(
+                self.memmap[frame as usize].flags.get(),
+                expected,
+                "flags of free frame {frame}"
+            );
+        }
         assert_eq!(self.zone.free_pages_count(), free.len() as u64);
         let managed: u32 = self.ranges.iter().map(|(start, end)| end - start).sum();
         assert_eq!(self.zone.managed(), u64::from(managed));
