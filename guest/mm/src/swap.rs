@@ -2,7 +2,7 @@
 //!
 //! The swap table has a 32-bit entry for each slot: a byte that says how many page-table entries or objects mean it and whether
 //! the swap cache holds its content, and above it the frame that does. A slot is free when its entry is 0. Slot 0 is the area's
-//! header and never used. Leaves of the table exist from a slot's first use on.
+//! header and never used.
 //!
 //! The swap cache holds the frame of a slot while it is written, and after it was read until its slot is given up, so that a page
 //! stays reachable at every instant and is read once however many want it.
@@ -124,8 +124,9 @@ impl<P: Platform> Memory<P> {
         if self.platform.memmap().len() > 1 << 24 {
             return Err(Error::Efbig);
         }
-        for root in &self.swap.roots[..slots.div_ceil(SLOTS_PER_ROOT) as usize] {
-            root.set(self.alloc_zeroed_page().ok_or(Error::Enomem)?.0);
+        if self.alloc_swap_table(slots).is_none() {
+            self.free_swap_table();
+            return Err(Error::Enomem);
         }
         self.swap.max.set(slots);
         Ok(())
@@ -147,52 +148,59 @@ impl<P: Platform> Memory<P> {
         self.swap_inuse_pages() < self.total_swap_pages()
     }
 
-    /// The word of the swap table with a slot's entry, and the entry's place in it. `None` when its leaf does not exist: the slot was never
-    /// used.
+    /// The word of the swap table with a slot's entry, and the entry's place in it.
     #[inline(always)]
-    fn swap_table_word(&self, slot: SwapSlot) -> Option<(&Word, u32)> {
+    fn swap_table_word(&self, slot: SwapSlot) -> (&Word, u32) {
         let root = self.swap.roots[(slot.0 / SLOTS_PER_ROOT) as usize % ROOTS].get();
         let leaf = self.platform.frame(Pfn(root))[(slot.0 / SLOTS_PER_LEAF) as usize % 512].get();
-        if leaf == 0 {
-            return None;
-        }
-        Some((
+        (
             &self.platform.frame(Pfn(leaf as u32))[(slot.0 >> 1) as usize % 512],
             (slot.0 & 1) * 32,
-        ))
+        )
     }
 
     #[inline(always)]
     fn slot_entry(&self, slot: SwapSlot) -> SlotEntry {
-        SlotEntry(
-            self.swap_table_word(slot)
-                .map_or(0, |(word, shift)| (word.get() >> shift) as u32),
-        )
+        let (word, shift) = self.swap_table_word(slot);
+        SlotEntry((word.get() >> shift) as u32)
     }
 
-    /// Changes a slot's entry, whose leaf exists, and returns it as it was.
+    /// Changes a slot's entry, and returns it as it was.
     #[inline(always)]
     fn update_slot(&self, slot: SwapSlot, change: impl FnOnce(SlotEntry) -> u32) -> SlotEntry {
-        let Some((word, shift)) = self.swap_table_word(slot) else {
-            debug_assert!(false, "slot {} was never used", slot.0);
-            return SlotEntry(0);
-        };
+        let (word, shift) = self.swap_table_word(slot);
         let old = SlotEntry((word.get() >> shift) as u32);
         word.set(word.get() & !(0xffff_ffff << shift) | u64::from(change(old)) << shift);
         old
     }
 
-    /// Makes sure that a slot's leaf exists.
-    #[inline]
-    fn alloc_swap_table(&self, slot: u32) -> Option<()> {
-        let root = self.swap.roots[(slot / SLOTS_PER_ROOT) as usize % ROOTS].get();
-        let leaf = &self.platform.frame(Pfn(root))[(slot / SLOTS_PER_LEAF) as usize % 512];
-        if leaf.get() == 0 {
-            let pfn = self.alloc_page_nowait()?;
-            self.platform.clear_page(pfn);
-            leaf.set(u64::from(pfn.0));
+    /// Allocates the swap table for `slots` slots; `None` leaves what there is of it for [`Memory::free_swap_table`].
+    fn alloc_swap_table(&self, slots: u32) -> Option<()> {
+        for (at, root) in (0..slots).step_by(SLOTS_PER_ROOT as usize).zip(&self.swap.roots) {
+            let root_pfn = self.alloc_zeroed_page()?;
+            root.set(root_pfn.0);
+            for leaf in (at..slots.min(at + SLOTS_PER_ROOT)).step_by(SLOTS_PER_LEAF as usize) {
+                let pfn = self.alloc_zeroed_page()?;
+                self.platform.frame(root_pfn)[(leaf / SLOTS_PER_LEAF) as usize % 512].set(u64::from(pfn.0));
+            }
         }
         Some(())
+    }
+
+    /// Gives the swap table back.
+    fn free_swap_table(&self) {
+        for root in self.swap.roots.iter().filter(|root| root.get() != 0) {
+            for leaf in self
+                .platform
+                .frame(Pfn(root.get()))
+                .iter()
+                .filter(|leaf| leaf.get() != 0)
+            {
+                self.free_page(Pfn(leaf.get() as u32));
+            }
+            self.free_page(Pfn(root.get()));
+            root.set(0);
+        }
     }
 
     /// How many page-table entries and objects mean a slot.
@@ -214,7 +222,6 @@ impl<P: Platform> Memory<P> {
             if slot >= max {
                 slot = 1;
             }
-            self.alloc_swap_table(slot)?;
             if self.slot_entry(SwapSlot(slot)).0 == 0 {
                 break;
             }
@@ -346,20 +353,6 @@ impl<P: Platform> Memory<P> {
 
 #[cfg(any(test, feature = "testing"))]
 impl<P: Platform> Memory<P> {
-    /// Frames that hold leaves of the swap table: they stay, once used. For tests.
-    pub fn swap_table_leaves(&self) -> u64 {
-        let roots = self.swap.roots.iter().map(Word32::get).filter(|&root| root != 0);
-        roots
-            .map(|root| {
-                self.platform
-                    .frame(Pfn(root))
-                    .iter()
-                    .filter(|leaf| leaf.get() != 0)
-                    .count() as u64
-            })
-            .sum()
-    }
-
     /// Panics unless the slot map, the swap cache and the counters agree. For tests; takes as long as the area is large.
     pub fn check_swap(&self) {
         let mut used = 0;

@@ -541,7 +541,7 @@ impl World {
         }
         let slab_spares = self.memory.platform.counter(crate::platform::Vmstat::NrSlab);
         assert_eq!(
-            self.memory.nr_free_pages() + slab_spares + self.memory.swap_table_leaves(),
+            self.memory.nr_free_pages() + slab_spares,
             free_at_start,
             "frames are lost"
         );

@@ -225,3 +225,15 @@ fn out_of_memory() {
     let at = memory.do_mmap(again, 0, 60 * PAGE_SIZE, RW, PRIVATE, None, 0).unwrap();
     assert!((0..60).all(|page| memory.store(again, at + page * PAGE_SIZE, 1).is_ok()));
 }
+
+/// F24: an area too large for memory is refused, and nothing of its table is left.
+#[test]
+fn a_swap_area_that_memory_cannot_describe() {
+    let memory = machine(128, 0);
+    let free = memory.nr_free_pages();
+    assert_eq!(memory.swapon(1), Err(Error::Einval));
+    assert_eq!(memory.swapon(1 << 20), Err(Error::Enomem));
+    assert_eq!(memory.nr_free_pages(), free);
+    assert_eq!(memory.swapon(1024), Ok(()));
+    assert_eq!(memory.swapon(1024), Err(Error::Ebusy));
+}
