@@ -1,0 +1,180 @@
+//! The kernel's command line.
+//!
+//! | option | meaning |
+//! |---|---|
+//! | `virtio_mmio.device=SIZE@ADDRESS:IRQ` | a virtio-mmio device, as Linux spells it |
+//! | `faultlab.device=SIZE@ADDRESS` | the lab device |
+//! | `tsc_early_khz=N` | rate of the time-stamp counter |
+//! | `faultlab.trace=stages` | stamp every stage of a fault |
+//!
+//! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
+//! drivers/virtio/virtio_mmio.c.
+
+use faultlab_abi::layout::{CMDLINE_LAB, CMDLINE_TSC_KHZ, CMDLINE_VIRTIO};
+
+/// Most virtio-mmio devices that are looked at.
+pub const VIRTIO_MAX: usize = 4;
+
+const CMDLINE_TRACE: &str = "faultlab.trace=";
+
+/// A device's registers: physical address and length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First address; page-aligned.
+    pub base: u64,
+    /// Bytes; at least one page.
+    pub len: u64,
+}
+
+/// What the command line says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// virtio-mmio devices in order.
+    pub virtio: [Option<Region>; VIRTIO_MAX],
+    /// The lab device.
+    pub lab: Option<Region>,
+    /// Rate of the time-stamp counter in kHz; not 0.
+    pub tsc_khz: Option<u64>,
+    /// Whether stages are traced.
+    pub trace_stages: bool,
+    /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
+    /// them, and is the way to complain.
+    pub malformed: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads a command line.
+    #[must_use]
+    pub fn parse(line: &'a [u8]) -> Self {
+        let mut options = Self::default();
+        for word in line.split(|byte| byte.is_ascii_whitespace()) {
+            if options.take(word).is_none() {
+                options.malformed = options.malformed.or(Some(word));
+            }
+        }
+        options
+    }
+
+    /// Takes one option in; `None` if it is malformed.
+    fn take(&mut self, word: &[u8]) -> Option<()> {
+        if let Some(value) = word.strip_prefix(CMDLINE_VIRTIO.as_bytes()) {
+            let region = region(value)?;
+            if let Some(free) = self.virtio.iter_mut().find(|device| device.is_none()) {
+                *free = Some(region);
+            }
+        } else if let Some(value) = word.strip_prefix(CMDLINE_LAB.as_bytes()) {
+            // The registers and the scratch page.
+            self.lab = Some(region(value).filter(|region| region.len >= 8192)?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_TSC_KHZ.as_bytes()) {
+            self.tsc_khz = Some(number(value).filter(|khz| *khz != 0)?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
+            self.trace_stages = (value == b"stages").then_some(true)?;
+        }
+        Some(())
+    }
+}
+
+/// `SIZE@ADDRESS[:...]`.
+fn region(text: &[u8]) -> Option<Region> {
+    let at = text.iter().position(|byte| *byte == b'@')?;
+    let (len, rest) = (text.get(..at)?, text.get(at + 1..)?);
+    let base = rest.split(|byte| *byte == b':').next()?;
+    let region = Region {
+        base: number(base)?,
+        len: size(len)?,
+    };
+    (region.base & 4095 == 0 && region.len >= 4096 && region.base.checked_add(region.len)? <= 1 << 40).then_some(region)
+}
+
+/// A number with one of the suffixes K, M, G.
+fn size(text: &[u8]) -> Option<u64> {
+    let (last, digits) = text.split_last()?;
+    let shift = match last.to_ascii_uppercase() {
+        b'K' => 10,
+        b'M' => 20,
+        b'G' => 30,
+        _ => return number(text),
+    };
+    number(digits)?.checked_mul(1 << shift)
+}
+
+/// A decimal number, or a hexadecimal one after `0x`.
+fn number(text: &[u8]) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix(b"0x") {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(radix)?;
+        value.checked_mul(u64::from(radix))?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_options() {
+        let line = b"console=ttyS0 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=0x1000@3489665024:6 \
+            faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 faultlab.trace=stages";
+        let options = Options::parse(line);
+        assert_eq!(options.malformed, None);
+        assert_eq!(
+            options.virtio[0],
+            Some(Region {
+                base: 0xd000_0000,
+                len: 4096
+            })
+        );
+        assert_eq!(
+            options.virtio[1],
+            Some(Region {
+                base: 0xd000_1000,
+                len: 4096
+            })
+        );
+        assert_eq!(options.virtio[2], None);
+        assert_eq!(
+            options.lab,
+            Some(Region {
+                base: 0xd001_0000,
+                len: 8192
+            })
+        );
+        assert_eq!(options.tsc_khz, Some(2_596_148));
+        assert!(options.trace_stages);
+    }
+
+    #[test]
+    fn nothing_is_fine() {
+        assert_eq!(Options::parse(b""), Options::default());
+        assert_eq!(Options::parse(b"  quiet\n"), Options::default());
+    }
+
+    #[test]
+    fn malformed_options_are_named() {
+        for word in [
+            &b"virtio_mmio.device=4K"[..],
+            b"virtio_mmio.device=4K@",
+            b"virtio_mmio.device=4K@0x",
+            b"virtio_mmio.device=4K@0xd0000001:5",
+            b"virtio_mmio.device=1K@0xd0000000:5",
+            b"virtio_mmio.device=4K@0xfffffffffffff000:5",
+            b"virtio_mmio.device=99999999999999999999G@0:5",
+            b"faultlab.device=4K@0xd0010000",
+            b"tsc_early_khz=0",
+            b"tsc_early_khz=fast",
+            b"tsc_early_khz=",
+            b"faultlab.trace=no",
+        ] {
+            let line = [word, b" tsc_early_khz=0 faultlab.device=8K@0x1000"].concat();
+            let options = Options::parse(&line);
+            assert_eq!(options.malformed, Some(word));
+            assert!(options.lab.is_some(), "the rest counts");
+        }
+    }
+}

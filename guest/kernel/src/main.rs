@@ -1,0 +1,57 @@
+//! faultlab's guest kernel: everything between the machine and the memory manager.
+//!
+//! One vCPU, one kernel stack, interrupts off in ring 0, never preempted: each entry from a program runs to its end
+//! and leaves to a program. A call that must wait puts its process to sleep and is made again when the process wakes
+//! (its RIP is set back to the `syscall` instruction), so that no process needs a kernel stack of its own.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`boot`] | entry, the static page tables, `kmain` |
+//! | [`ram`] | direct map, fixmap, what lies where in RAM |
+//! | [`segments`], [`interrupts`], [`entry`] | GDT and TSS, IDT, the ways into ring 0 and out of it |
+//! | [`trap`] | page faults and other exceptions |
+//! | [`gate`] | how system calls enter on this host |
+//! | [`syscall`] | system calls |
+//! | [`process`], [`sched`], [`exit`], [`signal`], [`exec`] | processes |
+//! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
+//! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
+//! | [`log`], [`panic`], [`trace`], [`vmstat`], [`clock`] | what is known from outside |
+//! | [`x86`], [`global`], [`memory_functions`] | instructions, shared state, `memcpy` and its family |
+//!
+//! What has a format but needs no machine is the library of this package (`lib.rs`), tested on the host.
+//!
+//! # Ring 0 is slow on some hosts
+//! Where KVM interprets ring 0, each instruction here costs about a microsecond, and vector instructions stop the
+//! machine. So the paths of a page fault and of a system call are counted in instructions, and nothing here uses
+//! `core::fmt`.
+
+#![no_std]
+#![no_main]
+
+mod boot;
+mod clock;
+mod entry;
+mod exec;
+mod exit;
+mod gate;
+mod global;
+mod interrupts;
+mod lab;
+mod log;
+mod memory_functions;
+mod panic;
+mod platform;
+mod process;
+mod ram;
+mod sched;
+mod segments;
+mod serial;
+mod signal;
+mod swap_disk;
+mod syscall;
+mod trace;
+mod trap;
+mod uaccess;
+mod virtio;
+mod vmstat;
+mod x86;

@@ -1,0 +1,106 @@
+//! The machine as the memory manager sees it.
+
+use core::arch::asm;
+
+use faultlab_mm::addr::{Frame, PAGE_WORDS, Pfn, VirtAddr};
+use faultlab_mm::page::Page;
+use faultlab_mm::platform::{IoError, Stage, Vmstat};
+use faultlab_mm::{Memory, Platform};
+
+use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
+use crate::{clock, swap_disk, trace, vmstat, x86};
+use faultlab_kernel::pte::X86Pte;
+
+/// The one memory manager.
+pub(crate) static MEMORY: Memory<Machine> = Memory::new(Machine);
+
+/// x86-64 with RAM in the direct map.
+#[derive(Debug)]
+pub(crate) struct Machine;
+
+impl Platform for Machine {
+    type Pte = X86Pte;
+
+    #[inline(always)]
+    fn memmap(&self) -> &[Page] {
+        ram::memmap()
+    }
+
+    #[inline(always)]
+    fn frame(&self, pfn: Pfn) -> &Frame {
+        ram::frame(pfn)
+    }
+
+    #[inline(always)]
+    fn clear_page(&self, pfn: Pfn) {
+        // SAFETY: the frame is the caller's to write (contract of `Platform`), and 512 words long; the direction flag
+        // is clear in ring 0.
+        unsafe {
+            asm!(
+                "rep stosq",
+                inout("rdi") ram::frame_address(pfn) => _,
+                inout("rcx") PAGE_WORDS => _,
+                in("rax") 0,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn copy_page(&self, to: Pfn, from: Pfn) {
+        // SAFETY: as for `clear_page`; two frames do not overlap unless they are one, which then stays as it is.
+        unsafe {
+            asm!(
+                "rep movsq",
+                inout("rdi") ram::frame_address(to) => _,
+                inout("rsi") ram::frame_address(from) => _,
+                inout("rcx") PAGE_WORDS => _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    fn init_root(&self, root: Pfn) {
+        for index in [PGD_DIRECT, PGD_KERNEL] {
+            self.frame(root)[index].set(ram::kernel_root_entry(index));
+        }
+    }
+
+    #[inline(always)]
+    fn flush_tlb_page(&self, root: Pfn, addr: VirtAddr) {
+        // Without process-context identifiers, the TLB holds nothing of roots that CR3 does not name.
+        if x86::read_cr3() == root.phys() {
+            x86::invlpg(addr.0);
+        }
+    }
+
+    fn flush_tlb_mm(&self, root: Pfn) {
+        let current = x86::read_cr3();
+        if current == root.phys() {
+            // SAFETY: the root that is in use.
+            unsafe { x86::write_cr3(current) };
+        }
+    }
+
+    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
+        swap_disk::read(slot, to)
+    }
+
+    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError> {
+        swap_disk::write(slot, from)
+    }
+
+    fn now_s(&self) -> i64 {
+        (clock::realtime_ns() / 1_000_000_000).cast_signed()
+    }
+
+    #[inline(always)]
+    fn count(&self, item: Vmstat, by: u64) {
+        vmstat::count(vmstat::item(item), by);
+    }
+
+    #[inline(always)]
+    fn stage(&self, stage: Stage, arg: u64) {
+        trace::stage(trace::of_mm(stage), arg);
+    }
+}

@@ -1,0 +1,110 @@
+//! Which process runs: the next runnable one, in turn, when the running one waits, yields or ends.
+//!
+//! Source: Linux, arch/x86/kernel/process_64.c, `__switch_to` (what a switch has to carry).
+
+use core::arch::asm;
+
+use faultlab_abi::lab::panic_reason;
+use faultlab_abi::vmstat::Item;
+use faultlab_kernel::line;
+
+use crate::entry::PtRegs;
+use crate::platform::MEMORY;
+use crate::process::{self, FpuState, PROCESSES_MAX, Process, State};
+use crate::x86::msr;
+use crate::{panic, ram, vmstat, x86};
+
+/// Saves the running process, whose registers are `regs`, and continues with another in `regs`; with the same, if no
+/// other can run.
+pub(crate) fn yield_now(regs: &mut PtRegs) {
+    let from = process::current_index();
+    let to = next_runnable(from);
+    if to != from {
+        save(process::current(), regs);
+        load(to, regs);
+    }
+}
+
+/// Continues in `regs` with some process, after the running one ended.
+pub(crate) fn leave_ended(regs: &mut PtRegs) {
+    load(next_runnable(process::current_index()), regs);
+}
+
+/// The next process in turn after `from`; `from` itself comes last.
+fn next_runnable(from: usize) -> usize {
+    let turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
+    let mut runnable = turn.filter(|&index| process::table()[index].state.get() == State::Runnable);
+    match runnable.next() {
+        Some(index) => index,
+        None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),
+    }
+}
+
+fn save(process: &Process, regs: &PtRegs) {
+    process.regs.set(*regs);
+    // A program may have changed them itself, with `wrfsbase`.
+    process.fs_base.set(x86::rdmsr(msr::FS_BASE));
+    process.gs_base.set(x86::rdmsr(msr::GS_BASE));
+    save_fpu(&process.fpu);
+}
+
+fn load(index: usize, regs: &mut PtRegs) {
+    vmstat::count(Item::NrSwitches, 1);
+    process::set_current(index);
+    let process = process::current();
+    *regs = process.regs.get();
+    set_fs_base(process.fs_base.get());
+    set_gs_base(process.gs_base.get());
+    load_fpu(&process.fpu);
+    let root = MEMORY.pgd(process::current_mm());
+    // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
+    unsafe { x86::write_cr3(root.phys()) };
+    MEMORY.set_current_pid(process.pid.get());
+}
+
+/// Leaves the running process's address space for the kernel's own root, so that it can be freed.
+pub(crate) fn leave_address_space() {
+    // SAFETY: the root that every other root's upper half was copied from.
+    unsafe { x86::write_cr3(ram::kernel_root()) };
+}
+
+/// Loads the context of the first program, apart from its registers.
+pub(crate) fn load_first(index: usize) {
+    let mut regs = PtRegs::ZERO;
+    load(index, &mut regs);
+}
+
+/// Sets the base of FS; `base` is an address of a program.
+pub(crate) fn set_fs_base(base: u64) {
+    // SAFETY: ring 0 does not use FS; the address is canonical, coming from a check or from the register itself.
+    unsafe { x86::wrmsr(msr::FS_BASE, base) };
+}
+
+/// Sets the base of GS; `base` is an address of a program.
+pub(crate) fn set_gs_base(base: u64) {
+    // SAFETY: as for FS.
+    unsafe { x86::wrmsr(msr::GS_BASE, base) };
+}
+
+/// The vector state at a program's start: everything zero, all exceptions masked. Source: System V ABI, AMD64
+/// supplement, 3.4.1.
+pub(crate) fn reset_fpu(state: &FpuState) {
+    const FCW_AT: usize = 0;
+    const MXCSR_AT: usize = 24;
+    let mut image = [0; 512];
+    image[FCW_AT..FCW_AT + 2].copy_from_slice(&0x037fu16.to_le_bytes());
+    image[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&0x1f80u32.to_le_bytes());
+    // SAFETY: nobody else refers to the bytes (`Global`).
+    unsafe { state.0.get().write(image) };
+}
+
+/// Stores the processor's x87 and SSE registers.
+pub(crate) fn save_fpu(state: &FpuState) {
+    // SAFETY: 512 bytes, 16-byte aligned, which nobody else refers to (`Global`).
+    unsafe { asm!("fxsave64 [{}]", in(reg) state.0.get(), options(nostack, preserves_flags)) };
+}
+
+fn load_fpu(state: &FpuState) {
+    // SAFETY: the bytes come from `fxsave64` or `reset_fpu`, so MXCSR is valid; ring 0 uses no such register.
+    unsafe { asm!("fxrstor64 [{}]", in(reg) state.0.get(), options(nostack, preserves_flags)) };
+}

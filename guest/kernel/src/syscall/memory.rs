@@ -1,0 +1,48 @@
+//! Address spaces. The memory manager does the work and knows the rules; here is what concerns descriptors.
+
+use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_mm::mmap::map_flag;
+
+use super::{Errno, file};
+use crate::platform::MEMORY;
+use crate::process::current_mm;
+
+/// `mmap(addr, len, prot, flags, descriptor, offset)`.
+#[inline(never)]
+pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Result<u64, Errno> {
+    if offset % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & map_flag::ANONYMOUS != 0 {
+        return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
+    }
+    let phys = file::mmap_target(descriptor)?;
+    // One page of registers, at an address of the kernel's choice.
+    if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 || offset != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 || len > PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    Ok(MEMORY.map_device(current_mm(), phys, PAGE_SIZE)?)
+}
+
+#[inline(never)]
+pub(super) fn mprotect(addr: u64, len: u64, prot: u64) -> Result<u64, Errno> {
+    Ok(MEMORY.do_mprotect(current_mm(), addr, len, prot).map(|()| 0)?)
+}
+
+#[inline(never)]
+pub(super) fn munmap(addr: u64, len: u64) -> Result<u64, Errno> {
+    Ok(MEMORY.do_munmap(current_mm(), addr, len).map(|()| 0)?)
+}
+
+#[inline(never)]
+pub(super) fn brk(addr: u64) -> Result<u64, Errno> {
+    Ok(MEMORY.do_brk(current_mm(), addr))
+}
+
+#[inline(never)]
+pub(super) fn madvise(addr: u64, len: u64, advice: u64) -> Result<u64, Errno> {
+    Ok(MEMORY.do_madvise(current_mm(), addr, len, advice as i32).map(|()| 0)?)
+}

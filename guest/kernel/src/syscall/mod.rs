@@ -1,0 +1,258 @@
+//! System calls: numbers, structures and errors of Linux on x86-64.
+//!
+//! | file | calls |
+//! |---|---|
+//! | `mod.rs` | the dispatch; identity, time, FS and GS |
+//! | `file.rs` | `write writev openat open close ioctl` |
+//! | `memory.rs` | `mmap munmap mprotect madvise brk` |
+//! | `shm.rs` | `shmget shmat shmdt shmctl` |
+//! | `device.rs` | what `/dev/faultlab` can do |
+//! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
+//!
+//! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
+
+use core::cell::Cell;
+
+use faultlab_abi::layout::USER_END;
+use faultlab_abi::vmstat::Item;
+use faultlab_kernel::line;
+
+use crate::entry::{PtRegs, VolatileRegs};
+use crate::exit::{self, Clone, Wait};
+use crate::global::Global;
+use crate::process::State;
+use crate::x86::msr;
+use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
+
+mod device;
+mod file;
+mod memory;
+mod shm;
+
+/// Numbers of the calls that exist.
+mod nr {
+    pub(super) const WRITE: u64 = 1;
+    pub(super) const OPEN: u64 = 2;
+    pub(super) const CLOSE: u64 = 3;
+    pub(super) const MMAP: u64 = 9;
+    pub(super) const MPROTECT: u64 = 10;
+    pub(super) const MUNMAP: u64 = 11;
+    pub(super) const BRK: u64 = 12;
+    pub(super) const IOCTL: u64 = 16;
+    pub(super) const WRITEV: u64 = 20;
+    pub(super) const SCHED_YIELD: u64 = 24;
+    pub(super) const MADVISE: u64 = 28;
+    pub(super) const SHMGET: u64 = 29;
+    pub(super) const SHMAT: u64 = 30;
+    pub(super) const SHMCTL: u64 = 31;
+    pub(super) const GETPID: u64 = 39;
+    pub(super) const CLONE: u64 = 56;
+    pub(super) const FORK: u64 = 57;
+    pub(super) const VFORK: u64 = 58;
+    pub(super) const EXIT: u64 = 60;
+    pub(super) const WAIT4: u64 = 61;
+    pub(super) const SHMDT: u64 = 67;
+    pub(super) const GETUID: u64 = 102;
+    pub(super) const GETGID: u64 = 104;
+    pub(super) const GETEUID: u64 = 107;
+    pub(super) const GETEGID: u64 = 108;
+    pub(super) const GETPPID: u64 = 110;
+    pub(super) const ARCH_PRCTL: u64 = 158;
+    pub(super) const GETTID: u64 = 186;
+    pub(super) const SET_TID_ADDRESS: u64 = 218;
+    pub(super) const CLOCK_GETTIME: u64 = 228;
+    pub(super) const EXIT_GROUP: u64 = 231;
+    pub(super) const OPENAT: u64 = 257;
+}
+
+/// An error number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(u16);
+
+impl Errno {
+    pub(crate) const EPERM: Self = Self(1);
+    pub(crate) const ENOENT: Self = Self(2);
+    pub(crate) const EIO: Self = Self(5);
+    pub(crate) const EBADF: Self = Self(9);
+    pub(crate) const ECHILD: Self = Self(10);
+    pub(crate) const EAGAIN: Self = Self(11);
+    pub(crate) const ENOMEM: Self = Self(12);
+    pub(crate) const EFAULT: Self = Self(14);
+    pub(crate) const ENODEV: Self = Self(19);
+    pub(crate) const EINVAL: Self = Self(22);
+    pub(crate) const EMFILE: Self = Self(24);
+    pub(crate) const ENOTTY: Self = Self(25);
+    pub(crate) const ENOSYS: Self = Self(38);
+
+    /// From a negative error number, as the lab device reports it.
+    pub(crate) fn of_status(status: i32) -> Self {
+        Self(u16::try_from(status.unsigned_abs()).unwrap_or(Self::EIO.0))
+    }
+}
+
+impl From<faultlab_mm::Error> for Errno {
+    fn from(error: faultlab_mm::Error) -> Self {
+        Self(u16::from(error.errno()))
+    }
+}
+
+/// What a call returns in RAX.
+fn encode(result: Result<u64, Errno>) -> u64 {
+    match result {
+        Ok(value) => value,
+        Err(Errno(number)) => u64::from(number).wrapping_neg(),
+    }
+}
+
+/// A system call. Returns 0 when the program can go on, 1 for [`system_call_slow`].
+pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
+    vmstat::count(Item::NrSyscalls, 1);
+    let VolatileRegs {
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *regs;
+    let result = match regs.rax {
+        nr::WRITE => file::write(rdi, rsi, rdx),
+        nr::WRITEV => file::writev(rdi, rsi, rdx),
+        nr::OPEN => file::open(rdi),
+        nr::OPENAT => file::open(rsi),
+        nr::CLOSE => file::close(rdi),
+        nr::IOCTL => file::ioctl(rdi, rsi, rdx),
+        nr::MMAP => memory::mmap([rdi, rsi, rdx, r10, r8, r9]),
+        nr::MPROTECT => memory::mprotect(rdi, rsi, rdx),
+        nr::MUNMAP => memory::munmap(rdi, rsi),
+        nr::BRK => memory::brk(rdi),
+        nr::MADVISE => memory::madvise(rdi, rsi, rdx),
+        nr::SHMGET => shm::shmget(rdi, rsi, rdx),
+        nr::SHMAT => shm::shmat(rdi, rsi, rdx),
+        nr::SHMCTL => shm::shmctl(rdi, rsi, rdx),
+        nr::SHMDT => shm::shmdt(rdi),
+        nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(process::current().pid.get())),
+        nr::GETPPID => Ok(u64::from(process::current().parent.get())),
+        nr::GETUID | nr::GETGID | nr::GETEUID | nr::GETEGID => Ok(0),
+        nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
+        nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
+        nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,
+        number => unknown(number),
+    };
+    regs.rax = encode(result);
+    trap::run_kswapd();
+    0
+}
+
+/// A call that needs all registers: it copies, switches or ends the process.
+pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
+    let VolatileRegs {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        ..
+    } = regs.volatile;
+    match rax {
+        nr::FORK | nr::VFORK => regs.volatile.rax = encode(exit::fork(regs, &Clone::FORK)),
+        nr::CLONE => {
+            regs.volatile.rax = encode(clone_args(rdi, rsi, rdx, r10).and_then(|args| exit::fork(regs, &args)));
+        }
+        nr::EXIT | nr::EXIT_GROUP => exit::exit_current((rdi as i32 & 0xff) << 8, regs),
+        nr::WAIT4 => match exit::wait4(rdi as i32, rsi, rdx as u32, r10) {
+            Ok(Wait::Done(pid)) => regs.volatile.rax = pid,
+            Ok(Wait::Sleep) => sleep_and_restart(regs),
+            Err(errno) => regs.volatile.rax = encode(Err(errno)),
+        },
+        nr::SCHED_YIELD => {
+            regs.volatile.rax = 0;
+            sched::yield_now(regs);
+        }
+        number => regs.volatile.rax = encode(unknown(number)),
+    }
+    trap::run_kswapd();
+}
+
+/// `clone(flags, stack, parent_tid, child_tid)` as far as it is a `fork`, which is how C libraries call it.
+///
+/// # Errors
+/// `EINVAL` for everything that shares something with the parent.
+fn clone_args(flags: u64, stack: u64, parent_tid: u64, child_tid: u64) -> Result<Clone, Errno> {
+    const SIGCHLD: u64 = 17;
+    const PARENT_SETTID: u64 = 0x10_0000;
+    // Asks for a write and a wake-up when the child ends; nobody shares its memory, so nobody can tell.
+    const CHILD_CLEARTID: u64 = 0x20_0000;
+    const CHILD_SETTID: u64 = 0x100_0000;
+    if flags & !(PARENT_SETTID | CHILD_CLEARTID | CHILD_SETTID) != SIGCHLD || stack != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Clone {
+        parent_tid: (flags & PARENT_SETTID != 0).then_some(parent_tid),
+        child_tid: (flags & CHILD_SETTID != 0).then_some(child_tid),
+    })
+}
+
+/// Lets others run until something happens; the program then makes the same call again: RAX still holds its number, and
+/// RIP goes back to the `syscall` instruction. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
+fn sleep_and_restart(regs: &mut PtRegs) {
+    const SYSCALL_BYTES: u64 = 2;
+    regs.volatile.rip = regs.volatile.rip.wrapping_sub(SYSCALL_BYTES);
+    process::current().state.set(State::Waiting);
+    sched::yield_now(regs);
+}
+
+/// Numbers below this are logged once each; higher ones never.
+const LOGGED_MAX: u64 = 512;
+
+#[cold]
+#[inline(never)]
+fn unknown(number: u64) -> Result<u64, Errno> {
+    static LOGGED: Global<Cell<[u64; LOGGED_MAX as usize / 64]>> =
+        Global::new(Cell::new([0; LOGGED_MAX as usize / 64]));
+    if number < LOGGED_MAX {
+        let word = &LOGGED.as_array_of_cells()[number as usize / 64];
+        let bit = 1 << (number % 64);
+        if word.get() & bit == 0 {
+            word.set(word.get() | bit);
+            log::warn(&line!["system call ", number, " does not exist here: ENOSYS"]);
+        }
+    }
+    Err(Errno::ENOSYS)
+}
+
+/// `arch_prctl`: bases of FS and GS.
+#[inline(never)]
+fn arch_prctl(code: u64, addr: u64) -> Result<u64, Errno> {
+    const ARCH_SET_GS: u64 = 0x1001;
+    const ARCH_SET_FS: u64 = 0x1002;
+    const ARCH_GET_FS: u64 = 0x1003;
+    const ARCH_GET_GS: u64 = 0x1004;
+    match code {
+        ARCH_SET_FS | ARCH_SET_GS if addr >= USER_END => return Err(Errno::EPERM),
+        ARCH_SET_FS => sched::set_fs_base(addr),
+        ARCH_SET_GS => sched::set_gs_base(addr),
+        ARCH_GET_FS => uaccess::copy_to_user(addr, &x86::rdmsr(msr::FS_BASE).to_le_bytes())?,
+        ARCH_GET_GS => uaccess::copy_to_user(addr, &x86::rdmsr(msr::GS_BASE).to_le_bytes())?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// `clock_gettime`: the real and the monotonic clocks, with all their variants.
+#[inline(never)]
+fn clock_gettime(clock: u64, addr: u64) -> Result<u64, Errno> {
+    const NS_PER_S: u64 = 1_000_000_000;
+    let ns = match clock as i32 {
+        // CLOCK_REALTIME and its coarse form; CLOCK_MONOTONIC, raw, coarse, CLOCK_BOOTTIME.
+        0 | 5 => clock::realtime_ns(),
+        1 | 4 | 6 | 7 => clock::monotonic_ns(),
+        _ => return Err(Errno::EINVAL),
+    };
+    let mut timespec = [0; 16];
+    timespec[..8].copy_from_slice(&(ns / NS_PER_S).to_le_bytes());
+    timespec[8..].copy_from_slice(&(ns % NS_PER_S).to_le_bytes());
+    uaccess::copy_to_user(addr, &timespec)?;
+    Ok(0)
+}

@@ -1,0 +1,110 @@
+//! Exceptions, after entry.rs saved the registers.
+//!
+//! Source: Intel SDM vol. 3, 4.7 "Page-Fault Exceptions", 6.15; Linux, arch/x86/mm/fault.c.
+
+use core::cell::Cell;
+
+use faultlab_abi::layout::USER_END;
+use faultlab_abi::trace::Stage;
+use faultlab_abi::vmstat::Item;
+use faultlab_mm::Fault;
+use faultlab_mm::addr::VirtAddr;
+use faultlab_mm::fault::Access;
+
+use crate::entry::{self, PtRegs};
+use crate::global::Global;
+use crate::platform::MEMORY;
+use crate::{exit, panic, process, segments, signal, trace, vmstat};
+
+/// Bits of a page fault's error code.
+mod error_code {
+    pub(super) const WRITE: u64 = 1 << 1;
+    pub(super) const RESERVED: u64 = 1 << 3;
+    pub(super) const FETCH: u64 = 1 << 4;
+}
+
+/// What [`page_fault_slow`] needs to know of the fault that [`page_fault`] could not resolve.
+#[derive(Clone, Copy)]
+struct Unresolved {
+    fault: Fault,
+    addr: u64,
+    error_code: u64,
+}
+
+static UNRESOLVED: Global<Cell<Option<Unresolved>>> = Global::new(Cell::new(None));
+
+/// A page fault in ring 3. Returns 0 when the program can go on, 1 for [`page_fault_slow`].
+pub(crate) extern "C" fn page_fault(addr: u64, error_code: u64) -> u32 {
+    trace::stage(Stage::FaultEntry, addr);
+    match resolve(addr, error_code) {
+        Ok(()) => {
+            run_kswapd();
+            trace::stage(Stage::FaultExit, addr);
+            0
+        }
+        Err(fault) => {
+            UNRESOLVED.set(Some(Unresolved {
+                fault,
+                addr,
+                error_code,
+            }));
+            1
+        }
+    }
+}
+
+#[inline(always)]
+fn resolve(addr: u64, error_code: u64) -> Result<(), Fault> {
+    if addr >= USER_END {
+        vmstat::count(Item::Pgfault, 1);
+        return Err(Fault::SegvMaperr);
+    }
+    let access = if error_code & error_code::WRITE != 0 {
+        Access::Write
+    } else if error_code & error_code::FETCH != 0 {
+        Access::Exec
+    } else {
+        Access::Read
+    };
+    MEMORY.handle_mm_fault(process::current_mm(), VirtAddr(addr), access)
+}
+
+/// Reclaims before going back to a program, if somebody found memory low: kswapd's work, on this vCPU's time.
+#[inline(always)]
+pub(crate) fn run_kswapd() {
+    if MEMORY.kswapd_wanted() {
+        MEMORY.kswapd();
+    }
+}
+
+/// The process that caused the fault has to end, or another one, so that there is memory.
+pub(crate) extern "C" fn page_fault_slow(regs: &mut PtRegs) {
+    let Some(Unresolved {
+        fault,
+        addr,
+        error_code,
+    }) = UNRESOLVED.take()
+    else {
+        panic!("a page fault that nobody described")
+    };
+    if error_code & error_code::RESERVED != 0 {
+        panic::exception(crate::interrupts::vector::PAGE_FAULT, error_code, regs);
+    }
+    match fault {
+        Fault::SegvMaperr | Fault::SegvAccerr => signal::page_fault(signal::SIGSEGV, addr, error_code, regs),
+        Fault::BusAdrerr => signal::page_fault(signal::SIGBUS, addr, error_code, regs),
+        // The program, if it is still there, faults again.
+        Fault::Oom => exit::out_of_memory(regs),
+    }
+}
+
+/// Any other exception, or one in ring 0.
+pub(crate) extern "C" fn exception(vector: u64, error_code: u64, regs: &mut PtRegs) {
+    let from_ring_3 = regs.volatile.cs & 3 == 3;
+    // The return to a program with values of its own choosing failed: as if the program had failed.
+    let returning = regs.volatile.cs == segments::KERNEL_CS && entry::is_return_to_program(regs.volatile.rip);
+    if !(from_ring_3 || returning) || vector == crate::interrupts::vector::NMI {
+        panic::exception(vector, error_code, regs);
+    }
+    signal::trap(vector, error_code, regs);
+}

@@ -1,0 +1,153 @@
+//! The programs' memory, as the kernel reads and writes it: page by page through the direct map, each page faulted in
+//! as the program itself would. No exception can happen, so none has to be fixed up.
+//!
+//! Source: Linux, `copy_from_user(9)`.
+
+use faultlab_abi::layout::{PAGE_SIZE, USER_END};
+use faultlab_mm::addr::{Pfn, VirtAddr};
+use faultlab_mm::platform::PteFormat;
+use faultlab_mm::vma::MmId;
+
+use crate::platform::MEMORY;
+use crate::syscall::Errno;
+use crate::{process, ram};
+use faultlab_kernel::pte::X86Pte;
+
+/// A piece of a program's range that lies in one page.
+pub(crate) struct Piece {
+    /// The frame behind it.
+    pub(crate) pfn: Pfn,
+    /// First byte within the frame.
+    pub(crate) offset: u64,
+    /// Bytes.
+    pub(crate) len: u64,
+    /// Bytes of the range before it.
+    pub(crate) done: u64,
+}
+
+impl Piece {
+    /// Physical address of its first byte.
+    pub(crate) fn phys(&self) -> u64 {
+        self.pfn.phys() + self.offset
+    }
+
+    fn address(&self) -> *mut u8 {
+        ram::frame_address(self.pfn)
+            .cast::<u8>()
+            .wrapping_add(self.offset as usize)
+    }
+}
+
+/// Calls `each` for every page's part of a range, faulted in for reading or writing.
+///
+/// # Errors
+/// `EFAULT` where the program itself would fault; what `each` says. Pieces before that are done.
+pub(crate) fn for_each_piece(
+    addr: u64,
+    len: u64,
+    write: bool,
+    each: impl FnMut(&Piece) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    for_each_piece_of(process::current_mm(), addr, len, write, each)
+}
+
+fn for_each_piece_of(
+    mm: MmId,
+    addr: u64,
+    len: u64,
+    write: bool,
+    mut each: impl FnMut(&Piece) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    if addr.checked_add(len).is_none_or(|end| end > USER_END) {
+        return Err(Errno::EFAULT);
+    }
+    let mut done = 0;
+    while done < len {
+        let at = addr + done;
+        let offset = at & (PAGE_SIZE - 1);
+        let pfn = MEMORY
+            .get_user_page(mm, VirtAddr(at - offset), write)
+            .map_err(|_| Errno::EFAULT)?;
+        let piece = Piece {
+            pfn,
+            offset,
+            len: (PAGE_SIZE - offset).min(len - done),
+            done,
+        };
+        each(&piece)?;
+        done += piece.len;
+    }
+    Ok(())
+}
+
+/// Copies a program's bytes.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn copy_from_user(to: &mut [u8], addr: u64) -> Result<(), Errno> {
+    for_each_piece(addr, to.len() as u64, false, |piece| {
+        let part = &mut to[piece.done as usize..(piece.done + piece.len) as usize];
+        // SAFETY: the piece lies in one frame of RAM; `part` is as long and not in a program's frame.
+        unsafe { part.as_mut_ptr().copy_from_nonoverlapping(piece.address(), part.len()) };
+        Ok(())
+    })
+}
+
+/// Copies bytes to a program.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn copy_to_user(addr: u64, from: &[u8]) -> Result<(), Errno> {
+    copy_to(process::current_mm(), addr, from)
+}
+
+/// Copies bytes to any program.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn copy_to(mm: MmId, addr: u64, from: &[u8]) -> Result<(), Errno> {
+    for_each_piece_of(mm, addr, from.len() as u64, true, |piece| {
+        let part = &from[piece.done as usize..(piece.done + piece.len) as usize];
+        // SAFETY: as in `copy_from_user`; the frame is the program's to lose.
+        unsafe { piece.address().copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+        Ok(())
+    })
+}
+
+/// Zeroes a program's bytes.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn clear_user(addr: u64, len: u64) -> Result<(), Errno> {
+    for_each_piece(addr, len, true, |piece| {
+        // SAFETY: the piece lies in one frame of RAM, which is the program's to lose.
+        unsafe { piece.address().write_bytes(0, piece.len as usize) };
+        Ok(())
+    })
+}
+
+/// The `N` bytes at `addr`.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn read<const N: usize>(addr: u64) -> Result<[u8; N], Errno> {
+    let mut bytes = [0; N];
+    copy_from_user(&mut bytes, addr)?;
+    Ok(bytes)
+}
+
+/// The frame that the running process's page tables map at `addr` now, without faulting anything in.
+pub(crate) fn present_frame(addr: u64) -> Option<Pfn> {
+    if addr >= USER_END {
+        return None;
+    }
+    let mut table = MEMORY.pgd(process::current_mm());
+    for shift in [39, 30, 21, 12] {
+        let entry = ram::frame(table)[(addr >> shift) as usize & 511].get();
+        if !X86Pte::is_present(entry) {
+            return None;
+        }
+        table = X86Pte::pfn(entry);
+    }
+    Some(table)
+}

@@ -1,0 +1,56 @@
+//! Calls that change the address space.
+
+use linux_raw_sys::general;
+
+use super::{Errno, call};
+
+pub use linux_raw_sys::general::{
+    MADV_PAGEOUT, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE,
+};
+
+/// Bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+
+/// `mmap(2)` at an address of the kernel's choice; `descriptor` is -1 for anonymous memory, the offset is 0.
+///
+/// # Errors
+/// As in the man page.
+pub fn map(bytes: usize, protection: u32, flags: u32, descriptor: i32) -> Result<*mut u8, Errno> {
+    // SAFETY: without MAP_FIXED nothing that exists is replaced.
+    let address = unsafe {
+        let flags = (flags & !general::MAP_FIXED) as usize;
+        call(
+            general::__NR_mmap,
+            [0, bytes, protection as usize, flags, descriptor as usize, 0],
+        )
+    }?;
+    Ok(address as *mut u8)
+}
+
+/// `munmap(2)`.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// Nothing uses the range any more.
+pub unsafe fn unmap(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's contract.
+    unsafe { call(general::__NR_munmap, [address as usize, bytes, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `madvise(2)` with `MADV_PAGEOUT`: reclaim these pages now. Their contents stay.
+///
+/// # Errors
+/// As in the man page.
+#[inline(always)]
+pub fn page_out(address: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the advice changes where pages are kept, never what they hold.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address as usize, bytes, MADV_PAGEOUT as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}

@@ -1,0 +1,23 @@
+//! The bundled programs: names and one-line descriptions, for the build script (what to compile) and for
+//! `faultlab programs` (what to show).
+
+/// Name and description of every bundled program, in the order in which they are listed.
+pub const CATALOG: &[(&str, &str)] = &[
+    ("faults", "times every kind of memory fault and exit, phase by phase"),
+    (
+        "shm-pair",
+        "two processes attach one System V segment, and each checks what the other wrote",
+    ),
+    (
+        "shm-press",
+        "writes a segment of the given size and verifies every byte of it twice",
+    ),
+    (
+        "hello",
+        "prints its arguments and environment, exits with the status given as first argument",
+    ),
+    (
+        "crash",
+        "misbehaves in the way named by its argument: faults, traps, endless loop, exit status",
+    ),
+];

@@ -1,0 +1,183 @@
+//! What the command line accepts, and that every refusal is one line.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once(&"faultlab").chain(arguments))
+}
+
+/// The line that answers a wrong command line.
+fn refusal(arguments: &[&str]) -> String {
+    let error = parse(arguments).expect_err("must be refused");
+    assert_eq!(error.exit_code(), i32::from(faultlab::exit::USAGE), "{arguments:?}");
+    let line = one_line(&error);
+    assert!(!line.contains('\n') && line.starts_with("faultlab: "), "{line}");
+    line
+}
+
+fn run_args(arguments: &[&str]) -> RunArgs {
+    match parse(&[&["run"], arguments].concat()).unwrap().command {
+        Command::Run(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn clap_accepts_the_definition() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn sizes() {
+    let good = [
+        ("0", 0),
+        ("4096", 4096),
+        ("4K", 4096),
+        ("4k", 4096),
+        ("64M", 64 << 20),
+        ("3g", 3 << 30),
+    ];
+    for (text, bytes) in good {
+        assert_eq!(parse_size(text), Ok(bytes), "{text}");
+    }
+    for text in [
+        "",
+        "M",
+        "-1",
+        "+1",
+        "1.5G",
+        "64MB",
+        "64 M",
+        "0x10",
+        "99999999999G",
+        "18446744073709551616",
+        "é",
+    ] {
+        assert!(parse_size(text).is_err(), "{text}");
+    }
+    for bytes in [0, 1, 4096, 3 << 20, 3 << 30, (1 << 30) + 1] {
+        assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
+    }
+}
+
+#[test]
+fn memory_is_8m_to_3g_in_whole_pages() {
+    assert_eq!(parse_memory("8M"), Ok(8 << 20));
+    assert_eq!(parse_memory("3G"), Ok(3 << 30));
+    for text in ["8191K", "4G", "0"] {
+        assert_eq!(
+            parse_memory(text),
+            Err("out of range; give 8M to 3G".to_owned()),
+            "{text}"
+        );
+    }
+    assert!(parse_memory("16777217").unwrap_err().contains("multiple of 4K"));
+}
+
+#[test]
+fn swap_may_be_none() {
+    assert_eq!(parse_swap("0"), Ok(0));
+    assert_eq!(parse_swap("40K"), Ok(40 << 10));
+    assert!(parse_swap("36K").unwrap_err().ends_with("or 0 for none"));
+}
+
+#[test]
+fn run_has_defaults() {
+    let args = run_args(&[]);
+    assert_eq!((args.vm.memory, args.vm.swap), (64 << 20, 64 << 20));
+    assert_eq!((args.pages, args.vm.trace_level), (Pages::Auto, TraceLevel::Off));
+    assert!(args.vm.swap_file.is_none() && args.vm.timeout.is_none() && args.json.is_none());
+    assert!(args.scenario.is_empty());
+}
+
+#[test]
+fn run_takes_all_its_options() {
+    let args = run_args(&[
+        "--memory=16M",
+        "--swap-file",
+        "/tmp/swap",
+        "--trace-level",
+        "stages",
+        "--json",
+        "out.json",
+        "--scenario",
+        "minor,swap-in",
+        "--pages",
+        "512",
+        "--timeout",
+        "30",
+    ]);
+    assert_eq!(
+        (args.vm.memory, args.vm.timeout, args.pages),
+        (16 << 20, Some(30), Pages::Exactly(512))
+    );
+    assert_eq!(
+        (args.scenario, args.vm.trace_level),
+        (vec!["minor".into(), "swap-in".into()], TraceLevel::Stages)
+    );
+    assert_eq!(args.vm.swap_file, Some(PathBuf::from("/tmp/swap")));
+}
+
+#[test]
+fn exec_keeps_the_programs_own_options() {
+    for arguments in [
+        &["exec", "--memory", "16M", "--", "prog", "-x", "--memory", "--"][..],
+        &["exec", "--memory", "16M", "prog", "-x", "--memory", "--"],
+    ] {
+        let Command::Exec(args) = parse(arguments).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(args.command, ["prog", "-x", "--memory", "--"], "{arguments:?}");
+        assert_eq!(args.vm.memory, 16 << 20);
+    }
+}
+
+#[test]
+fn refusals_name_the_value_and_the_remedy() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["run", "--memory", "4M"], &["4M", "--memory", "give 8M to 3G"]),
+        (&["run", "--memory", "lots"], &["lots", "--memory", "such as 64M"]),
+        (
+            &["run", "--pages", "0"],
+            &["'0'", "--pages", "give 1 to 65536, or auto"],
+        ),
+        (&["run", "--timeout", "0"], &["'0'", "--timeout", "1..=86400"]),
+        (
+            &["run", "--scenario", "minor,bogus"],
+            &["bogus", "--scenario", "swap-in"],
+        ),
+        (&["run", "--scenario", ""], &["--scenario", "warm-touch"]),
+        (&["run", "--trace-level", "all"], &["all", "--trace-level", "stages"]),
+        (
+            &["run", "--swap", "1M", "--swap-file", "x"],
+            &["--swap", "--swap-file", "cannot be used with"],
+        ),
+        (&["run", "--memroy", "8M"], &["--memroy", "--memory"]),
+        (&["run", "extra"], &["extra"]),
+        (&["exec"], &["PROG"]),
+        (&["exec", "--bogus", "prog"], &["--bogus"]),
+        (&["-v", "-q", "doctor"], &["--verbose", "--quiet"]),
+        (&["fly"], &["fly"]),
+        (&[], &["run", "exec", "programs", "doctor"]),
+    ];
+    for (arguments, named) in cases {
+        let line = refusal(arguments);
+        for part in *named {
+            assert!(line.contains(part), "{arguments:?} must name {part}: {line}");
+        }
+    }
+}
+
+#[test]
+fn long_help_documents_every_exit_status() {
+    let help = parse(&["run", "--help"]).unwrap_err().render().to_string();
+    for status in ["0", "1", "2", "69", "121", "124", "125", "126", "127", "128+n"] {
+        assert!(
+            help.lines()
+                .any(|line| line.trim_start().starts_with(&format!("{status} "))),
+            "{status} in {help}"
+        );
+    }
+}

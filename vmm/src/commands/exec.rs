@@ -1,0 +1,53 @@
+//! `faultlab exec`: one program in the guest; its output and its exit status are the command's.
+
+use std::io::{self, ErrorKind, Write};
+
+use faultlab::{Host, Observer, StopHandle, Stream, Vm};
+use signal_hook::consts::SIGPIPE;
+
+use super::signals::StopOnSignals;
+use super::{Failure, report_end, vm_config};
+use crate::cli::ExecArgs;
+
+/// Runs the program; its exit status.
+pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
+    let host = Host::open()?;
+    let vm = Vm::new(vm_config::of(&args.vm, &args.command)?, &host)?;
+    let stop = vm.stop_handle();
+    let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
+    let mut output = Output { stop, failure: None };
+    let outcome = vm.run(&mut output)?;
+    drop(signals);
+    if let Some(failure) = output.failure {
+        return Err(Failure::Stdout(failure));
+    }
+    report_end(&outcome);
+    Ok(outcome.end.exit_status())
+}
+
+/// Passes the program's output through, write by write.
+struct Output {
+    stop: StopHandle,
+    failure: Option<io::Error>,
+}
+
+impl Observer for Output {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let written = match stream {
+            Stream::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes).and_then(|()| stdout.flush())
+            }
+            Stream::Stderr => io::stderr().write_all(bytes),
+        };
+        match written {
+            Ok(()) => {}
+            // What the program itself would be ended by, were it writing to the pipe directly.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.stop.stop(SIGPIPE),
+            Err(error) => {
+                self.failure = Some(error);
+                self.stop.stop(SIGPIPE);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The commands, one a file, and what they share: how a failure and the output reach the user.
+
+pub(crate) mod doctor;
+pub(crate) mod exec;
+pub(crate) mod programs;
+pub(crate) mod progress;
+pub(crate) mod rig;
+pub(crate) mod run;
+
+mod signals;
+mod vm_config;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use faultlab::{End, Outcome, exit};
+
+/// Why a command could not do what it was asked for. The message is one line with the value and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The library failed.
+    #[error(transparent)]
+    Vmm(#[from] faultlab::Error),
+    /// The simulated machine failed.
+    #[error(transparent)]
+    Rig(#[from] faultlab::rig::RigError),
+    /// Options that are valid alone but not together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file or directory could not be written.
+    #[error("cannot write {path}: {source}; name a place that can be written")]
+    Write {
+        /// As it was given.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// Standard output could not be written.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
+    /// Signal handlers could not be installed.
+    #[error("cannot handle SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
+}
+
+impl Failure {
+    /// The exit status that reports it.
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            Failure::Vmm(error) => error.exit_status(),
+            Failure::Rig(error) => error.exit_status(),
+            Failure::Usage(_) => exit::USAGE,
+            Failure::Write { .. } | Failure::Stdout(_) | Failure::Signals(_) => exit::FAILURE,
+        }
+    }
+}
+
+impl From<faultlab::error::HostError> for Failure {
+    fn from(error: faultlab::error::HostError) -> Self {
+        Failure::Vmm(error.into())
+    }
+}
+
+/// Writes `text` to standard output. A reader that has gone away (`| head`) is no failure: it has what it wanted.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Tells on standard error how the guest ended, unless its program simply ended: the registers of a panic or crash,
+/// or where a guest without progress was.
+pub(crate) fn report_end(outcome: &Outcome) {
+    let report: &dyn std::fmt::Display = match &outcome.end {
+        End::Exited(_) | End::Stopped(_) => return,
+        End::Panicked(report) => report,
+        End::Crashed(report) => report,
+        End::Watchdog(report) => report,
+    };
+    // If standard error is closed, the exit status still tells.
+    let _ = writeln!(io::stderr(), "faultlab: {report}");
+}

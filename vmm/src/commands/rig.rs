@@ -1,0 +1,144 @@
+//! `faultlab rig`: any other command inside a simulated machine; its output, files and exit status are the command's.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Parser;
+use faultlab::rig::{self, Machine, RigConfig, RigError};
+
+use super::Failure;
+use super::progress::Progress;
+use super::signals::StopOnSignals;
+use crate::cli::{Cli, Command, RigArgs, RigMachine, one_line};
+
+/// Runs the command in the machine; its exit status.
+pub(crate) fn rig(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
+    check_arguments(args)?;
+    let (interrupter, interrupts) = rig::interrupts();
+    let signals = StopOnSignals::listen_with(move |signal| interrupter.interrupt(signal)).map_err(Failure::Signals)?;
+    let progress = RefCell::new(Some(Progress::start(quiet)));
+    let mut stdout = Passed {
+        stream: io::stdout(),
+        progress: &progress,
+    };
+    let mut stderr = Passed {
+        stream: io::stderr(),
+        progress: &progress,
+    };
+    let ended = rig::run(&config(args), &interrupts, &mut stdout, &mut stderr);
+    drop((signals, progress.take()));
+    match ended {
+        Ok(outcome) => Ok(outcome.status),
+        // The user knows.
+        Err(error @ RigError::Interrupted(_)) => Ok(error.exit_status()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Answers a command line that the machine would only refuse, before booting it.
+fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
+    let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
+    match Cli::try_parse_from(words) {
+        Ok(Cli {
+            command: Command::Rig(_),
+            ..
+        }) => Err(Failure::Usage(
+            "a rig inside a rig: give another command after `--`".to_owned(),
+        )),
+        Err(answer) if answer.use_stderr() => {
+            let line = one_line(&answer);
+            Err(Failure::Usage(
+                line.strip_prefix("faultlab: ").unwrap_or(&line).to_owned(),
+            ))
+        }
+        // Help is as good from there.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn config(args: &RigArgs) -> RigConfig {
+    RigConfig {
+        machine: match args.machine {
+            RigMachine::Amd => Machine::Amd,
+        },
+        arguments: args.arguments.clone(),
+        kernel: args.kernel.clone(),
+        modules: args.modules.clone(),
+        icount: !args.no_icount,
+        mitigations: args.mitigations,
+        timeout: Duration::from_secs(args.timeout),
+    }
+}
+
+/// A stream before whose first byte the progress bar goes away.
+struct Passed<'a, W> {
+    stream: W,
+    progress: &'a RefCell<Option<Progress>>,
+}
+
+impl<W: Write> Write for Passed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        drop(self.progress.take());
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(words: &[&str]) -> Result<(), String> {
+        let line = [&["faultlab", "rig", "--"], words].concat();
+        let Command::Rig(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("not rig")
+        };
+        check_arguments(&args).map_err(|failure| {
+            assert_eq!(failure.exit_status(), faultlab::exit::USAGE);
+            failure.to_string()
+        })
+    }
+
+    #[test]
+    fn a_wrong_command_is_refused_before_the_machine_boots() {
+        let line = checked(&["run", "--memory", "1"]).unwrap_err();
+        assert!(
+            line.contains("--memory") && !line.starts_with("faultlab: ") && !line.contains('\n'),
+            "{line}"
+        );
+        assert!(
+            checked(&["rig", "--", "run"])
+                .unwrap_err()
+                .starts_with("a rig inside a rig: ")
+        );
+    }
+
+    #[test]
+    fn right_commands_and_help_pass() {
+        for words in [
+            ["run", "--scenario=minor"].as_slice(),
+            &["--help"],
+            &["exec", "--", "prog", "--memory", "1"],
+        ] {
+            assert_eq!(checked(words), Ok(()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn instructions_are_counted_unless_told_otherwise() {
+        let counted = |options: &[&str]| {
+            let line = [&["faultlab", "rig"], options, &["--", "run"]].concat();
+            let Command::Rig(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("not rig")
+            };
+            config(&args).icount
+        };
+        assert!(counted(&[]) && counted(&["--icount"]) && counted(&["--no-icount", "--icount"]));
+        assert!(!counted(&["--no-icount"]) && !counted(&["--icount", "--no-icount"]));
+    }
+}

@@ -1,0 +1,342 @@
+use std::os::unix::fs::FileExt;
+
+use faultlab_abi::layout::RAM_MIN_BYTES;
+
+use super::*;
+use crate::swap_file::SwapConfig;
+use crate::testing::ram;
+
+const DESCRIPTORS: u64 = 0x1000;
+const AVAIL: u64 = 0x2000;
+const USED: u64 = 0x3000;
+const HEADER: u64 = 0x4000;
+const STATUS: u64 = 0x4ff0;
+const DATA: u64 = 0x1_0000;
+const QUEUE_SIZE: u16 = 16;
+const DISK_BYTES: u64 = 1 << 20;
+
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+
+/// The device with a queue in RAM, driven by hand.
+struct Rig {
+    ram: GuestRam,
+    disk: BlockDevice,
+    queue: Queue,
+    avail: u16,
+}
+
+/// Address, length, flags, next.
+type Descriptor = (u64, u32, u16, u16);
+
+impl Rig {
+    fn new() -> Rig {
+        let file = SwapFile::open(&SwapConfig::Temporary { bytes: DISK_BYTES })
+            .unwrap()
+            .unwrap();
+        let mut queue = Queue::new(QUEUE_MAX).unwrap();
+        queue.try_set_size(QUEUE_SIZE).unwrap();
+        queue.try_set_desc_table_address(GuestAddress(DESCRIPTORS)).unwrap();
+        queue.try_set_avail_ring_address(GuestAddress(AVAIL)).unwrap();
+        queue.try_set_used_ring_address(GuestAddress(USED)).unwrap();
+        queue.set_ready(true);
+        Rig {
+            ram: ram(),
+            disk: BlockDevice::new(file, true),
+            queue,
+            avail: 0,
+        }
+    }
+
+    fn put<T: vm_memory::ByteValued>(&self, address: u64, value: T) {
+        self.ram.memory().write_obj(value, GuestAddress(address)).unwrap();
+    }
+
+    fn get<T: vm_memory::ByteValued>(&self, address: u64) -> T {
+        self.ram.memory().read_obj(GuestAddress(address)).unwrap()
+    }
+
+    fn put_header(&self, kind: u32, sector: u64) {
+        self.put(HEADER, u64::from(kind));
+        self.put(HEADER + 8, sector);
+    }
+
+    fn put_descriptors(&self, descriptors: &[Descriptor]) {
+        for (index, &(address, len, flags, next)) in descriptors.iter().enumerate() {
+            let at = DESCRIPTORS + 16 * index as u64;
+            self.put(at, address);
+            self.put(at + 8, len);
+            self.put(at + 12, flags);
+            self.put(at + 14, next);
+        }
+    }
+
+    /// Makes descriptor `head` available and rings. Returns the status byte, and the length in the used ring if the
+    /// chain came back.
+    fn ring(&mut self, head: u16) -> (u8, Option<u32>) {
+        self.put(STATUS, 0xee_u8);
+        let used_before: u16 = self.get(USED + 2);
+        self.put(AVAIL + 4 + 2 * u64::from(self.avail % QUEUE_SIZE), head);
+        self.avail = self.avail.wrapping_add(1);
+        self.put(AVAIL + 2, self.avail);
+        let result = self.disk.process(&mut self.queue, &self.ram);
+        let used: u16 = self.get(USED + 2);
+        let len = (used != used_before).then(|| self.get(USED + 4 + 8 * u64::from(used_before % QUEUE_SIZE) + 4));
+        assert_eq!(result.is_ok(), len.is_some());
+        (self.get(STATUS), len)
+    }
+
+    /// A well-formed request: header, data of this direction, status.
+    fn request(&mut self, kind: u32, sector: u64, data: (u64, u32), flags: u16) -> (u8, Option<u32>) {
+        self.put_header(kind, sector);
+        self.put_descriptors(&[
+            (HEADER, 16, NEXT, 1),
+            (data.0, data.1, NEXT | flags, 2),
+            (STATUS, 1, WRITE, 0),
+        ]);
+        self.ring(0)
+    }
+
+    /// A chain that must be refused: it comes back, nothing is written, nothing moves.
+    #[track_caller]
+    fn refused(&mut self, descriptors: &[Descriptor]) {
+        let before = self.disk.counters();
+        self.put_descriptors(descriptors);
+        assert_eq!(self.ring(0), (0xee, Some(0)), "{descriptors:x?}");
+        let expected = BlockCounters {
+            requests: before.requests + 1,
+            refused_chains: before.refused_chains + 1,
+            ..before
+        };
+        assert_eq!(self.disk.counters(), expected);
+    }
+}
+
+#[test]
+fn what_is_written_reads_back_and_everybody_agrees() {
+    let mut rig = Rig::new();
+    let page: Vec<u8> = (0..4096_u32).map(|n| (n * 7) as u8).collect();
+    rig.ram.memory().write_slice(&page, GuestAddress(DATA)).unwrap();
+    assert_eq!(rig.request(1, 8, (DATA, 4096), 0), (0, Some(1)));
+    assert_eq!(rig.request(0, 8, (DATA + 8192, 4096), WRITE), (0, Some(4097)));
+    let mut back = vec![0; 4096];
+    rig.ram
+        .memory()
+        .read_slice(&mut back, GuestAddress(DATA + 8192))
+        .unwrap();
+    assert!(back == page);
+    assert_eq!(rig.request(4, 0, (DATA, 0), 0), (0, Some(1)));
+    let counters = rig.disk.counters();
+    assert_eq!(
+        (counters.requests, counters.reads, counters.writes, counters.flushes),
+        (3, 1, 1, 1)
+    );
+    assert_eq!((counters.sectors_read, counters.sectors_written), (8, 8));
+    assert_eq!(
+        counters.file,
+        Some(FileAccount {
+            bytes_read: 4096,
+            bytes_written: 4096
+        }),
+        "the host kernel agrees"
+    );
+}
+
+#[test]
+fn framing_is_free() {
+    let mut rig = Rig::new();
+    rig.put_header(1, 16);
+    let data: Vec<u8> = (0..1024_u32).map(|n| n as u8).collect();
+    rig.ram.memory().write_slice(&data, GuestAddress(HEADER + 16)).unwrap();
+    // The header in three pieces, the last of which also holds data; empty buffers in between.
+    rig.put_descriptors(&[
+        (HEADER, 1, NEXT, 1),
+        (0, 0, NEXT, 2),
+        (HEADER + 1, 9, NEXT, 3),
+        (HEADER + 10, 6 + 700, NEXT, 4),
+        (HEADER + 716, 324, NEXT, 5),
+        (STATUS, 1, WRITE, 0),
+    ]);
+    assert_eq!(rig.ring(0), (0, Some(1)));
+    rig.put_header(0, 16);
+    // Data and status in one buffer.
+    rig.put_descriptors(&[(HEADER, 16, NEXT, 1), (STATUS - 1024, 1025, WRITE, 0)]);
+    assert_eq!(rig.ring(0), (0, Some(1025)));
+    let mut back = vec![0; 1024];
+    rig.ram
+        .memory()
+        .read_slice(&mut back, GuestAddress(STATUS - 1024))
+        .unwrap();
+    assert!(back == data);
+}
+
+#[test]
+fn requests_outside_the_disk_or_of_odd_size_fail() {
+    let mut rig = Rig::new();
+    let end = DISK_BYTES / SECTOR_BYTES;
+    for (kind, sector, bytes, flags) in [
+        (0, end - 7, 4096, WRITE),
+        (0, end, 512, WRITE),
+        (0, u64::MAX, 512, WRITE),
+        (0, 0, 511, WRITE),
+        (0, 0, 0, WRITE),
+        (1, end - 7, 4096, 0),
+        (1, u64::MAX - 7, 4096, 0),
+        (1, 0, 513, 0),
+        // The wrong direction.
+        (0, 0, 512, 0),
+        (1, 0, 512, WRITE),
+    ] {
+        assert_eq!(
+            rig.request(kind, sector, (DATA, bytes), flags),
+            (1, Some(1)),
+            "{kind} {sector} {bytes}"
+        );
+    }
+    assert_eq!(rig.request(2, 0, (DATA, 512), 0), (2, Some(1)), "unsupported");
+    assert_eq!(rig.request(u32::MAX, 0, (DATA, 512), WRITE), (2, Some(1)));
+    let counters = rig.disk.counters();
+    assert_eq!(
+        (
+            counters.io_errors,
+            counters.unsupported,
+            counters.reads + counters.writes
+        ),
+        (10, 2, 0)
+    );
+    assert_eq!(counters.file, Some(FileAccount::default()), "the file was not touched");
+    assert_eq!(
+        rig.request(0, end - 8, (DATA, 4096), WRITE),
+        (0, Some(4097)),
+        "the last page"
+    );
+}
+
+#[test]
+fn a_file_that_shrank_is_an_io_error() {
+    let mut rig = Rig::new();
+    let file = SwapFile::open(&SwapConfig::Temporary { bytes: DISK_BYTES })
+        .unwrap()
+        .unwrap();
+    file.file().set_len(4096).unwrap();
+    rig.disk = BlockDevice::new(file, false);
+    assert_eq!(rig.request(0, 8, (DATA, 4096), WRITE), (1, Some(1)));
+    assert_eq!(rig.disk.counters().io_errors, 1);
+}
+
+#[test]
+fn the_identity_fits_any_buffer() {
+    let mut rig = Rig::new();
+    for (bytes, written) in [(20, 20), (5, 5), (512, 20)] {
+        assert_eq!(rig.request(8, 0, (DATA, bytes), WRITE), (0, Some(written + 1)));
+    }
+    assert_eq!(&rig.get::<[u8; 16]>(DATA)[..14], b"faultlab-swap\0");
+}
+
+#[test]
+fn hostile_chains_are_refused() {
+    let mut rig = Rig::new();
+    rig.put_header(0, 0);
+    let end = RAM_MIN_BYTES;
+    // Loops: on itself, over two, with a way in.
+    rig.refused(&[(HEADER, 16, NEXT, 0)]);
+    rig.refused(&[(HEADER, 16, NEXT, 1), (DATA, 512, NEXT | WRITE, 0)]);
+    rig.refused(&[
+        (HEADER, 16, NEXT, 1),
+        (DATA, 512, NEXT | WRITE, 2),
+        (DATA, 512, NEXT | WRITE, 1),
+    ]);
+    // Out of the table.
+    rig.refused(&[(HEADER, 16, NEXT, QUEUE_SIZE)]);
+    rig.refused(&[(HEADER, 16, NEXT, u16::MAX)]);
+    // Outside RAM, over its end, and over the end of the address space.
+    for (address, len) in [
+        (end, 1),
+        (end - 511, 512),
+        (u64::MAX, 1),
+        (u64::MAX - 511, 512),
+        (0, u32::MAX),
+    ] {
+        rig.refused(&[
+            (HEADER, 16, NEXT, 1),
+            (address, len, NEXT | WRITE, 2),
+            (STATUS, 1, WRITE, 0),
+        ]);
+    }
+    rig.refused(&[(end - 8, 16, NEXT, 1), (STATUS, 1, WRITE, 0)]);
+    rig.refused(&[(HEADER, 16, NEXT, 1), (end, 1, WRITE, 0)]);
+    // Longer than 2^32 bytes in total.
+    rig.refused(&[
+        (HEADER, 16, NEXT, 1),
+        (0, 0x7f_ffff, NEXT | WRITE, 1),
+        (STATUS, 1, WRITE, 0),
+    ]);
+    // Order, header, status.
+    rig.refused(&[(STATUS, 1, NEXT | WRITE, 1), (HEADER, 16, 0, 0)]);
+    rig.refused(&[(HEADER, 15, NEXT, 1), (STATUS, 1, WRITE, 0)]);
+    rig.refused(&[(STATUS, 1, WRITE, 0)]);
+    rig.refused(&[(HEADER, 16, 0, 0)]);
+    rig.refused(&[(HEADER, 16, NEXT, 1), (STATUS, 0, WRITE, 0)]);
+}
+
+#[test]
+fn hostile_indirect_tables_are_refused() {
+    let mut rig = Rig::new();
+    // One that loops in itself: 4,096 entries of 16 bytes, each naming the first as its next.
+    for entry in 0..4096 {
+        rig.put(0x10_0000 + 16 * entry, DATA);
+        rig.put(0x10_0000 + 16 * entry + 8, 512_u64 | u64::from(NEXT | WRITE) << 32);
+    }
+    rig.refused(&[(0x10_0000, 0x1_0000, INDIRECT, 0)]);
+    rig.refused(&[(0x10_0000, 17, INDIRECT, 0)]);
+    rig.refused(&[(u64::MAX - 15, 16, INDIRECT, 0)]);
+    rig.put(0x20_0000 + 12, INDIRECT);
+    rig.refused(&[(0x20_0000, 16, INDIRECT, 0)]);
+}
+
+#[test]
+fn broken_rings_are_an_error_not_a_panic() {
+    let mut rig = Rig::new();
+    rig.put_header(0, 0);
+    assert_eq!(rig.ring(QUEUE_SIZE).1, None, "a head outside the table");
+    let mut rig = Rig::new();
+    rig.avail = QUEUE_SIZE;
+    assert_eq!(rig.ring(0).1, None, "more available than the ring holds");
+}
+
+#[test]
+fn a_disk_that_overwrites_its_own_ring_ends() {
+    let mut rig = Rig::new();
+    // Each sector, read over the ring and the request's header behind it, makes another request available: for the
+    // next sector.
+    let header = AVAIL + 64;
+    for sector in 1..100_u16 {
+        let mut contents = [0; 512];
+        contents[2..4].copy_from_slice(&(sector + QUEUE_SIZE).to_le_bytes());
+        contents[72..74].copy_from_slice(&(sector + 1).to_le_bytes());
+        rig.disk
+            .backend
+            .file()
+            .write_all_at(&contents, u64::from(sector) * SECTOR_BYTES)
+            .unwrap();
+    }
+    rig.put(header + 8, 1_u64);
+    rig.put_descriptors(&[
+        (header, 16, NEXT, 1),
+        (AVAIL, 512, NEXT | WRITE, 2),
+        (STATUS, 1, WRITE, 0),
+    ]);
+    rig.put(AVAIL + 2, 1_u16);
+    rig.disk.process(&mut rig.queue, &rig.ram).unwrap();
+    assert_eq!(
+        rig.get::<u64>(header + 8),
+        u64::from(QUEUE_SIZE) + 1,
+        "the ring was overwritten each time"
+    );
+    assert_eq!(
+        rig.disk.counters().reads,
+        u64::from(QUEUE_SIZE),
+        "no more than one queue length"
+    );
+}

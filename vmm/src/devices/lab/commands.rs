@@ -1,0 +1,118 @@
+//! The commands of the lab device, except those of a phase.
+
+use faultlab_abi::lab::{Hello, PageRange, Panic, log_level};
+use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_abi::vmstat;
+
+use super::phase::PhaseState;
+use super::records::{copy, copy_array, copy_bytes, in_one_page};
+use super::{Handled, Refusal};
+use crate::devices::Session;
+use crate::error::MemoryError;
+use crate::observer::Stream;
+use crate::outcome::{End, PanicReport};
+
+/// Limits stated in [`faultlab_abi::lab::kind`].
+const WRITE_MAX_BYTES: u64 = PAGE_SIZE;
+const LOG_MAX_BYTES: u64 = 512;
+const COLD_MAX_RANGES: u64 = 256;
+
+/// Scenarios that a plan may announce; more would make a progress bar of nothing.
+const PLAN_MAX: u64 = 10_000;
+
+/// Copies and checks what the kernel says about itself.
+pub(super) fn hello(address: u64, session: &Session<'_>) -> Result<Hello, Refusal> {
+    let ram = session.ram;
+    let hello: Hello = copy(ram, address)?;
+    let counters = hello.vmstat_count == vmstat::COUNT as u64 && hello.vmstat.is_multiple_of(8);
+    // A ring has a page of header and at least one record.
+    let trace = hello.trace_bytes == 0 && hello.trace == 0
+        || hello.trace_bytes.is_power_of_two() && hello.trace_bytes > PAGE_SIZE && hello.trace.is_multiple_of(8);
+    if hello.version != faultlab_abi::VERSION || hello.syscall_gate > 1 || !counters || !trace {
+        return Err(Refusal::Invalid);
+    }
+    let in_ram = ram.contains(hello.vmstat, hello.vmstat_count * 8) && ram.contains(hello.trace, hello.trace_bytes);
+    in_ram.then_some(hello).ok_or(Refusal::Fault)
+}
+
+/// Program output: stream, address, bytes.
+pub(super) fn write(args: [u64; 6], session: &mut Session<'_>) -> Handled {
+    let [stream, address, bytes, ..] = args;
+    let stream = match stream {
+        1 => Stream::Stdout,
+        2 => Stream::Stderr,
+        _ => return Err(Refusal::Invalid),
+    };
+    if bytes > WRITE_MAX_BYTES || !in_one_page(address, bytes) {
+        return Err(Refusal::Invalid);
+    }
+    let output = copy_bytes(session.ram, address, bytes, WRITE_MAX_BYTES)?;
+    session.observer.output(stream, &output);
+    Ok(None)
+}
+
+/// The last process ended with this wait status.
+pub(super) fn exit(status: u64, phase: &mut PhaseState, session: &mut Session<'_>) -> Handled {
+    // wait4's status is a C int; its signal may be accompanied by the core flag.
+    let status = i32::try_from(status).map_err(|_| Refusal::Invalid)?;
+    phase.deliver(session);
+    Ok(Some(End::Exited(status)))
+}
+
+/// The kernel cannot go on; it does not return, so even a record outside RAM ends the run.
+pub(super) fn panic(address: u64, phase: &mut PhaseState, session: &mut Session<'_>) -> Handled {
+    phase.deliver(session);
+    let record: Option<Panic> = copy(session.ram, address).ok();
+    // The symbol is looked up by the VM, which has the kernel's symbol table.
+    Ok(Some(End::Panicked(Box::new(PanicReport { record, symbol: None }))))
+}
+
+/// A line of the kernel's log: level, address, bytes.
+pub(super) fn log(args: [u64; 6], session: &mut Session<'_>) -> Handled {
+    let [level, address, bytes, ..] = args;
+    let level = match level {
+        log_level::ERROR => log::Level::Error,
+        log_level::WARN => log::Level::Warn,
+        log_level::INFO => log::Level::Info,
+        log_level::DEBUG => log::Level::Debug,
+        _ => return Err(Refusal::Invalid),
+    };
+    let line = copy_bytes(session.ram, address, bytes, LOG_MAX_BYTES)?;
+    session.observer.log(level, String::from_utf8_lossy(&line).trim_end());
+    Ok(None)
+}
+
+/// Drops the host's backing of ranges: address of their array, how many.
+pub(super) fn cold(address: u64, count: u64, session: &mut Session<'_>) -> Handled {
+    if count > COLD_MAX_RANGES {
+        return Err(Refusal::Invalid);
+    }
+    let ranges: Vec<PageRange> = copy_array(session.ram, address, count)?;
+    session.ram.make_cold(&ranges).map_err(|error| match error {
+        MemoryError::Range { start, pages } => range_refusal(start, pages, session.ram.bytes()),
+        _ => Refusal::Io,
+    })?;
+    Ok(None)
+}
+
+/// A range that is no whole pages is a wrong value; whole pages elsewhere are a wrong address.
+fn range_refusal(start: u64, pages: u64, ram_bytes: u64) -> Refusal {
+    let outside = pages
+        .checked_mul(PAGE_SIZE)
+        .and_then(|bytes| start.checked_add(bytes))
+        .is_none_or(|end| end > ram_bytes);
+    if start.is_multiple_of(PAGE_SIZE) && pages > 0 && outside {
+        Refusal::Fault
+    } else {
+        Refusal::Invalid
+    }
+}
+
+/// So many scenarios follow.
+pub(super) fn plan(scenarios: u64, session: &mut Session<'_>) -> Handled {
+    if scenarios > PLAN_MAX {
+        return Err(Refusal::Invalid);
+    }
+    session.observer.plan(scenarios);
+    Ok(None)
+}

@@ -1,0 +1,177 @@
+//! The lab device: how the guest kernel speaks to the laboratory.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `records` | copies records out of guest memory |
+//! | `commands` | one function a command |
+//! | `phase` | the phase that is measured |
+//! | this one | registers, dispatch, status |
+//!
+//! # Invariants
+//! A command is copied once; every address and length in it is checked against RAM and the limits of
+//! [`faultlab_abi::lab`] before it is used; nothing is read twice. A refused command is counted and logged at a limited
+//! rate, and answered with the `errno` that the interface names.
+//!
+//! Source: `guest/abi/src/lab.rs`.
+
+mod commands;
+mod phase;
+mod records;
+
+use std::mem::offset_of;
+use std::ops::ControlFlow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use faultlab_abi::lab::{Command, Hello, MAGIC, kind, reg};
+use vm_memory::{Bytes, GuestAddress};
+
+use self::phase::PhaseState;
+use super::Session;
+use crate::outcome::End;
+use crate::rate_limit::{RateLimit, warn_limited};
+
+/// Why a command is refused: the `errno` it is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// A value out of range.
+    Invalid,
+    /// An address outside RAM.
+    Fault,
+    /// An unknown kind.
+    Unknown,
+    /// The host failed.
+    Io,
+}
+
+impl Refusal {
+    fn errno(self) -> i32 {
+        match self {
+            Refusal::Invalid => libc::EINVAL,
+            Refusal::Fault => libc::EFAULT,
+            Refusal::Unknown => libc::ENOSYS,
+            Refusal::Io => libc::EIO,
+        }
+    }
+}
+
+/// What a command does: `Ok(Some(end))` ends the run.
+type Handled = Result<Option<End>, Refusal>;
+
+/// The lab device.
+#[derive(Default)]
+pub struct LabDevice {
+    hello: Option<Hello>,
+    phase: PhaseState,
+    commands: u64,
+    refused: RateLimit,
+    /// Phases that were begun and never ended.
+    dropped: RateLimit,
+}
+
+impl LabDevice {
+    /// What the kernel said at boot, once its values were accepted.
+    #[must_use]
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// Commands taken, refused ones included.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.commands
+    }
+
+    /// Commands and register accesses refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.seen()
+    }
+
+    /// A load from the register page.
+    pub fn read(&mut self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        match (offset, data.len()) {
+            (reg::MAGIC, 4) => data.copy_from_slice(&MAGIC.to_le_bytes()),
+            (reg::VERSION, 4) => data.copy_from_slice(&faultlab_abi::VERSION.to_le_bytes()),
+            (reg::WALLCLOCK_NS, 8) => data.copy_from_slice(&wallclock_ns().to_le_bytes()),
+            (_, len) => warn_limited!(self.refused, "lab device: read of {len} bytes at {offset:#x}"),
+        }
+    }
+
+    /// A store to the register page; `Break` if it ends the run.
+    pub fn write(&mut self, offset: u64, data: &[u8], session: &mut Session<'_>) -> ControlFlow<End> {
+        match (offset, <[u8; 8]>::try_from(data)) {
+            (reg::DOORBELL, Ok(bytes)) => self.doorbell(u64::from_le_bytes(bytes), session),
+            _ => {
+                warn_limited!(self.refused, "lab device: write of {} bytes at {offset:#x}", data.len());
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Delivers a phase that waits for more samples: the run is over.
+    pub(crate) fn finish(&mut self, session: &mut Session<'_>) {
+        self.phase.deliver(session);
+    }
+
+    fn doorbell(&mut self, address: u64, session: &mut Session<'_>) -> ControlFlow<End> {
+        self.commands += 1;
+        let command = match records::copy::<Command>(session.ram, address) {
+            Ok(command) => command,
+            Err(_) => {
+                warn_limited!(self.refused, "lab device: doorbell with a command at {address:#x}");
+                return ControlFlow::Continue(());
+            }
+        };
+        let result = self.handle(&command, session);
+        if let Ok(Some(end)) = result {
+            return ControlFlow::Break(end);
+        }
+        let status = result.map_or_else(|refusal| -refusal.errno(), |_| 0);
+        if status != 0 {
+            warn_limited!(
+                self.refused,
+                "lab device: command {} with {:x?} is refused: errno {}",
+                command.kind,
+                command.args,
+                -status
+            );
+        }
+        // The whole command was just read from there, so its status lies in RAM.
+        let at = GuestAddress(address + offset_of!(Command, status) as u64);
+        let _ = session.ram.memory().write_obj(status, at);
+        ControlFlow::Continue(())
+    }
+
+    fn handle(&mut self, command: &Command, session: &mut Session<'_>) -> Handled {
+        let args = command.args;
+        match command.kind {
+            kind::HELLO => self.say_hello(args[0], session),
+            kind::WRITE => commands::write(args, session),
+            kind::EXIT => commands::exit(args[0], &mut self.phase, session),
+            kind::PANIC => commands::panic(args[0], &mut self.phase, session),
+            kind::LOG => commands::log(args, session),
+            kind::PHASE_BEGIN => self.phase.begin(args[0], session, &mut self.dropped),
+            kind::PHASE_END => self.phase.end(args[0], session),
+            kind::SAMPLES => self.phase.samples(args[0], args[1], session),
+            kind::COLD => commands::cold(args[0], args[1], session),
+            kind::PLAN => commands::plan(args[0], session),
+            _ => Err(Refusal::Unknown),
+        }
+    }
+
+    fn say_hello(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
+        self.hello = Some(commands::hello(address, session)?);
+        Ok(None)
+    }
+}
+
+fn wallclock_ns() -> u64 {
+    // 64 bits of nanoseconds last until the year 2554; a clock before 1970 reads as 1970.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests;

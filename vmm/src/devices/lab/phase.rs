@@ -1,0 +1,136 @@
+//! The phase that is measured: begun, ended, its samples collected, delivered.
+//!
+//! ```text
+//!          begin             end              samples
+//! Idle ----------> Open ----------> Ended ----------> Ended
+//!   ^               | begin: the open one is dropped     | begin, exit, panic: delivered
+//!   +---------------+------------------------------------+
+//! ```
+//!
+//! The VMM's own snapshots lie inside the guest's: the last thing that a begin does, and the first that an end does.
+
+use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::lab::Phase;
+
+use super::records::{copy, copy_array, in_one_page};
+use super::{Handled, Refusal};
+use crate::devices::Session;
+use crate::kvm_stats::KvmCounters;
+use crate::observer::{HostFaults, PhaseRecord, Vmstat};
+use crate::rate_limit::{RateLimit, warn_limited};
+
+/// Samples in one command, stated in [`faultlab_abi::lab::kind::SAMPLES`].
+const SAMPLES_PER_COMMAND: u64 = 512;
+
+/// Samples in one phase, stated in [`faultlab_abi::dev::Samples`].
+const SAMPLES_PER_PHASE: usize = 65_536;
+
+/// Where the measurement is.
+#[derive(Default)]
+pub(super) enum PhaseState {
+    /// Nothing is measured.
+    #[default]
+    Idle,
+    /// A phase has begun.
+    Open(Box<Opened>),
+    /// A phase has ended; its samples follow.
+    Ended(Box<PhaseRecord>),
+}
+
+/// What was seen when the phase began.
+pub(super) struct Opened {
+    args: PhaseArgs,
+    vmstat: Vmstat,
+    kvm: KvmCounters,
+    host: HostFaults,
+}
+
+impl PhaseState {
+    pub(super) fn begin(&mut self, address: u64, session: &mut Session<'_>, limit: &mut RateLimit) -> Handled {
+        let phase: Phase = copy(session.ram, address)?;
+        self.deliver(session);
+        if let PhaseState::Open(dropped) = self {
+            warn_limited!(
+                limit,
+                "phase {} was begun and never ended",
+                name(&dropped.args.scenario)
+            );
+        }
+        session.observer.phase_begin(&phase.args);
+        let (kvm, host) = snapshot(session)?;
+        *self = PhaseState::Open(Box::new(Opened {
+            args: phase.args,
+            vmstat: phase.vmstat,
+            kvm,
+            host,
+        }));
+        Ok(None)
+    }
+
+    pub(super) fn end(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
+        let (kvm_after, host_after) = snapshot(session)?;
+        let phase: Phase = copy(session.ram, address)?;
+        let opened = match std::mem::take(self) {
+            PhaseState::Open(opened) if same_phase(&opened.args, &phase.args) => opened,
+            other => {
+                *self = other;
+                return Err(Refusal::Invalid);
+            }
+        };
+        *self = PhaseState::Ended(Box::new(PhaseRecord {
+            args: phase.args,
+            vmstat_before: opened.vmstat,
+            vmstat_after: phase.vmstat,
+            kvm_before: opened.kvm,
+            kvm_after,
+            host_before: opened.host,
+            host_after,
+            samples: Vec::new(),
+        }));
+        Ok(None)
+    }
+
+    pub(super) fn samples(&mut self, address: u64, count: u64, session: &Session<'_>) -> Handled {
+        let PhaseState::Ended(record) = self else {
+            return Err(Refusal::Invalid);
+        };
+        let fits = count <= SAMPLES_PER_COMMAND && record.samples.len() + count as usize <= SAMPLES_PER_PHASE;
+        if !fits || !in_one_page(address, count * 8) {
+            return Err(Refusal::Invalid);
+        }
+        record.samples.extend(copy_array::<u64>(session.ram, address, count)?);
+        Ok(None)
+    }
+
+    /// Hands an ended phase to the observer; an open one stays.
+    pub(super) fn deliver(&mut self, session: &mut Session<'_>) {
+        match std::mem::take(self) {
+            PhaseState::Ended(record) => session.observer.phase(*record),
+            other => *self = other,
+        }
+    }
+}
+
+/// Only the count may differ between the beginning and the end.
+fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
+    begin.scenario == end.scenario && begin.pattern == end.pattern
+}
+
+fn snapshot(session: &mut Session<'_>) -> Result<(KvmCounters, HostFaults), Refusal> {
+    let kvm = session
+        .stats
+        .as_mut()
+        .map(|stats| stats.read())
+        .transpose()
+        .map_err(|error| {
+            log::error!("cannot read KVM's statistics: {error}");
+            Refusal::Io
+        })?;
+    Ok((kvm.unwrap_or_default(), HostFaults::of_this_thread()))
+}
+
+/// A name without its padding.
+fn name(padded: &[u8]) -> String {
+    let end = padded.iter().position(|&byte| byte == 0).unwrap_or(padded.len());
+    String::from_utf8_lossy(&padded[..end]).into_owned()
+}

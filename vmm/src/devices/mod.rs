@@ -1,0 +1,34 @@
+//! What the guest can reach besides RAM. Every access runs on the vCPU's thread while the guest waits.
+//!
+//! | address | device | module |
+//! |---|---|---|
+//! | port 0x3f8 to 0x3ff | COM1 | [`serial`] |
+//! | port 0xfa0 | port-I/O exit to be measured; ignored | [`bus`] |
+//! | 0xd000_0000 | virtio-mmio transport of the swap disk | [`virtio_mmio`], [`block`] |
+//! | 0xd001_0000 | lab device: registers, scratch page | [`lab`] |
+//!
+//! The guest is hostile: whatever it accesses, and with whatever values, is answered, counted or refused; nothing here
+//! panics, allocates without bound, or loops longer than a queue is long.
+
+pub mod block;
+pub mod bus;
+pub mod lab;
+pub mod serial;
+pub mod virtio_mmio;
+
+#[cfg(test)]
+mod hostile_tests;
+
+use crate::kvm_stats::KvmStats;
+use crate::memory::GuestRam;
+use crate::observer::Observer;
+
+/// What a device may use while it serves an access.
+pub struct Session<'a> {
+    /// Guest RAM.
+    pub ram: &'a GuestRam,
+    /// Who hears what the guest says.
+    pub observer: &'a mut dyn Observer,
+    /// KVM's counters; `None` where KVM has none.
+    pub stats: Option<&'a mut KvmStats>,
+}

@@ -1,0 +1,87 @@
+//! What a run tells its caller while it happens.
+
+use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::vmstat;
+
+use crate::kvm_stats::KvmCounters;
+
+/// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
+pub type Vmstat = [u64; vmstat::COUNT];
+
+/// Where a program's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// File descriptor 1.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// Receives what the guest says. Every method runs on the vCPU's thread while the guest waits, and does nothing unless
+/// overridden.
+pub trait Observer {
+    /// Bytes that a program wrote, at most 4096 at a time.
+    fn output(&mut self, _stream: Stream, _bytes: &[u8]) {}
+
+    /// A line of the kernel's log, bytes that are no UTF-8 replaced.
+    fn log(&mut self, _level: log::Level, _line: &str) {}
+
+    /// So many scenarios follow.
+    fn plan(&mut self, _scenarios: u64) {}
+
+    /// A phase begins.
+    fn phase_begin(&mut self, _args: &PhaseArgs) {}
+
+    /// A phase is complete, its samples included.
+    fn phase(&mut self, _record: PhaseRecord) {}
+}
+
+/// An observer that ignores everything.
+impl Observer for () {}
+
+/// Faults that the host kernel took on behalf of the vCPU's thread.
+///
+/// Source: getrusage(2), `RUSAGE_THREAD`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostFaults {
+    /// `ru_minflt`.
+    pub minor: u64,
+    /// `ru_majflt`.
+    pub major: u64,
+}
+
+impl HostFaults {
+    /// What the calling thread took so far.
+    #[must_use]
+    pub fn of_this_thread() -> HostFaults {
+        // SAFETY: all-zero is a valid `rusage`.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live `rusage`. With valid arguments the call cannot fail.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        HostFaults {
+            minor: usage.ru_minflt as u64,
+            major: usage.ru_majflt as u64,
+        }
+    }
+}
+
+/// One measured phase: what was asked, and every counter before and after.
+#[derive(Clone, Debug)]
+pub struct PhaseRecord {
+    /// The arguments of the phase's end, where `count` is what was really provoked.
+    pub args: PhaseArgs,
+    /// The guest's counters at the beginning, as the guest snapshotted them.
+    pub vmstat_before: Vmstat,
+    /// The guest's counters at the end.
+    pub vmstat_after: Vmstat,
+    /// KVM's counters at the beginning; empty if this host's KVM has none.
+    pub kvm_before: KvmCounters,
+    /// KVM's counters at the end.
+    pub kvm_after: KvmCounters,
+    /// The host's faults at the beginning.
+    pub host_before: HostFaults,
+    /// The host's faults at the end.
+    pub host_after: HostFaults,
+    /// Time-stamp counter cycles of every sample, in the order of the touches.
+    pub samples: Vec<u64>,
+}

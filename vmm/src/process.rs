@@ -1,0 +1,70 @@
+//! This process: its age and its memory, for the report of a run.
+//!
+//! Source: proc_pid_stat(5) (`starttime`), proc_pid_statm(5), proc_pid_smaps(5).
+
+use std::fs;
+use std::time::Duration;
+
+/// Time since this process was started, up to 10 ms too long (the kernel's clock ticks); 0 if it cannot be read.
+pub(crate) fn age() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Field 22; the second, the name, may contain anything but ends with the last parenthesis.
+    let ticks = stat
+        .rsplit_once(')')
+        .and_then(|(_, fields)| fields.split_ascii_whitespace().nth(19)?.parse::<u64>().ok());
+    // SAFETY: takes a constant; -1 for an unknown name.
+    let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    match ticks {
+        Some(ticks) if hz > 0 => since_boot().saturating_sub(Duration::from_millis(ticks * 1000 / hz as u64)),
+        _ => Duration::ZERO,
+    }
+}
+
+fn since_boot() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live `timespec`; the clock exists since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Resident memory of this process, in KiB, without the mapping that starts at `address`; 0 if it cannot be read.
+pub(crate) fn resident_kib_without(address: usize) -> u64 {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    resident_kib_in(&smaps, address)
+}
+
+fn resident_kib_in(smaps: &str, address: usize) -> u64 {
+    let mut left_out = false;
+    let mut sum = 0;
+    for line in smaps.lines() {
+        if let Some((start, _)) = line.split_once('-')
+            && let Ok(start) = usize::from_str_radix(start, 16)
+        {
+            left_out = start == address;
+        } else if let Some(rest) = line.strip_prefix("Rss:")
+            && !left_out
+        {
+            sum += rest.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0);
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mapping_is_left_out() {
+        let smaps = "1000-3000 r-xp 00000000 08:01 5 /bin/a-b\nSize: 8 kB\nRss:                   8 kB\n\
+                     7f00-8f00 rw-p 00000000 00:00 0\nRss:  4096 kB\nVmFlags: rd nh\n\
+                     9000-a000 rw-p 00000000 00:00 0 [stack]\nRss:     4 kB\n";
+        assert_eq!(resident_kib_in(smaps, 0x7f00), 12);
+        assert_eq!(resident_kib_in(smaps, 0), 4108);
+    }
+
+    #[test]
+    fn this_process_has_an_age() {
+        assert!(age() > Duration::ZERO && age() < since_boot());
+    }
+}

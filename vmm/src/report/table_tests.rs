@@ -1,0 +1,160 @@
+//! The table and the JSON of synthetic reports.
+
+use super::measured::Regime;
+use super::table::render;
+use super::testing::{builder, phase, report, vm};
+use super::{SCENARIOS, exit_kind};
+
+const HEADER: &str = "host line";
+
+fn table(report: &super::Report) -> String {
+    render(report, &[HEADER.to_owned()], false)
+}
+
+#[test]
+fn the_whole_table() {
+    let text = table(&report(Regime::TwoDimensional));
+    assert!(text == include_str!("table_snapshot.txt"), "the table is now:\n{text}");
+}
+
+#[test]
+fn fits_120_columns_with_seven_digit_costs() {
+    let mut report = report(Regime::Shadow);
+    for row in &mut report.scenarios {
+        (row.cycles.p50, row.cycles.p99) = (9_999_999, 9_999_999);
+        (row.ns.p50, row.ns.p99) = (9_999_999.0, 9_999_999.0);
+        row.count = 65_536;
+        row.guest_per_fault
+            .values_mut()
+            .chain(row.host_per_fault.values_mut())
+            .for_each(|each| *each = 12.34);
+        row.kvm_per_fault.values_mut().for_each(|each| *each = 99_999.0);
+    }
+    for line in table(&report).lines() {
+        assert!(line.chars().count() <= 120, "{} columns: {line}", line.chars().count());
+    }
+}
+
+#[test]
+fn a_failing_row_is_marked_and_explained() {
+    let mut builder = builder(Regime::TwoDimensional);
+    let mut broken = phase("swap-in", Regime::TwoDimensional);
+    *broken.moved.guest.get_mut("pswpin").unwrap() -= 2;
+    *broken.moved.host.get_mut(exit_kind::PIO).unwrap() += 1;
+    builder.add(&broken);
+    let report = builder.finish(vm(), Some("ended by SIGINT".to_owned()));
+    assert!(!report.adds_up());
+    let text = table(&report);
+    assert!(
+        text.contains("FAIL swap-in: pswpin 98 of 100; exits 1 of 0\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nnot measured: warm-touch, minor"), "{text}");
+    assert!(text.contains("partial: ended by SIGINT\n"), "{text}");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("swap-in") && line.ends_with("FAIL")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_row_that_was_asked_for_and_is_not_there_fails() {
+    let mut builder = builder(Regime::Shadow);
+    for scenario in &SCENARIOS[1..] {
+        builder.add(&phase(scenario, Regime::Shadow));
+    }
+    let report = builder.finish(vm(), None);
+    assert!(!report.adds_up());
+    assert!(
+        table(&report).contains("\nFAIL not measured: warm-touch\n"),
+        "{}",
+        table(&report)
+    );
+}
+
+#[test]
+fn a_counter_the_host_lacks_has_no_column() {
+    let mut report = report(Regime::TwoDimensional);
+    assert!(table(&report).contains("insn_"));
+    for row in &mut report.scenarios {
+        row.kvm_per_fault.remove("insn_emulation");
+    }
+    assert!(!table(&report).contains("insn_"));
+}
+
+#[test]
+fn colours_only_when_asked_for() {
+    let report = report(Regime::TwoDimensional);
+    assert!(!table(&report).contains('\x1b'));
+    assert!(render(&report, &[], true).contains('\x1b'));
+}
+
+#[test]
+fn nothing_measured_is_said() {
+    let text = table(&builder(Regime::Shadow).finish(vm(), Some("the guest kernel panicked".to_owned())));
+    assert!(text.contains("nothing was measured"), "{text}");
+}
+
+#[test]
+fn the_json_has_the_promised_shape() {
+    let json = serde_json::to_value(report(Regime::TwoDimensional)).unwrap();
+    assert_eq!(json["schema"], "faultlab.report/1");
+    assert_eq!(json["partial"], false);
+    assert!(json["host"].is_object() && json["vm"].is_object());
+    let rows = json["scenarios"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, SCENARIOS);
+    for row in rows {
+        assert_eq!(row["backing"], "anon");
+        assert_eq!(
+            (&row["page_bytes"], &row["pattern"], &row["vcpus"]),
+            (&4096.into(), &"seq".into(), &1.into())
+        );
+        for unit in ["cycles", "ns"] {
+            for statistic in ["min", "p50", "p90", "p99", "p999", "max", "mean"] {
+                assert!(row[unit][statistic].is_number(), "{unit} {statistic}");
+            }
+        }
+        assert!(row["kvm_per_fault"]["pf_taken"].is_number() && row["kvm_per_fault"]["exits"].is_number());
+        assert!(row["guest_per_fault"]["pgfault"].is_number() && row["guest_per_fault"]["pgmajfault"].is_number());
+        assert_eq!(row["checks"][0]["name"], "count");
+        assert_eq!(row["checks"][0]["ok"], true);
+        assert_eq!(row["checks"][0]["detail"], "100 of 100");
+    }
+    assert_eq!(rows[3]["kvm_per_fault"]["pf_taken"], 1.0);
+    assert_eq!(rows[7]["host_per_fault"]["exit_pio"], 1.0);
+    assert_eq!(json["marks"]["kvm"]["exits"], 4);
+    assert_eq!(json["closure"]["error_percent"], 0.0);
+}
+
+#[test]
+fn closure_compares_the_two_differences() {
+    let mut report = report(Regime::TwoDimensional);
+    let row = |report: &mut super::Report, name: &str, p50: u64| {
+        report
+            .scenarios
+            .iter_mut()
+            .find(|row| row.name == name)
+            .unwrap()
+            .cycles
+            .p50 = p50;
+    };
+    row(&mut report, "warm-touch", 100);
+    row(&mut report, "second-level-only", 1100);
+    row(&mut report, "alloc-warm", 500);
+    row(&mut report, "alloc-cold", 1400);
+    let closure = super::Closure::of(&report.scenarios).unwrap();
+    assert_eq!(
+        (closure.alloc_difference_cycles, closure.second_level_difference_cycles),
+        (900, 1000)
+    );
+    assert_eq!(closure.error_percent, -10.0);
+    // Four intervals of 22 cycles each.
+    assert_eq!(closure.noise_cycles, 21);
+    assert!(!closure.within_noise());
+    row(&mut report, "alloc-cold", 1479);
+    assert!(super::Closure::of(&report.scenarios).unwrap().within_noise());
+    report.scenarios.retain(|row| row.name != "alloc-warm");
+    assert_eq!(super::Closure::of(&report.scenarios), None);
+}

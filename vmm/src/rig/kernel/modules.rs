@@ -1,0 +1,92 @@
+//! The modules that make a kernel a KVM host, in the order in which they have to be loaded.
+//!
+//! The order is fixed here instead of being computed from `modules.dep`, which only an installed kernel has (depmod(8)
+//! writes it at installation), or from the modules themselves, which may be compressed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{KVM_MODULE, files};
+
+/// What may be loaded; each is needed by one after it. A kernel need not have all of them: distributions build some in
+/// or leave them out.
+const LOAD_ORDER: [&str; 5] = ["rng-core", "ccp", "irqbypass", "kvm", KVM_MODULE];
+
+/// The module files below `directory` in load order; `None` if the kernel cannot have `/dev/kvm`.
+pub(super) fn find_modules(directory: &Path) -> Option<Vec<PathBuf>> {
+    let mut found = BTreeMap::new();
+    walk(directory, &mut found);
+    let complete = found.contains_key(KVM_MODULE) || is_builtin(directory, KVM_MODULE);
+    complete.then(|| LOAD_ORDER.iter().filter_map(|name| found.remove(name)).collect())
+}
+
+/// Collects the modules of [`LOAD_ORDER`] below `directory`. Symbolic links (`build`, `source`) are not followed.
+fn walk(directory: &Path, found: &mut BTreeMap<&'static str, PathBuf>) {
+    for path in files(directory) {
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found);
+        } else if let Some(name) = module_name(&path)
+            && let Some(known) = LOAD_ORDER.iter().find(|known| **known == name)
+        {
+            found.entry(known).or_insert(path);
+        }
+    }
+}
+
+/// Name of the module in a file `NAME.ko`, `.ko.xz`, `.ko.gz` or `.ko.zst`, with dashes.
+fn module_name(path: &Path) -> Option<String> {
+    let (name, compression) = path.file_name()?.to_str()?.split_once(".ko")?;
+    matches!(compression, "" | ".xz" | ".gz" | ".zst").then(|| name.replace('_', "-"))
+}
+
+/// Whether `modules.builtin` lists the module.
+fn is_builtin(directory: &Path, name: &str) -> bool {
+    let list = fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
+    list.lines()
+        .any(|line| module_name(Path::new(line)).is_some_and(|builtin| builtin == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(paths: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn modules_come_in_load_order() {
+        let tree = tree(&[
+            "kernel/arch/x86/kvm/kvm_amd.ko.zst",
+            "kernel/arch/x86/kvm/kvm.ko.zst",
+            "kernel/virt/lib/irqbypass.ko.zst",
+            "kernel/crypto/ccp.ko.sig",
+            "kernel/other.ko",
+        ]);
+        let modules = find_modules(tree.path()).unwrap();
+        let names: Vec<_> = modules.iter().map(|path| path.file_name().unwrap()).collect();
+        assert_eq!(names, ["irqbypass.ko.zst", "kvm.ko.zst", "kvm_amd.ko.zst"]);
+    }
+
+    #[test]
+    fn without_the_last_module_it_must_be_built_in() {
+        let tree = tree(&["kernel/kvm.ko"]);
+        assert_eq!(find_modules(tree.path()), None);
+        fs::write(
+            tree.path().join("modules.builtin"),
+            "kernel/x.ko\nkernel/arch/x86/kvm/kvm-amd.ko\n",
+        )
+        .unwrap();
+        assert_eq!(find_modules(tree.path()).unwrap().len(), 1);
+    }
+}

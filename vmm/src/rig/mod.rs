@@ -1,0 +1,249 @@
+//! `faultlab` inside a simulated machine: nested paging and repeatable instruction counts, without special hardware.
+//!
+//! [`run`] builds an initramfs from this very program, boots a stock Linux kernel with it in a simulator whose CPU has
+//! hardware virtualization, and gives back what the program in there writes, its files and its exit status, as if it
+//! had run here. Inside, the same program is the first process ([`first_process`]).
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `kernel` | which kernel and modules to boot; fetched once if there is none |
+//! | `files` | the files that the arguments name: taken along, brought back |
+//! | `elf`, `libraries` | what this program needs to run elsewhere |
+//! | `cpio`, `initramfs`, `plan` | the machine's file system, and what its first process is to do |
+//! | `qemu` | the simulator's command line |
+//! | `machine`, `interrupt` | the simulator's process, and how it ends |
+//! | `frame` | what the two sides say to each other |
+//! | `init` | the other side |
+//! | `packages`, `error` | what to say when something is missing |
+//!
+//! Invariants: a run changes no file here but its outputs and the kernel cache; equal inputs give an equal initramfs.
+
+mod cpio;
+mod elf;
+mod error;
+mod files;
+mod frame;
+mod init;
+mod initramfs;
+mod interrupt;
+mod kernel;
+mod libraries;
+mod machine;
+mod packages;
+mod plan;
+mod qemu;
+#[cfg(test)]
+mod testing;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub use error::RigError;
+pub use init::{first_process, is_first_process};
+pub use interrupt::{Interrupter, Interrupts, interrupts};
+
+use machine::{Sink, nameless_file, path_of};
+use packages::{Wanted, remedy};
+use plan::Plan;
+use qemu::Boot;
+
+/// Environment variable that tells `faultlab` in which machine it runs: `rig:` and [`Machine::name`], and `:icount` if
+/// the time-stamp counter counts instructions.
+pub const MACHINE_VARIABLE: &str = "FAULTLAB_MACHINE";
+
+/// Environment variable with the simulator's version, as it prints it itself.
+pub const SIMULATOR_VARIABLE: &str = "FAULTLAB_SIMULATOR";
+
+/// Environment variables that hold in the machine as they hold here.
+const PASSED_VARIABLES: [&str; 4] = ["FAULTLAB_LOG", "NO_COLOR", "RUST_BACKTRACE", "TERM"];
+
+/// Which machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// QEMU with AMD's SVM and nested paging.
+    Amd,
+}
+
+impl Machine {
+    /// As the command line has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Machine::Amd => "amd",
+        }
+    }
+}
+
+/// What is to be run, and where.
+#[derive(Clone, Debug)]
+pub struct RigConfig {
+    /// Which machine.
+    pub machine: Machine,
+    /// `faultlab`'s arguments in there, its own name not included.
+    pub arguments: Vec<OsString>,
+    /// The kernel to boot; `None` to look for one.
+    pub kernel: Option<PathBuf>,
+    /// Its module tree; `None` to look for it.
+    pub modules: Option<PathBuf>,
+    /// Whether the time-stamp counter counts instructions, so that results repeat.
+    pub icount: bool,
+    /// Whether the kernel in there defends itself against speculative execution.
+    pub mitigations: bool,
+    /// When to give up, from the simulator's start.
+    pub timeout: Duration,
+}
+
+/// How it went.
+#[derive(Clone, Debug)]
+pub struct RigOutcome {
+    /// The program's exit status; 128 + n if signal n ended it.
+    pub status: u8,
+    /// From the simulator's start to the program's.
+    pub boot: Duration,
+    /// From the simulator's start to the program's end.
+    pub total: Duration,
+    /// Size of the initramfs.
+    pub initramfs_bytes: u64,
+    /// Release of the kernel that was booted.
+    pub kernel_release: String,
+}
+
+/// Runs `config.arguments` in the machine. What the program writes goes to `stdout` and `stderr` as it comes.
+///
+/// # Errors
+/// Something is missing here, the machine did not do its part, the time is up, or an [`Interrupter`] was used. What the
+/// program itself fails at is not an error: it is in [`RigOutcome::status`].
+pub fn run(
+    config: &RigConfig,
+    interrupts: &Interrupts,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<RigOutcome, RigError> {
+    let simulator = simulator_version()?;
+    let outputs = files::outputs(&config.arguments)?;
+    let inputs = files::inputs(&config.arguments, &outputs)?;
+    let kernel = interrupts.check(kernel::find(config.kernel.as_deref(), config.modules.as_deref()))?;
+    let plan = Plan {
+        arguments: config.arguments.clone(),
+        environment: environment(config, &simulator),
+        directory: working_directory()?,
+        modules: kernel.modules.clone(),
+        outputs: outputs.clone(),
+    };
+    let (initramfs, initramfs_bytes) = write_initramfs(plan, inputs)?;
+    let console = nameless_file()?;
+    let (initramfs_path, console_path) = (path_of(&initramfs), path_of(&console));
+    let boot = Boot {
+        kernel: &kernel.image,
+        initramfs: &initramfs_path,
+        console: &console_path,
+        icount: config.icount,
+        mitigations: config.mitigations,
+    };
+    log::info!(
+        "booting Linux {} in {simulator}, initramfs {} KiB",
+        kernel.release,
+        initramfs_bytes >> 10
+    );
+    interrupts.check(Ok(()))?;
+    let start = Instant::now();
+    let sink = Sink {
+        stdout,
+        stderr,
+        outputs: &outputs,
+    };
+    let ended = machine::run(boot, config.timeout, interrupts, sink, &console)?;
+    let total = start.elapsed();
+    log::info!(
+        "{:.1} s to boot, {:.1} s in all",
+        ended.boot.as_secs_f64(),
+        total.as_secs_f64()
+    );
+    Ok(RigOutcome {
+        status: ended.status,
+        boot: ended.boot,
+        total,
+        initramfs_bytes,
+        kernel_release: kernel.release,
+    })
+}
+
+/// First line of what the simulator says about itself.
+fn simulator_version() -> Result<String, RigError> {
+    match Command::new(qemu::SIMULATOR).arg("--version").output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Ok(text.lines().next().unwrap_or(qemu::SIMULATOR).to_owned())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RigError::NoSimulator {
+            simulator: qemu::SIMULATOR,
+            remedy: remedy(Wanted::Qemu),
+        }),
+        Err(source) => {
+            let what = format!("run {}", qemu::SIMULATOR);
+            Err(RigError::Prepare {
+                what,
+                source,
+                remedy: "check the simulator's installation",
+            })
+        }
+    }
+}
+
+fn working_directory() -> Result<PathBuf, RigError> {
+    env::current_dir().map_err(|source| {
+        let remedy = "change to a directory that exists";
+        RigError::Prepare {
+            what: "find the working directory".into(),
+            source,
+            remedy,
+        }
+    })
+}
+
+/// The environment of `faultlab` in the machine, `NAME=value`.
+fn environment(config: &RigConfig, simulator: &str) -> Vec<OsString> {
+    let icount = if config.icount { ":icount" } else { "" };
+    let mut environment: Vec<OsString> = vec![
+        format!("{MACHINE_VARIABLE}=rig:{}{icount}", config.machine.name()).into(),
+        format!("{SIMULATOR_VARIABLE}={simulator}").into(),
+        "HOME=/root".into(),
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin".into(),
+        "TMPDIR=/tmp".into(),
+    ];
+    for name in PASSED_VARIABLES {
+        if let Some(value) = env::var_os(name) {
+            let mut entry = OsString::from(format!("{name}="));
+            entry.push(value);
+            environment.push(entry);
+        }
+    }
+    environment
+}
+
+/// The initramfs as a file without a name, and its size in bytes.
+fn write_initramfs(plan: Plan, inputs: Vec<files::Input>) -> Result<(fs::File, u64), RigError> {
+    let archive = initramfs::build(plan, inputs)?;
+    log::debug!("{} bytes of files", archive.content_bytes());
+    let file = nameless_file()?;
+    let mut out = BufWriter::new(&file);
+    let written = archive
+        .write(&mut out)
+        .and_then(|()| out.flush())
+        .and_then(|()| file.metadata());
+    let metadata = written.map_err(|source| {
+        let remedy = "set TMPDIR to a directory with more space";
+        RigError::Prepare {
+            what: "write the initramfs".into(),
+            source,
+            remedy,
+        }
+    })?;
+    drop(out);
+    Ok((file, metadata.len()))
+}

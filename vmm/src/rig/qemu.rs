@@ -1,0 +1,134 @@
+//! The AMD machine: QEMU's software CPU, which implements SVM with nested paging.
+//!
+//! With instruction counting the whole machine is a function of its inputs: the time-stamp counter and every timer
+//! advance by one nanosecond an instruction, the clock starts at a fixed date, and `rdrand` is seeded, so that two runs
+//! see the same interrupts at the same instructions.
+//!
+//! Source: qemu(1) `-icount`, `-rtc`, `-seed`, `-chardev`; QEMU, docs/devel/tcg-icount.rst; Linux,
+//! Documentation/admin-guide/kernel-parameters.txt.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// The command.
+pub(super) const SIMULATOR: &str = "qemu-system-x86_64";
+
+/// Memory of the machine, in MiB.
+pub(super) const MEMORY_MIB: u64 = 2048;
+
+/// What one boot needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Boot<'a> {
+    /// The bzImage.
+    pub(super) kernel: &'a Path,
+    /// The `newc` archive; a path without commas.
+    pub(super) initramfs: &'a Path,
+    /// Where the first serial port goes; a path without commas.
+    pub(super) console: &'a Path,
+    /// Whether time is counted in instructions.
+    pub(super) icount: bool,
+    /// Whether the kernel defends itself against speculative execution.
+    pub(super) mitigations: bool,
+}
+
+/// QEMU's arguments. The second serial port is its standard output.
+pub(super) fn arguments(boot: Boot) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = [
+        "-nodefaults -no-user-config -no-reboot -display none",
+        "-machine pc -accel tcg,thread=single -cpu max,+svm,+npt -smp 1 -m",
+    ]
+    .iter()
+    .flat_map(|part| part.split(' '))
+    .map(OsString::from)
+    .collect();
+    arguments.push(MEMORY_MIB.to_string().into());
+    let mut console = OsString::from("file,id=console,path=");
+    console.push(boot.console);
+    arguments.extend(["-chardev".into(), console, "-serial".into(), "chardev:console".into()]);
+    arguments.extend(["-chardev", "stdio,id=frames,signal=off", "-serial", "chardev:frames"].map(OsString::from));
+    if boot.icount {
+        let clock = "-icount shift=0,sleep=off -rtc base=2000-01-01T00:00:00,clock=vm -seed 0";
+        arguments.extend(clock.split(' ').map(OsString::from));
+    }
+    arguments.extend([
+        "-kernel".into(),
+        boot.kernel.into(),
+        "-initrd".into(),
+        boot.initramfs.into(),
+    ]);
+    arguments.extend(["-append".into(), command_line(boot).into()]);
+    arguments
+}
+
+/// The kernel's command line. A panic reboots at once, which `-no-reboot` turns into QEMU's end.
+fn command_line(boot: Boot) -> String {
+    let mut line = String::from("console=ttyS0 panic=-1 quiet");
+    if !boot.mitigations {
+        line.push_str(" mitigations=off");
+    }
+    if boot.icount {
+        // No randomness in addresses, so that caches and page tables come out alike. The HPET as the timer, because
+        // calibrating the local APIC's is a wait of 25 million `pause`, half of the boot.
+        line.push_str(" nokaslr norandmaps nolapic_timer");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(boot: Boot) -> String {
+        let arguments = arguments(boot);
+        arguments
+            .iter()
+            .map(|argument| argument.to_str().unwrap())
+            .collect::<Vec<_>>()
+            .join("|")
+    }
+
+    fn boot() -> Boot<'static> {
+        Boot {
+            kernel: Path::new("/k, with a comma"),
+            initramfs: Path::new("/i"),
+            console: Path::new("/c"),
+            icount: true,
+            mitigations: false,
+        }
+    }
+
+    #[test]
+    fn the_machine_counts_instructions() {
+        assert_eq!(
+            line(boot()),
+            "-nodefaults|-no-user-config|-no-reboot|-display|none|-machine|pc|-accel|tcg,thread=single|\
+             -cpu|max,+svm,+npt|-smp|1|-m|2048|-chardev|file,id=console,path=/c|-serial|chardev:console|\
+             -chardev|stdio,id=frames,signal=off|-serial|chardev:frames|-icount|shift=0,sleep=off|\
+             -rtc|base=2000-01-01T00:00:00,clock=vm|-seed|0|-kernel|/k, with a comma|-initrd|/i|\
+             -append|console=ttyS0 panic=-1 quiet mitigations=off nokaslr norandmaps nolapic_timer"
+        );
+    }
+
+    #[test]
+    fn without_counting_time_is_real() {
+        let line = line(Boot {
+            icount: false,
+            ..boot()
+        });
+        assert!(
+            !line.contains("-icount") && !line.contains("-rtc") && !line.contains("nokaslr"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn mitigations_are_off_unless_asked_for() {
+        assert!(
+            !line(Boot {
+                mitigations: true,
+                ..boot()
+            })
+            .contains("mitigations")
+        );
+    }
+}

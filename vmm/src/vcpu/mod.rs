@@ -1,0 +1,90 @@
+//! The run loop of the vCPU.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`kick`] | making `KVM_RUN` return |
+//! | [`state`] | where a vCPU stopped |
+//! | this one | exits, and who serves them |
+//!
+//! Source: Linux, Documentation/virt/kvm/api.rst, 4.10 `KVM_RUN` and section 5 (`kvm_run`).
+
+pub mod kick;
+pub mod state;
+
+use std::io;
+use std::ops::ControlFlow;
+
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use crate::devices::Session;
+use crate::devices::bus::Bus;
+use crate::error::KvmError;
+use crate::outcome::{CrashCause, End, WatchdogCause};
+use crate::watchdog::Watch;
+
+/// Why the loop ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Stopped {
+    /// The guest, or the caller, ended the run.
+    End(End),
+    /// The vCPU cannot go on.
+    Crashed(CrashCause),
+    /// The watchdog gave up.
+    Watchdog(WatchdogCause),
+}
+
+/// Runs `vcpu` until the run ends. Kicks reach it while `watch` lives.
+pub(crate) fn run(
+    vcpu: &mut VcpuFd,
+    bus: &mut Bus,
+    session: &mut Session<'_>,
+    watch: &mut Watch,
+) -> Result<Stopped, KvmError> {
+    loop {
+        let exit = match vcpu.run() {
+            Ok(VcpuExit::InternalError) => return Ok(Stopped::Crashed(internal_error(vcpu))),
+            Ok(exit) => exit,
+            Err(error) if error.errno() == libc::EINTR => match watch.look(vcpu, bus, session.ram) {
+                Some(stopped) => return Ok(stopped),
+                None => continue,
+            },
+            Err(error) if error.errno() == libc::EAGAIN => continue,
+            Err(error) => return Err(KvmError::of("KVM_RUN")(error)),
+        };
+        if let ControlFlow::Break(stopped) = serve(exit, bus, session)? {
+            return Ok(stopped);
+        }
+    }
+}
+
+/// Serves one exit.
+fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result<ControlFlow<Stopped>, KvmError> {
+    match exit {
+        VcpuExit::IoOut(port, data) => bus.pio_write(port, data),
+        VcpuExit::IoIn(port, data) => bus.pio_read(port, data),
+        VcpuExit::MmioRead(address, data) => bus.mmio_read(address, data),
+        VcpuExit::MmioWrite(address, data) => {
+            return Ok(bus.mmio_write(address, data, session).map_break(Stopped::End));
+        }
+        VcpuExit::Intr => {}
+        VcpuExit::Hlt => return Ok(ControlFlow::Break(Stopped::Watchdog(WatchdogCause::Halted))),
+        VcpuExit::Shutdown => return Ok(ControlFlow::Break(Stopped::Crashed(CrashCause::TripleFault))),
+        VcpuExit::FailEntry(reason, _) => {
+            return Ok(ControlFlow::Break(Stopped::Crashed(CrashCause::FailEntry(reason))));
+        }
+        other => {
+            let source = io::Error::other(format!("unexpected exit {other:?}"));
+            return Err(KvmError {
+                operation: "KVM_RUN",
+                source,
+            });
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn internal_error(vcpu: &mut VcpuFd) -> CrashCause {
+    // SAFETY: `KVM_EXIT_INTERNAL_ERROR` fills this member of the union, and any bits are valid integers.
+    let suberror = unsafe { vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror };
+    CrashCause::InternalError(suberror)
+}

@@ -1,0 +1,252 @@
+//! A guest's configuration and its life: built, run once, and reported.
+//!
+//! # Invariants
+//! The memory slot lives as long as the VM: [`Vm`] drops its fields in order, RAM last.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use faultlab_abi::layout::VIRTIO_MMIO_BASE;
+use faultlab_abi::vmstat;
+use kvm_ioctls::{VcpuFd, VmFd};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::boot::symbols::Symbols;
+use crate::boot::{self, BootImage, CommandLine, Initrd};
+use crate::devices::Session;
+use crate::devices::block::{BlockCounters, BlockDevice};
+use crate::devices::bus::Bus;
+use crate::devices::lab::LabDevice;
+use crate::devices::virtio_mmio::VirtioMmio;
+use crate::error::{Error, KvmError};
+use crate::host::Host;
+use crate::kvm_stats::KvmStats;
+use crate::memory::{Backing, GuestRam};
+use crate::observer::{Observer, Vmstat};
+use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
+use crate::process;
+use crate::swap_file::{SwapConfig, SwapFile};
+use crate::trace_ring;
+use crate::vcpu::kick::StopHandle;
+use crate::vcpu::state::VcpuState;
+use crate::vcpu::{self, Stopped};
+use crate::watchdog::Watch;
+
+/// Guest memory unless told otherwise.
+pub const MEMORY_DEFAULT_BYTES: u64 = 64 << 20;
+
+/// Three pages that Intel processors without "unrestricted guest" need, in the hole between RAM and 4 GiB, away from
+/// the devices. Source: Linux, Documentation/virt/kvm/api.rst, 4.36 `KVM_SET_TSS_ADDR`.
+const TSS_ADDRESS: usize = VIRTIO_MMIO_BASE as usize + 0x10_0000;
+
+/// What the guest kernel records while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TraceLevel {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Every stage of every fault ([`faultlab_abi::trace`]).
+    Stages,
+}
+
+/// What to run, and on what.
+#[derive(Clone, Debug)]
+pub struct VmConfig {
+    /// Guest RAM, in bytes: 8 MiB to 3 GiB in whole pages.
+    pub memory_bytes: u64,
+    /// What backs it on the host.
+    pub backing: Backing,
+    /// What the guest swaps to.
+    pub swap: SwapConfig,
+    /// The guest kernel, an ELF that is entered at its physical entry address.
+    pub kernel: Cow<'static, [u8]>,
+    /// The program, a static x86-64 Linux ELF.
+    pub program: Cow<'static, [u8]>,
+    /// Its arguments; the first is also its path in the guest.
+    pub argv: Vec<Vec<u8>>,
+    /// Its environment, `NAME=value` each.
+    pub envp: Vec<Vec<u8>>,
+    /// What the kernel records.
+    pub trace: TraceLevel,
+    /// Ends the guest after so long.
+    pub timeout: Option<Duration>,
+    /// Keeps the host kernel's account of the swap file's bytes beside the device's own; costs a few microseconds a
+    /// swap request.
+    pub account_file_io: bool,
+    /// Further words for the kernel's command line.
+    pub command_line: Vec<String>,
+}
+
+impl VmConfig {
+    /// `program` with `argv` on the embedded kernel, everything else as by default.
+    #[must_use]
+    pub fn new(program: impl Into<Cow<'static, [u8]>>, argv: Vec<Vec<u8>>) -> VmConfig {
+        VmConfig {
+            memory_bytes: MEMORY_DEFAULT_BYTES,
+            backing: Backing::default(),
+            swap: SwapConfig::default(),
+            kernel: Cow::Borrowed(faultlab_images::KERNEL),
+            program: program.into(),
+            argv,
+            envp: Vec::new(),
+            trace: TraceLevel::Off,
+            timeout: None,
+            account_file_io: false,
+            command_line: Vec::new(),
+        }
+    }
+}
+
+/// A guest, built and not yet run.
+pub struct Vm {
+    stats: Option<KvmStats>,
+    vcpu: VcpuFd,
+    // Never read, but the VM must not be closed before its vCPU.
+    _vm: VmFd,
+    bus: Bus,
+    kernel: Cow<'static, [u8]>,
+    timeout: Option<Duration>,
+    stop: StopHandle,
+    building_since: Instant,
+    ram: GuestRam,
+}
+
+impl Vm {
+    /// Builds the guest: memory, devices, and everything loaded.
+    ///
+    /// # Errors
+    /// A configuration out of range, a program that is none, a swap file that cannot be used, a host that refuses.
+    pub fn new(config: VmConfig, host: &Host) -> Result<Vm, Error> {
+        let building_since = Instant::now();
+        let name = config
+            .argv
+            .first()
+            .map(|name| String::from_utf8_lossy(name))
+            .unwrap_or_default();
+        boot::program::check(&name, &config.program)?;
+        let ram = GuestRam::new(config.memory_bytes, config.backing)?;
+        let swap = SwapFile::open(&config.swap)?;
+        let (vm, vcpu) = create(host, &ram)?;
+        let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
+        boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
+        let stats = KvmStats::open(&vm, &vcpu)
+            .map_err(|error| log::warn!("no KVM counters: {error}"))
+            .ok();
+        let block = swap.map(|file| VirtioMmio::new(BlockDevice::new(file, config.account_file_io)));
+        Ok(Vm {
+            stats,
+            vcpu,
+            _vm: vm,
+            bus: Bus::new(block, LabDevice::default()),
+            kernel: config.kernel,
+            timeout: config.timeout,
+            stop: StopHandle::new(),
+            building_since,
+            ram,
+        })
+    }
+
+    /// Ends the run from another thread.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Runs the guest on the calling thread until it ends, and tells `observer` what happens. A guest runs once.
+    ///
+    /// # Errors
+    /// KVM fails in a way that is not the guest's doing.
+    pub fn run(mut self, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let mut watch = Watch::start(&self.stop, &mut self.vcpu, self.timeout)
+            .map_err(KvmError::of_io("starting the watchdog's thread"))?;
+        let (build, start_to_guest) = (self.building_since.elapsed(), process::age());
+        let mut session = Session {
+            ram: &self.ram,
+            observer,
+            stats: self.stats.as_mut(),
+        };
+        let stopped = vcpu::run(&mut self.vcpu, &mut self.bus, &mut session, &mut watch);
+        drop(watch);
+        self.bus.serial.finish();
+        self.bus.lab.finish(&mut session);
+        let end = self.end(stopped?);
+        Ok(self.outcome(end, build, start_to_guest))
+    }
+
+    /// Adds what is known about where the vCPU is.
+    fn end(&self, stopped: Stopped) -> End {
+        let state = || VcpuState::read(&self.vcpu, &self.ram, &self.kernel);
+        match stopped {
+            Stopped::End(End::Panicked(mut report)) => {
+                let rip = report.record.as_ref().map(|record| record.rip);
+                report.symbol = rip.and_then(|rip| Symbols::parse(&self.kernel).name(rip));
+                End::Panicked(report)
+            }
+            Stopped::End(end) => end,
+            Stopped::Crashed(cause) => End::Crashed(Box::new(CrashReport { cause, state: state() })),
+            Stopped::Watchdog(cause) => End::Watchdog(Box::new(WatchdogReport { cause, state: state() })),
+        }
+    }
+
+    fn outcome(&self, end: End, build: Duration, start_to_guest: Duration) -> Outcome {
+        let hello = self.bus.lab.hello().copied();
+        let (trace, trace_lost) = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
+        let block = self.bus.block.as_ref().map(|transport| BlockCounters {
+            refused_accesses: transport.refused(),
+            ..transport.device().counters()
+        });
+        Outcome {
+            end,
+            hello,
+            guest_vmstat: self.vmstat(),
+            block,
+            bus: self.bus.counters(),
+            lab_refused: self.bus.lab.refused(),
+            vmm_resident_kib: process::resident_kib_without(self.ram.host_address()),
+            start_to_guest,
+            build,
+            trace,
+            trace_lost,
+        }
+    }
+
+    fn vmstat(&self) -> Vmstat {
+        let mut values = [0; vmstat::COUNT];
+        if let Some(hello) = self.bus.lab.hello() {
+            for (index, value) in values.iter_mut().enumerate() {
+                // The array was checked to lie in RAM.
+                let address = GuestAddress(hello.vmstat + 8 * index as u64);
+                *value = self.ram.memory().read_obj(address).unwrap_or(0);
+            }
+        }
+        values
+    }
+}
+
+fn create(host: &Host, ram: &GuestRam) -> Result<(VmFd, VcpuFd), KvmError> {
+    let vm = host.kvm().create_vm().map_err(KvmError::of("KVM_CREATE_VM"))?;
+    vm.set_tss_address(TSS_ADDRESS)
+        .map_err(KvmError::of("KVM_SET_TSS_ADDR"))?;
+    ram.register(&vm)?;
+    let vcpu = vm.create_vcpu(0).map_err(KvmError::of("KVM_CREATE_VCPU"))?;
+    Ok((vm, vcpu))
+}
+
+/// Writes kernel, command line and initrd into RAM. Returns the entry address.
+fn load(config: &VmConfig, ram: &GuestRam, has_swap: bool, tsc_khz: u64) -> Result<u64, Error> {
+    let mut words = config.command_line.clone();
+    if config.trace == TraceLevel::Stages {
+        words.push("faultlab.trace=stages".into());
+    }
+    let command_line = CommandLine::new(has_swap, tsc_khz, &words)?;
+    let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;
+    let image = BootImage {
+        kernel: &config.kernel,
+        command_line: &command_line,
+        initrd: &initrd,
+    };
+    Ok(boot::load(ram, &image)?)
+}
+
+#[cfg(test)]
+mod tests;
