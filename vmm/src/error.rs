@@ -133,7 +133,7 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// It is no static x86-64 ELF.
-    #[error("{path}: {reason}: give a static x86-64 Linux ELF (for C, link with -static)")]
+    #[error("{path} {reason}: give a static x86-64 Linux ELF (for C, link with -static)")]
     NotStaticElf {
         /// As it was given.
         path: String,

@@ -3,6 +3,7 @@
 use faultlab_abi::dev::PhaseArgs;
 use faultlab_abi::vmstat;
 
+use crate::devices::bus::BusCounters;
 use crate::kvm_stats::KvmCounters;
 
 /// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
@@ -82,6 +83,11 @@ pub struct PhaseRecord {
     pub host_before: HostFaults,
     /// The host's faults at the end.
     pub host_after: HostFaults,
+    /// What the bus had carried at the beginning, the command that began the phase included. KVM's own `io_exits`
+    /// does not count the accesses of a ring 0 that it emulates.
+    pub bus_before: BusCounters,
+    /// What it had carried at the end, the command that ended the phase included.
+    pub bus_after: BusCounters,
     /// Time-stamp counter cycles of every sample, in the order of the touches.
     pub samples: Vec<u64>,
 }

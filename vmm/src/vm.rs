@@ -164,6 +164,7 @@ impl Vm {
             ram: &self.ram,
             observer,
             stats: self.stats.as_mut(),
+            bus: self.bus.counters(),
         };
         let stopped = vcpu::run(&mut self.vcpu, &mut self.bus, &mut session, &mut watch);
         drop(watch);

@@ -136,8 +136,11 @@ pub(crate) fn unmap_below(first: Pfn) {
     for entry in &direct_pds[0][..large] {
         entry.store(0, Relaxed);
     }
-    for page in first.0 as usize & 511..512 {
-        direct_pt[page].store((large as u64 * LARGE_PAGE + page as u64 * PAGE_SIZE) | KERNEL_LEAF, Relaxed);
+    for (page, entry) in direct_pt.iter().enumerate().skip(first.0 as usize & 511) {
+        entry.store(
+            (large as u64 * LARGE_PAGE + page as u64 * PAGE_SIZE) | KERNEL_LEAF,
+            Relaxed,
+        );
     }
     direct_pds[0][large].store(phys_of(&raw const direct_pt) | KERNEL_LEAF, Relaxed);
     // SAFETY: the root in use, less addresses that nothing refers to any more.

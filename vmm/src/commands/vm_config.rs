@@ -48,7 +48,9 @@ fn program(name: &OsStr) -> Result<Cow<'static, [u8]>, Failure> {
         program::read(Path::new(name)).map(Cow::Owned)
     } else {
         let bundled = name.to_str().and_then(faultlab_images::program).map(Cow::Borrowed);
-        bundled.ok_or_else(|| ProgramError::NotFound { path: name.to_string_lossy().into_owned() })
+        bundled.ok_or_else(|| ProgramError::NotFound {
+            path: name.to_string_lossy().into_owned(),
+        })
     };
     found.map_err(|error| Failure::Vmm(error.into()))
 }

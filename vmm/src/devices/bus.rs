@@ -107,6 +107,7 @@ impl Bus {
     /// A store to device memory; `Break` if it ends the run.
     pub fn mmio_write(&mut self, address: u64, data: &[u8], session: &mut Session<'_>) -> ControlFlow<End> {
         self.counters.mmio += 1;
+        session.bus = self.counters;
         match (self.window(address, data.len()), &mut self.block) {
             (Some((Window::Block, offset)), Some(block)) => block.write(offset, data, session.ram),
             (Some((Window::Lab, offset)), _) => return self.lab.write(offset, data, session),

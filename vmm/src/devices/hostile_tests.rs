@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::Session;
 use super::block::BlockDevice;
-use super::bus::Bus;
+use super::bus::{Bus, BusCounters};
 use super::lab::LabDevice;
 use super::virtio_mmio::VirtioMmio;
 use crate::outcome::End;
@@ -167,6 +167,7 @@ fn a_guest_made_of_chance_is_answered() {
             ram: &ram,
             observer: &mut (),
             stats: None,
+            bus: BusCounters::default(),
         };
         let mut bus = driven_bus(&mut session);
         ended += u64::from((0..STEPS).any(|_| act(&mut chance, &mut bus, &mut session).is_break()));

@@ -19,6 +19,7 @@ pub mod virtio_mmio;
 #[cfg(test)]
 mod hostile_tests;
 
+use self::bus::BusCounters;
 use crate::kvm_stats::KvmStats;
 use crate::memory::GuestRam;
 use crate::observer::Observer;
@@ -31,4 +32,6 @@ pub struct Session<'a> {
     pub observer: &'a mut dyn Observer,
     /// KVM's counters; `None` where KVM has none.
     pub stats: Option<&'a mut KvmStats>,
+    /// What the bus carried so far, the access that is served included; kept by the [`bus::Bus`].
+    pub bus: BusCounters,
 }

@@ -81,8 +81,14 @@ impl From<PhaseRecord> for Measured {
         let host = BTreeMap::from([
             (host_fault::MINFLT.to_owned(), moved(before.minor, after.minor)),
             (host_fault::MAJFLT.to_owned(), moved(before.major, after.major)),
-            (exit_kind::PIO.to_owned(), kvm.get("io_exits").copied().unwrap_or(0)),
-            (exit_kind::MMIO.to_owned(), kvm.get("mmio_exits").copied().unwrap_or(0)),
+            (
+                exit_kind::PIO.to_owned(),
+                moved(record.bus_before.pio, record.bus_after.pio),
+            ),
+            (
+                exit_kind::MMIO.to_owned(),
+                moved(record.bus_before.mmio, record.bus_after.mmio),
+            ),
         ]);
         Self {
             args: record.args,
@@ -120,6 +126,7 @@ impl Counters {
 mod tests {
     use super::*;
     use crate::HostFaults;
+    use crate::devices::bus::BusCounters;
     use crate::kvm_stats::KvmCounters;
 
     #[test]
@@ -146,6 +153,16 @@ mod tests {
             kvm_after: KvmCounters::from_pairs(&[("pf_taken", 9), ("exits", 4), ("exits", 200)]),
             host_before: HostFaults { minor: 10, major: 1 },
             host_after: HostFaults { minor: 12, major: 1 },
+            bus_before: BusCounters {
+                pio: 1,
+                mmio: 2,
+                ..BusCounters::default()
+            },
+            bus_after: BusCounters {
+                pio: 4,
+                mmio: 3,
+                ..BusCounters::default()
+            },
             samples: vec![1, 2],
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;
@@ -158,6 +175,13 @@ mod tests {
         );
         assert_eq!((measured.moved.kvm["pf_taken"], measured.moved.kvm["exits"]), (2, 3));
         assert_eq!((measured.moved.host["minflt"], measured.moved.host["majflt"]), (2, 0));
+        assert_eq!(
+            (
+                measured.moved.host[exit_kind::PIO],
+                measured.moved.host[exit_kind::MMIO]
+            ),
+            (3, 1)
+        );
     }
 
     #[test]

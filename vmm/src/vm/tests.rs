@@ -138,6 +138,11 @@ fn a_phase_is_measured() {
         moved.get("exits").unwrap() >= 1 && moved.get("mmio_exits").unwrap() >= 1,
         "{moved:?}"
     );
+    // The command that ended the phase, and nothing else.
+    assert_eq!(
+        (record.bus_after.mmio - record.bus_before.mmio, record.bus_after.pio),
+        (1, 0)
+    );
     assert!(
         record.host_after.minor >= record.host_before.minor + 2,
         "two fresh pages were touched"

@@ -29,6 +29,7 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
         ram: &ram,
         observer: &mut (),
         stats: None,
+        bus: BusCounters::default(),
     };
     let mut data = [0; 8];
     // Without a swap disk nobody answers at its address.

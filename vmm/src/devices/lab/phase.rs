@@ -15,6 +15,7 @@ use faultlab_abi::lab::Phase;
 use super::records::{copy, copy_array, in_one_page};
 use super::{Handled, Refusal};
 use crate::devices::Session;
+use crate::devices::bus::BusCounters;
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
@@ -43,6 +44,7 @@ pub(super) struct Opened {
     vmstat: Vmstat,
     kvm: KvmCounters,
     host: HostFaults,
+    bus: BusCounters,
 }
 
 impl PhaseState {
@@ -57,18 +59,23 @@ impl PhaseState {
             );
         }
         session.observer.phase_begin(&phase.args);
-        let (kvm, host) = snapshot(session)?;
-        *self = PhaseState::Open(Box::new(Opened {
+        let mut opened = Box::new(Opened {
             args: phase.args,
             vmstat: phase.vmstat,
-            kvm,
-            host,
-        }));
+            kvm: kvm_counters(session)?,
+            host: HostFaults::default(),
+            bus: session.bus,
+        });
+        // Last, so that no fault of the VMM's own allocations is counted.
+        opened.host = HostFaults::of_this_thread();
+        *self = PhaseState::Open(opened);
         Ok(None)
     }
 
     pub(super) fn end(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
-        let (kvm_after, host_after) = snapshot(session)?;
+        // First, for the same reason.
+        let host_after = HostFaults::of_this_thread();
+        let kvm_after = kvm_counters(session)?;
         let phase: Phase = copy(session.ram, address)?;
         let opened = match std::mem::take(self) {
             PhaseState::Open(opened) if same_phase(&opened.args, &phase.args) => opened,
@@ -85,6 +92,8 @@ impl PhaseState {
             kvm_after,
             host_before: opened.host,
             host_after,
+            bus_before: opened.bus,
+            bus_after: session.bus,
             samples: Vec::new(),
         }));
         Ok(None)
@@ -116,17 +125,14 @@ fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
     begin.scenario == end.scenario && begin.pattern == end.pattern
 }
 
-fn snapshot(session: &mut Session<'_>) -> Result<(KvmCounters, HostFaults), Refusal> {
-    let kvm = session
-        .stats
-        .as_mut()
-        .map(|stats| stats.read())
-        .transpose()
-        .map_err(|error| {
-            log::error!("cannot read KVM's statistics: {error}");
-            Refusal::Io
-        })?;
-    Ok((kvm.unwrap_or_default(), HostFaults::of_this_thread()))
+fn kvm_counters(session: &mut Session<'_>) -> Result<KvmCounters, Refusal> {
+    let Some(stats) = &mut session.stats else {
+        return Ok(KvmCounters::default());
+    };
+    stats.read().map_err(|error| {
+        log::error!("cannot read KVM's statistics: {error}");
+        Refusal::Io
+    })
 }
 
 /// A name without its padding.

@@ -3,6 +3,7 @@ use faultlab_abi::layout::{PAGE_SIZE, RAM_MIN_BYTES};
 use faultlab_abi::vmstat;
 
 use super::*;
+use crate::devices::bus::BusCounters;
 use crate::memory::GuestRam;
 use crate::observer::{Observer, PhaseRecord, Stream};
 use crate::testing::ram;
@@ -61,6 +62,7 @@ impl Rig {
             ram: &self.ram,
             observer: &mut self.heard,
             stats: None,
+            bus: BusCounters::default(),
         };
         self.lab.write(reg::DOORBELL, &address.to_le_bytes(), &mut session)
     }
@@ -124,6 +126,7 @@ fn wild_doorbells_are_counted_and_ignored() {
         ram: &rig.ram,
         observer: &mut rig.heard,
         stats: None,
+        bus: BusCounters::default(),
     };
     for (offset, data) in [
         (reg::DOORBELL, &[0; 4][..]),

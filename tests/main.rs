@@ -1,0 +1,55 @@
+//! End-to-end tests: they use the `faultlab` command as people and scripts do, and the library where only it can see.
+//!
+//! | module | what must hold |
+//! |---|---|
+//! | [`swap`] | memory larger than the guest's comes back as it was, every account of the swapping agrees, too little is told |
+//! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
+//! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
+//! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
+//! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
+//! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
+//! | [`ending`] | signals, a terminal's Ctrl-C, a reader that has gone, a limit of time end everything at once and in order |
+//! | [`support`] | the harness: what a test needs, running commands, the programs on this host |
+//!
+//! Every run of the command has a temporary directory of its own, which must be empty when it ends; a test that leaves
+//! something there fails whatever else it checks. At most two tests run at a time, so that the limits of time mean
+//! something on a machine with two processors; the long ones come first.
+//!
+//! A test that this machine cannot run is reported as ignored, with the reason. With `FAULTLAB_REQUIRE_KVM=1`, a
+//! missing `/dev/kvm` is a failure instead. To run some of them: `cargo test --release --test e2e -- oracle::`.
+
+mod ending;
+mod host;
+mod loading;
+mod oracle;
+mod run;
+mod support;
+mod swap;
+mod usage;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+use support::Suite;
+
+/// Tests at a time.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let mut suite = Suite::default();
+    swap::tests(&mut suite);
+    run::tests(&mut suite);
+    oracle::tests(&mut suite);
+    ending::tests(&mut suite);
+    loading::tests(&mut suite);
+    host::tests(&mut suite);
+    usage::tests(&mut suite);
+    let conclusion = libtest_mimic::run(&arguments, suite.into_trials());
+    if conclusion.num_ignored > 0 {
+        eprintln!("SKIPPED: {} tests; the reasons are above", conclusion.num_ignored);
+    }
+    conclusion.exit_code()
+}

@@ -1,0 +1,99 @@
+//! A bundled program does in the guest what it does on this host: output and exit status, byte for byte.
+//!
+//! The host's Linux is the judge. The status is in the table all the same, so that the two cannot be wrong together.
+
+use std::sync::Arc;
+
+use crate::support::{HostPrograms, Needs, Suite, faultlab};
+
+/// One program, its arguments, and the guest's options.
+struct Case {
+    program: &'static str,
+    arguments: &'static str,
+    /// Of `faultlab exec`.
+    options: &'static str,
+    status: i32,
+}
+
+const fn case(program: &'static str, arguments: &'static str, options: &'static str, status: i32) -> Case {
+    Case {
+        program,
+        arguments,
+        options,
+        status,
+    }
+}
+
+const CASES: &[Case] = &[
+    // More than memory: the pages go to swap and come back.
+    case("shm-press", "10M --passes 1", "--memory 8M --swap 16M", 0),
+    case("shm-pair", "", "", 0),
+    case("shm-pair", "1M", "", 0),
+    case("shm-pair", "12345", "--memory 8M", 0),
+    case("shm-pair", "7", "", 2),
+    case("shm-press", "1M", "", 0),
+    case("shm-press", "5000 --passes 3", "--swap 0", 0),
+    case("shm-press", "", "", 2),
+    case("shm-press", "0", "", 2),
+    case("shm-press", "1M --passes 0", "", 2),
+    case("hello", "", "", 0),
+    case("hello", "42 and more", "--memory 8M --swap 0", 42),
+    case("hello", "256", "", 0),
+    case("faults", "--pages 32 --scenario warm-touch,minor,alloc-warm", "", 0),
+    case("faults", "--pages 1 --scenario minor --budget-ms 1", "--trace-level stages", 0),
+    case("faults", "--pages none", "", 2),
+    case("faults", "--scenario no-such", "", 2),
+    case("faults", "--fast", "", 2),
+    case("crash", "segv-null", "", 128 + 11),
+    case("crash", "segv-kernel", "", 128 + 11),
+    case("crash", "segv-readonly", "", 128 + 11),
+    case("crash", "stack-overflow", "", 128 + 11),
+    case("crash", "gp", "", 128 + 11),
+    case("crash", "bus", "", 128 + 7),
+    case("crash", "ud2", "", 128 + 4),
+    case("crash", "divide", "", 128 + 8),
+    case("crash", "panic", "", 101),
+    case("crash", "exit 0", "", 0),
+    case("crash", "exit 255", "", 255),
+    // Statuses that faultlab also uses itself pass through as well.
+    case("crash", "exit 126", "", 126),
+    case("crash", "", "", 2),
+];
+
+/// Adds one test a case.
+pub(crate) fn tests(suite: &mut Suite) {
+    for case in CASES {
+        let words = [case.options, case.program, case.arguments].join(" ");
+        let name = words.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let host_programs = Arc::clone(&suite.host_programs);
+        suite.test(format!("oracle::{name}"), Needs::Kvm, move || compare(case, &host_programs));
+    }
+}
+
+fn compare(case: &Case, host_programs: &HostPrograms) {
+    let arguments: Vec<&str> = case.arguments.split_ascii_whitespace().collect();
+    let host = host_programs.run(case.program, &arguments, &[]).expect(case.status);
+    let guest = faultlab("exec")
+        .args(case.options.split_ascii_whitespace())
+        .args(["--", case.program])
+        .args(&arguments)
+        .run()
+        .expect(case.status);
+    assert_eq!(
+        without_timings(&guest.stdout()),
+        without_timings(&host.stdout()),
+        "standard output, the guest's and the host's"
+    );
+    assert_eq!(guest.stderr(), host.stderr(), "standard error, the guest's and the host's");
+}
+
+/// `text` without the numbers that stand before the word "cycles".
+fn without_timings(text: &str) -> String {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let is_timing = |at: usize| words.get(at + 1).is_some_and(|next| next.starts_with("cycles"));
+        let shown = (0..words.len()).map(|at| if is_timing(at) { "N" } else { words[at] });
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}

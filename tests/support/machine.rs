@@ -1,0 +1,78 @@
+//! What this machine can do for a test.
+
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use faultlab::Host;
+
+/// What a test needs beyond an ordinary Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A KVM that can run guests.
+    Kvm,
+    /// User and mount namespaces, and the tools of util-linux.
+    Namespaces,
+    /// Both.
+    KvmAndNamespaces,
+}
+
+impl Needs {
+    fn kvm(self) -> bool {
+        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces)
+    }
+
+    fn namespaces(self) -> bool {
+        matches!(self, Needs::Namespaces | Needs::KvmAndNamespaces)
+    }
+}
+
+/// Why a test cannot be run.
+pub(crate) struct Lack {
+    /// For people.
+    pub(crate) reason: String,
+    /// `FAULTLAB_REQUIRE_KVM=1` says that this machine must have it.
+    pub(crate) is_failure: bool,
+}
+
+/// This machine, each ability tried once, by the first test that needs it.
+#[derive(Default)]
+pub(crate) struct Machine {
+    kvm: OnceLock<Option<String>>,
+    namespaces: OnceLock<Option<String>>,
+}
+
+impl Machine {
+    /// Why it cannot run a test with these needs; `None` if it can.
+    pub(crate) fn lacks(&self, needs: Needs) -> Option<Lack> {
+        let kvm = needs.kvm().then(|| self.kvm.get_or_init(kvm_is_missing).clone());
+        if let Some(reason) = kvm.flatten() {
+            let is_failure = std::env::var_os("FAULTLAB_REQUIRE_KVM").is_some_and(|value| value == "1");
+            return Some(Lack { reason, is_failure });
+        }
+        let namespaces = needs.namespaces();
+        let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
+        reason.flatten().map(|reason| Lack {
+            reason,
+            is_failure: false,
+        })
+    }
+}
+
+fn kvm_is_missing() -> Option<String> {
+    Host::open().err().map(|error| error.to_string())
+}
+
+fn namespaces_are_missing() -> Option<String> {
+    let tried = Command::new("unshare")
+        .args(["-Urm", "setpriv", "--bounding-set", "-all", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match tried {
+        Ok(status) if status.success() => None,
+        Ok(_) => Some("user and mount namespaces are not permitted here".to_owned()),
+        Err(error) => Some(format!("unshare(1): {error}")),
+    }
+}

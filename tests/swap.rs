@@ -1,0 +1,113 @@
+//! More memory than the guest has: every byte comes back, every account of the swapping agrees, and a swap area that
+//! is too small ends the program and not the guest.
+
+use std::time::Duration;
+
+use faultlab::host::Ring0;
+use faultlab::{Host, Observer, Outcome, Stream, SwapConfig, Vm, VmConfig};
+use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_abi::vmstat::Item;
+
+use crate::support::{Needs, Suite, faultlab};
+
+/// What verifying 24 MiB in a guest of 16 MiB may take where ring 0 is emulated.
+const PRESS_LIMIT: Duration = Duration::from_secs(60);
+
+/// Sectors of a page.
+const PAGE_SECTORS: u64 = PAGE_SIZE / 512;
+
+/// Adds the tests.
+pub(crate) fn tests(suite: &mut Suite) {
+    suite.test("swap::24M in a guest of 16M, within a minute", Needs::Kvm, press);
+    suite.test("swap::guest, disk and host count the same", Needs::Kvm, accounts_agree);
+    suite.test("swap::a full swap area ends the program, and says so", Needs::Kvm, too_small);
+    for (options, size) in [("--swap 1M", "16M"), ("--swap 0", "16M"), ("--swap 64M", "3G")] {
+        suite.test(format!("swap::{options} refuses a segment of {size}"), Needs::Kvm, move || {
+            let arguments = format!("exec --memory 8M {options} -- shm-press {size}");
+            let ran = faultlab(&arguments).run().expect(1);
+            let line = ran.stderr();
+            assert!(line.contains("ENOMEM") && line.contains("more memory and swap"), "{line}");
+            assert_eq!(ran.stdout(), "");
+        });
+    }
+}
+
+fn press() {
+    let ran = faultlab("exec --memory 16M --swap 64M -- shm-press 24M").run().expect(0);
+    assert!(ran.stdout().contains("\nshm-press: ok, 50331648 bytes verified"), "{}", ran.stdout());
+    assert_eq!(ran.stderr(), "");
+    assert!(ran.elapsed < PRESS_LIMIT, "it took {:?}", ran.elapsed);
+}
+
+/// Keeps what the program and the kernel said.
+#[derive(Default)]
+struct Said {
+    output: String,
+    log: String,
+}
+
+impl Observer for Said {
+    fn output(&mut self, _stream: Stream, bytes: &[u8]) {
+        self.output.push_str(&String::from_utf8_lossy(bytes));
+    }
+
+    fn log(&mut self, level: log::Level, line: &str) {
+        self.log.push_str(&format!("{level}: {line}\n"));
+    }
+}
+
+/// `shm-press` with these arguments in a guest of 8 MiB.
+fn shm_press(arguments: &[&str], swap_bytes: u64) -> (Outcome, Said) {
+    let words = [&["shm-press"], arguments].concat();
+    let program = faultlab_images::program("shm-press").expect("a bundled program");
+    let config = VmConfig {
+        memory_bytes: 8 << 20,
+        swap: SwapConfig::Temporary { bytes: swap_bytes },
+        account_file_io: true,
+        ..VmConfig::new(program, words.iter().map(|word| word.as_bytes().to_vec()).collect())
+    };
+    let host = Host::open().expect("the test needs KVM");
+    let mut said = Said::default();
+    let vm = Vm::new(config, &host).expect("a guest can be built");
+    let outcome = vm.run(&mut said).expect("KVM works");
+    (outcome, said)
+}
+
+/// The kernel's counters, the virtio device's, and those that the host's kernel keeps of the VMM's reads and writes.
+fn accounts_agree() {
+    const SEGMENT_PAGES: u64 = (12 << 20) / PAGE_SIZE;
+    const RAM_PAGES: u64 = (8 << 20) / PAGE_SIZE;
+    let (outcome, said) = shm_press(&["12M", "--passes", "1"], 16 << 20);
+    assert_eq!(outcome.end.exit_status(), 0, "{:?}\n{}{}", outcome.end, said.output, said.log);
+    let count = |item: Item| outcome.guest_vmstat[item as usize];
+    let (read, written) = (count(Item::Pswpin), count(Item::Pswpout));
+    // What does not fit must have gone out before the pass, and a pass reads at least that much back.
+    assert!(written >= SEGMENT_PAGES - RAM_PAGES, "{written} pages swapped out");
+    assert!(read >= SEGMENT_PAGES - RAM_PAGES, "{read} pages swapped in");
+    assert_eq!(count(Item::OomKill), 0);
+    let block = outcome.block.expect("there is a swap disk");
+    // The kernel reads the header, one page, when it starts to use the area.
+    assert_eq!(block.sectors_read, (read + 1) * PAGE_SECTORS, "{block:?}");
+    assert_eq!(block.sectors_written, written * PAGE_SECTORS, "{block:?}");
+    let file = block.file.expect("the account was asked for");
+    assert_eq!(file.bytes_read, (read + 1) * PAGE_SIZE, "{block:?}");
+    assert_eq!(file.bytes_written, written * PAGE_SIZE, "{block:?}");
+    let refused = (block.io_errors, block.unsupported, block.refused_chains, block.refused_accesses);
+    assert_eq!((refused, outcome.lab_refused), ((0, 0, 0, 0), 0));
+}
+
+/// A segment that is granted, as Linux grants it, but for which there is no room in the end: the program is killed, the
+/// kernel tells why, and the machine ends in order.
+fn too_small() {
+    let ran = faultlab("exec --memory 8M --swap 1M -- shm-press 7500K --passes 1").run();
+    assert!([128 + 7, 128 + 9].contains(&ran.status), "status {}: {}", ran.status, ran.stderr());
+    assert!(!ran.stdout().contains("ok"), "{}", ran.stdout());
+    let report = ran.stderr().to_lowercase();
+    assert!(report.contains("memory") && report.contains("shm-press"), "no clear report: {report:?}");
+    assert!(report.lines().count() <= 2, "a report, not a dump: {report}");
+}
+
+/// Whether ring 0 is interpreted here, which is what sets the limits of time.
+pub(crate) fn ring0_is_emulated() -> bool {
+    Host::open().is_ok_and(|host| host.identity().ring0 == Ring0::Emulated)
+}
