@@ -22,14 +22,22 @@ const WITHOUT_KVM: &[(&str, &str, &[&str])] = &[
         ": > /dev/kvm; chmod 0 /dev/kvm; exec setpriv --bounding-set -all --inh-caps -all",
         &["no permission to open /dev/kvm", "usermod"],
     ),
-    ("a plain file", ": > /dev/kvm; exec", &["cannot open /dev/kvm", "10:232"]),
+    (
+        "a plain file",
+        ": > /dev/kvm; exec",
+        &["cannot open /dev/kvm", "10:232"],
+    ),
 ];
 
 /// Swap areas that cannot be used: what `PATH` is, and words of the answer.
 type NoSwap = (&'static str, fn(&Path), &'static [&'static str]);
 
 const NO_SWAP: &[NoSwap] = &[
-    ("an empty file", |path| write(path, b""), &["no swap signature", "mkswap"]),
+    (
+        "an empty file",
+        |path| write(path, b""),
+        &["no swap signature", "mkswap"],
+    ),
     (
         "a file without a signature",
         |path| write(path, &[b'x'; 1 << 20]),
@@ -71,13 +79,22 @@ pub(crate) fn tests(suite: &mut Suite) {
         serde_json::from_slice::<serde_json::Value>(&ran.stdout).expect("valid JSON");
     });
     for (what, make, words) in NO_SWAP {
-        suite.test(format!("host::the swap file is {what}"), Needs::Kvm, || refused_swap(*make, words));
+        suite.test(format!("host::the swap file is {what}"), Needs::Kvm, || {
+            refused_swap(*make, words);
+        });
     }
-    suite.test("host::the swap file is on a read-only mount", Needs::KvmAndNamespaces, read_only_swap);
+    suite.test(
+        "host::the swap file is on a read-only mount",
+        Needs::KvmAndNamespaces,
+        read_only_swap,
+    );
     suite.test("host::the swap file is in use", Needs::Kvm, swap_in_use);
     suite.test("host::there is no directory for the swap file", Needs::Kvm, || {
         let path = "/no/such/directory/swap";
-        faultlab("exec --swap-file").args([path, "--", "hello"]).run().expect_refusal(FAILURE, &[path]);
+        faultlab("exec --swap-file")
+            .args([path, "--", "hello"])
+            .run()
+            .expect_refusal(FAILURE, &[path]);
     });
     suite.test("host::there is no directory for temporary files", Needs::Kvm, || {
         let ran = faultlab("exec -- hello").env("TMPDIR", "/no/such/directory").run();
@@ -85,10 +102,15 @@ pub(crate) fn tests(suite: &mut Suite) {
     });
     suite.test("host::the report cannot be written", Needs::Kvm, || {
         let path = "/no/such/directory/report.json";
-        faultlab("run --json").args([path]).run().expect_refusal(FAILURE, &[path]);
+        faultlab("run --json")
+            .args([path])
+            .run()
+            .expect_refusal(FAILURE, &[path]);
     });
     suite.test("host::the programs cannot be written", Needs::Nothing, || {
-        faultlab("programs --extract /dev/null/programs").run().expect_refusal(FAILURE, &["/dev/null/programs"]);
+        faultlab("programs --extract /dev/null/programs")
+            .run()
+            .expect_refusal(FAILURE, &["/dev/null/programs"]);
     });
     suite.test("host::standard output is full", Needs::Kvm, || {
         let full = "exec 3>&1 1>/dev/full; exec";
@@ -146,12 +168,23 @@ fn swap_in_use() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("swap");
     let shown = path.to_str().expect("a path of ASCII");
-    faultlab("exec --swap-file").args([shown, "--", "hello"]).run().expect(0);
+    faultlab("exec --swap-file")
+        .args([shown, "--", "hello"])
+        .run()
+        .expect(0);
     assert_eq!(path.metadata().expect("the file is kept").len(), 64 << 20);
-    let first = faultlab("exec --swap-file").args([shown, "--", "crash", "loop"]).start();
+    let first = faultlab("exec --swap-file")
+        .args([shown, "--", "crash", "loop"])
+        .start();
     first.wait_for_guest();
-    faultlab("exec --swap-file").args([shown, "--", "hello"]).run().expect_refusal(FAILURE, &[shown, "in use"]);
+    faultlab("exec --swap-file")
+        .args([shown, "--", "hello"])
+        .run()
+        .expect_refusal(FAILURE, &[shown, "in use"]);
     first.signal(rustix::process::Signal::TERM);
     first.end().expect(143);
-    faultlab("exec --swap-file").args([shown, "--", "hello"]).run().expect(0);
+    faultlab("exec --swap-file")
+        .args([shown, "--", "hello"])
+        .run()
+        .expect(0);
 }

@@ -23,26 +23,35 @@ pub(crate) fn tests(suite: &mut Suite) {
         });
     }
     for (path, status, words) in NO_FILES {
-        suite.test(format!("loading::{path:?} is refused"), Needs::Kvm, || {
+        suite.test(format!("loading::{path:?} is refused"), Needs::Kvm, move || {
             faultlab("exec --").args([path]).run().expect_refusal(*status, words);
         });
     }
     let host_programs = Arc::clone(&suite.host_programs);
     suite.test("loading::a file of this host runs", Needs::Kvm, move || {
         let path = host_programs.path("hello");
-        let ran = faultlab("exec --").args([path.as_os_str(), OsStr::new("5")]).run().expect(5);
+        let ran = faultlab("exec --")
+            .args([path.as_os_str(), OsStr::new("5")])
+            .run()
+            .expect(5);
         assert_eq!(ran.stdout(), format!("argv[0] = {}\nargv[1] = 5\n", path.display()));
     });
     let host_programs = Arc::clone(&suite.host_programs);
-    suite.test("loading::arguments arrive intact", Needs::Kvm, move || arguments(&host_programs));
+    suite.test("loading::arguments arrive intact", Needs::Kvm, move || {
+        arguments(&host_programs);
+    });
     let host_programs = Arc::clone(&suite.host_programs);
     suite.test("loading::the environment arrives intact", Needs::Kvm, move || {
         environment(&host_programs);
     });
-    suite.test("loading::the environment of faultlab is kept from the program", Needs::Kvm, || {
-        let ran = faultlab("exec -- hello").env("FAULTLAB_SECRET", "x").run().expect(0);
-        assert_eq!(ran.stdout(), "argv[0] = hello\n");
-    });
+    suite.test(
+        "loading::the environment of faultlab is kept from the program",
+        Needs::Kvm,
+        || {
+            let ran = faultlab("exec -- hello").env("FAULTLAB_SECRET", "x").run().expect(0);
+            assert_eq!(ran.stdout(), "argv[0] = hello\n");
+        },
+    );
 }
 
 /// Files that are no program for the guest: a name, the status, words of the answer beside the path, the contents.
@@ -52,32 +61,57 @@ const NO_PROGRAMS: &[NoProgram] = &[
     ("an empty file", 126, &["not an ELF"], Vec::new),
     ("a text", 126, &["not an ELF"], || b"int main;\n".to_vec()),
     ("a script", 126, &["script"], || b"#!/bin/sh\nexit 0\n".to_vec()),
-    ("an ELF cut in its header", 126, &["truncated"], || hello(|elf| elf.truncate(60))),
-    ("an ELF cut in its program headers", 126, &["truncated"], || hello(|elf| elf.truncate(100))),
-    ("an ELF cut in its code", 126, &["truncated"], || hello(|elf| elf.truncate(elf.len() / 4))),
-    ("an ELF for AArch64", 126, &["AArch64"], || hello(|elf| put(elf, E_MACHINE, &183_u16.to_le_bytes()))),
-    ("an ELF for RISC-V", 126, &["machine 243"], || hello(|elf| put(elf, E_MACHINE, &243_u16.to_le_bytes()))),
-    ("an ELF of 32 bits", 126, &["64-bit"], || hello(|elf| put(elf, EI_CLASS, &[1]))),
-    ("an object file", 126, &["object file"], || hello(|elf| put(elf, E_TYPE, &1_u16.to_le_bytes()))),
+    ("an ELF cut in its header", 126, &["truncated"], || {
+        hello(|elf| elf.truncate(60))
+    }),
+    ("an ELF cut in its program headers", 126, &["truncated"], || {
+        hello(|elf| elf.truncate(100))
+    }),
+    ("an ELF cut in its code", 126, &["truncated"], || {
+        hello(|elf| elf.truncate(elf.len() / 4))
+    }),
+    ("an ELF for AArch64", 126, &["AArch64"], || {
+        hello(|elf| put(elf, E_MACHINE, &183_u16.to_le_bytes()))
+    }),
+    ("an ELF for RISC-V", 126, &["machine 243"], || {
+        hello(|elf| put(elf, E_MACHINE, &243_u16.to_le_bytes()))
+    }),
+    ("an ELF of 32 bits", 126, &["64-bit"], || {
+        hello(|elf| put(elf, EI_CLASS, &[1]))
+    }),
+    ("an object file", 126, &["object file"], || {
+        hello(|elf| put(elf, E_TYPE, &1_u16.to_le_bytes()))
+    }),
     // This test itself is linked dynamically.
     ("a dynamic ELF", 126, &["dynamically linked", "-static"], || {
         fs::read("/proc/self/exe").expect("this test can be read")
     }),
-    ("an ELF with no segment", 126, &["no segment"], || hello(|elf| put(elf, E_PHNUM, &0_u16.to_le_bytes()))),
-    ("an ELF entered at address 0", 126, &["entry"], || hello(|elf| put(elf, E_ENTRY, &0_u64.to_le_bytes()))),
-    ("an ELF entered in the kernel", 126, &["entry"], || hello(|elf| put(elf, E_ENTRY, &KERNEL))),
+    ("an ELF with no segment", 126, &["no segment"], || {
+        hello(|elf| put(elf, E_PHNUM, &0_u16.to_le_bytes()))
+    }),
+    ("an ELF entered at address 0", 126, &["entry"], || {
+        hello(|elf| put(elf, E_ENTRY, &0_u64.to_le_bytes()))
+    }),
+    ("an ELF entered in the kernel", 126, &["entry"], || {
+        hello(|elf| put(elf, E_ENTRY, &KERNEL))
+    }),
     ("an ELF loaded over the kernel", 126, &["segment"], || {
         hello(|elf| {
             let at = first_load(elf) + P_VADDR;
             put(elf, at, &KERNEL);
         })
     }),
-    ("an ELF with a segment larger in the file than in memory", 126, &["segment"], || {
-        hello(|elf| {
-            let at = first_load(elf) + P_MEMSZ;
-            put(elf, at, &1_u64.to_le_bytes());
-        })
-    }),
+    (
+        "an ELF with a segment larger in the file than in memory",
+        126,
+        &["segment"],
+        || {
+            hello(|elf| {
+                let at = first_load(elf) + P_MEMSZ;
+                put(elf, at, &1_u64.to_le_bytes());
+            })
+        },
+    ),
 ];
 
 /// Names, the status, words of the answer.
@@ -120,7 +154,8 @@ fn put(elf: &mut [u8], at: usize, bytes: &[u8]) {
 /// Offset of the program header of the first segment that is loaded.
 fn first_load(elf: &[u8]) -> usize {
     let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
-    let headers = usize::try_from(u64::from_le_bytes(std::array::from_fn(|byte| elf[E_PHOFF + byte]))).expect("64 bits");
+    let headers =
+        usize::try_from(u64::from_le_bytes(std::array::from_fn(|byte| elf[E_PHOFF + byte]))).expect("64 bits");
     (0..half(E_PHNUM))
         .map(|number| headers + number * half(E_PHENTSIZE))
         .find(|at| elf[*at..][..4] == PT_LOAD)
@@ -129,10 +164,19 @@ fn first_load(elf: &[u8]) -> usize {
 
 /// What a loader is likely to get wrong.
 fn difficult_strings() -> Vec<Vec<u8>> {
-    let mut strings: Vec<Vec<u8>> = [&b""[..], b" ", b"a b", b"--", b"--memory", b"new\nline", b"\x01\x7f\xff\xfe", "é€𝄞".as_bytes()]
-        .iter()
-        .map(|string| string.to_vec())
-        .collect();
+    let mut strings: Vec<Vec<u8>> = [
+        &b""[..],
+        b" ",
+        b"a b",
+        b"--",
+        b"--memory",
+        b"new\nline",
+        b"\x01\x7f\xff\xfe",
+        "é€𝄞".as_bytes(),
+    ]
+    .iter()
+    .map(|string| string.to_vec())
+    .collect();
     // Longer than a page, and many.
     strings.push((0..5000).map(|index| b'a' + (index % 26) as u8).collect());
     strings.extend((0..200).map(|index| format!("{index}").into_bytes()));

@@ -40,7 +40,12 @@ const CASES: &[Case] = &[
     case("hello", "42 and more", "--memory 8M --swap 0", 42),
     case("hello", "256", "", 0),
     case("faults", "--pages 32 --scenario warm-touch,minor,alloc-warm", "", 0),
-    case("faults", "--pages 1 --scenario minor --budget-ms 1", "--trace-level stages", 0),
+    case(
+        "faults",
+        "--pages 1 --scenario minor --budget-ms 1",
+        "--trace-level stages",
+        0,
+    ),
     case("faults", "--pages none", "", 2),
     case("faults", "--scenario no-such", "", 2),
     case("faults", "--fast", "", 2),
@@ -66,7 +71,9 @@ pub(crate) fn tests(suite: &mut Suite) {
         let words = [case.options, case.program, case.arguments].join(" ");
         let name = words.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         let host_programs = Arc::clone(&suite.host_programs);
-        suite.test(format!("oracle::{name}"), Needs::Kvm, move || compare(case, &host_programs));
+        suite.test(format!("oracle::{name}"), Needs::Kvm, move || {
+            compare(case, &host_programs);
+        });
     }
 }
 
@@ -84,7 +91,11 @@ fn compare(case: &Case, host_programs: &HostPrograms) {
         without_timings(&host.stdout()),
         "standard output, the guest's and the host's"
     );
-    assert_eq!(guest.stderr(), host.stderr(), "standard error, the guest's and the host's");
+    assert_eq!(
+        guest.stderr(),
+        host.stderr(),
+        "standard error, the guest's and the host's"
+    );
 }
 
 /// `text` without the numbers that stand before the word "cycles".

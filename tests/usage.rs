@@ -11,13 +11,19 @@ const WRONG: &[(&str, &[&str])] = &[
     ("exec --memory much -- hello", &["--memory", "much", "such as 64M"]),
     ("exec --memory -1 -- hello", &["-1"]),
     ("exec --memory= -- hello", &["--memory"]),
-    ("exec --memory 99999999999999999999G -- hello", &["--memory", "99999999999999999999G"]),
+    (
+        "exec --memory 99999999999999999999G -- hello",
+        &["--memory", "99999999999999999999G"],
+    ),
     ("run --memory 4M", &["--memory", "4M", "8M to 3G"]),
     ("exec --swap 36K -- hello", &["--swap", "36K", "40K", "0 for none"]),
     ("exec --swap 1T -- hello", &["--swap", "1T"]),
     ("exec --swap 65G -- hello", &["--swap", "65G", "64G"]),
     ("exec --swap 64M --swap-file x -- hello", &["--swap", "--swap-file"]),
-    ("exec --trace-level loud -- hello", &["--trace-level", "loud", "off", "stages"]),
+    (
+        "exec --trace-level loud -- hello",
+        &["--trace-level", "loud", "off", "stages"],
+    ),
     ("exec --timeout 0 -- hello", &["--timeout", "0"]),
     ("exec --timeout 86401 -- hello", &["--timeout", "86401", "86400"]),
     ("exec --no-such-option -- hello", &["--no-such-option"]),
@@ -48,13 +54,27 @@ pub(crate) fn tests(suite: &mut Suite) {
 }
 
 fn help() {
-    for arguments in ["--help", "-h", "help", "--version", "run --help", "exec --help", "programs --help"] {
+    for arguments in [
+        "--help",
+        "-h",
+        "help",
+        "--version",
+        "run --help",
+        "exec --help",
+        "programs --help",
+    ] {
         let ran = faultlab(arguments).run().expect(0);
-        assert!(!ran.stdout.is_empty() && ran.stderr.is_empty(), "{arguments}: {}", ran.stderr());
+        assert!(
+            !ran.stdout.is_empty() && ran.stderr.is_empty(),
+            "{arguments}: {}",
+            ran.stderr()
+        );
     }
     let text = faultlab("exec --help").run().stdout();
     for status in ["2", "69", "121", "124", "125", "126", "127", "128+n"] {
-        let told = text.lines().any(|line| line.trim_start().starts_with(&format!("{status} ")));
+        let told = text
+            .lines()
+            .any(|line| line.trim_start().starts_with(&format!("{status} ")));
         assert!(told, "exit status {status} is not told:\n{text}");
     }
 }
@@ -63,7 +83,8 @@ fn list() {
     let text = faultlab("programs").run().expect(0).stdout();
     for program in ["faults", "shm-pair", "shm-press"] {
         assert!(
-            text.lines().any(|line| line.split_ascii_whitespace().next() == Some(program)),
+            text.lines()
+                .any(|line| line.split_ascii_whitespace().next() == Some(program)),
             "{program} is missing:\n{text}"
         );
     }

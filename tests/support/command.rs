@@ -1,8 +1,7 @@
 //! Running `faultlab`, and other programs, with a limit of time.
 
 use std::ffi::OsStr;
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -120,8 +119,6 @@ impl Faultlab {
     }
 }
 
-use std::os::unix::process::CommandExt as _;
-
 /// The command at work.
 pub(crate) struct Running {
     /// The process. Streams that are taken from it are missing from [`Ran`].
@@ -175,35 +172,22 @@ impl Running {
     }
 }
 
-/// Waits for the end of a process that was started at `since`, and takes what it wrote.
+/// Waits for the end of a process that was started at `since`, and takes what it writes.
 #[track_caller]
-pub(crate) fn wait(mut child: Child, since: Instant) -> Ran {
-    // A pipe is closed by the end of its last writer, so what is missing is drained by nobody.
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let drain = |stream: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut stream) = stream {
-                stream.read_to_end(&mut bytes).expect("a pipe can be read");
-            }
-            bytes
-        })
-    };
-    let stdout = drain(stdout.map(|stream| Box::new(stream) as Box<dyn Read + Send>));
-    let stderr = drain(stderr.map(|stream| Box::new(stream) as Box<dyn Read + Send>));
-    let status = child
-        .controlled()
+pub(crate) fn wait(child: Child, since: Instant) -> Ran {
+    let output = child
+        .controlled_with_output()
         .time_limit(LIMIT)
         .terminate_for_timeout()
         .wait()
         .expect("a child can be waited for")
-        .unwrap_or_else(|| panic!("still running after {LIMIT:?}"));
-    let elapsed = since.elapsed();
+        .unwrap_or_else(|| panic!("still running after {LIMIT:?}"))
+        .into_std_lossy();
     Ran {
-        status: as_in_a_shell(status.into_std_lossy()),
-        stdout: stdout.join().expect("the reader ends"),
-        stderr: stderr.join().expect("the reader ends"),
-        elapsed,
+        status: as_in_a_shell(output.status),
+        stdout: output.stdout,
+        stderr: output.stderr,
+        elapsed: since.elapsed(),
     }
 }
 

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
-pub(crate) use command::{Faultlab, Ran, Running, faultlab, wait};
+pub(crate) use command::{Faultlab, Ran, faultlab, wait};
 pub(crate) use host_programs::HostPrograms;
-pub(crate) use machine::{Machine, Needs};
+pub(crate) use machine::Needs;
+
+use machine::Machine;
 
 /// The tests, collected from the modules.
 #[derive(Default)]

@@ -24,13 +24,16 @@ pub const SAMPLES: u64 = iow(3, size_of::<Samples>());
 /// `EFAULT` if a page of it is not present.
 pub const COLD: u64 = iow(4, size_of::<Range>());
 /// Argument: number of pages (by value). Drops the host backing of at least that many free frames, those that are
-/// allocated next. `ENOMEM` if so many are not free.
+/// allocated next. `ENOMEM` if so many are not free. What the kernel knows about these frames is backed.
 pub const COLD_FREE: u64 = iow(5, size_of::<u64>());
 /// Argument: [`Samples`]. The kernel fills the buffer with the cycles of that many `out` instructions to
 /// [`crate::layout::LAB_PIO_PORT`], timed in ring 0 (ring 3 has no right to ports).
 pub const PIO_EXITS: u64 = iow(6, size_of::<Samples>());
 /// Argument: number of scenarios that follow (by value), for the progress bar.
 pub const PLAN: u64 = iow(7, size_of::<u64>());
+/// Argument: number of pages (by value). Makes the host back at least that many free frames, those that are allocated next, by
+/// touching them (their contents become undefined). `ENOMEM` if so many are not free.
+pub const WARM_FREE: u64 = iow(8, size_of::<u64>());
 
 /// Bytes of a scenario's name, NUL-padded.
 pub const NAME_BYTES: usize = 32;

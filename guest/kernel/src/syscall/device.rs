@@ -25,6 +25,7 @@ pub(super) fn ioctl(request: u64, arg: u64) -> Result<(), Errno> {
         dev::SAMPLES => samples(arg),
         dev::COLD => cold(arg),
         dev::COLD_FREE => cold_free(arg),
+        dev::WARM_FREE => warm_free(arg),
         dev::PIO_EXITS => pio_exits(arg),
         dev::PLAN => command(kind::PLAN, [arg, 0]),
         _ => Err(Errno::ENOTTY),
@@ -158,14 +159,34 @@ fn cold(arg: u64) -> Result<(), Errno> {
 
 fn cold_free(pages: u64) -> Result<(), Errno> {
     let mut ranges = Ranges::new();
+    next_free(pages, |first, count| ranges.push(first, u64::from(count)))?;
+    ranges.send()
+}
+
+fn warm_free(pages: u64) -> Result<(), Errno> {
+    next_free(pages, |first, count| {
+        for pfn in (0..count).map(|page| first.offset(page)) {
+            // Free frames' contents are nobody's.
+            ram::frame(pfn)[0].set(0);
+        }
+        Ok(())
+    })
+}
+
+/// Visits the free frames that are allocated next, `pages` of them, as (first, pages). What the memory manager keeps about each is
+/// written as it is, so that the host backs that, too: a frame that was never in use has its entry in the memory map untouched.
+fn next_free(pages: u64, mut visit: impl FnMut(Pfn, u32) -> Result<(), Errno>) -> Result<(), Errno> {
     let mut left = pages;
     let mut result = Ok(());
     MEMORY.for_each_free(&mut |first, count| {
-        result = ranges.push(first, u64::from(count));
-        left = left.saturating_sub(u64::from(count));
+        let count = u64::from(count).min(left) as u32;
+        for entry in &ram::memmap()[first.index()..][..count as usize] {
+            entry.index.set(entry.index.get());
+        }
+        result = visit(first, count);
+        left -= u64::from(count);
         left != 0 && result.is_ok()
     });
     result?;
-    ranges.send()?;
     if left == 0 { Ok(()) } else { Err(Errno::ENOMEM) }
 }

@@ -62,6 +62,12 @@ impl Lab {
         unsafe { sys::ioctl(self.descriptor, dev::COLD_FREE, pages) }.map(drop)
     }
 
+    /// Makes the host back the frames that are allocated next.
+    pub(crate) fn warm_free(&self, pages: usize) -> Result<(), Errno> {
+        // SAFETY: the argument is a number.
+        unsafe { sys::ioctl(self.descriptor, dev::WARM_FREE, pages) }.map(drop)
+    }
+
     /// Times as many port-I/O exits as there are samples, in ring 0.
     pub(crate) fn pio_exits(&self, cycles: &mut [u64]) -> Result<(), Errno> {
         let samples = Samples {

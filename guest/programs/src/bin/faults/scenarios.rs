@@ -114,36 +114,35 @@ fn minor(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
 }
 
 fn alloc_warm(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
-    // Frames that were just freed have host backing, and are allocated next.
+    // Frames that were just freed have backing, and are allocated next: what plain Linux can be asked for.
     let warm = View::private(pages + SLACK_PAGES)?;
     warm.touch();
     drop(warm);
-    alloc(phases, pages, 0)
+    let view = View::private(pages)?;
+    if let Ok(lab) = phases.lab() {
+        lab.warm_free(pages + SLACK_PAGES)
+            .map_err(|errno| Failure::Call("ioctl WARM_FREE", errno))?;
+    }
+    alloc(phases, &view, pages, 0)
 }
 
 fn alloc_cold(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
-    phases.lab()?;
-    alloc(phases, pages, pages as u64)
+    let view = View::private(pages)?;
+    phases
+        .lab()?
+        .cold_free(pages + SLACK_PAGES)
+        .map_err(|errno| Failure::Call("ioctl COLD_FREE", errno))?;
+    alloc(phases, &view, pages, pages as u64)
 }
 
-/// First touches of a fresh segment, with that many of the next frames made cold.
-#[inline(always)]
-fn alloc(phases: &mut Phases, pages: usize, cold: u64) -> Result<(), Failure> {
-    let view = View::private(pages)?;
-    if cold > 0 {
-        let frames = cold as usize + SLACK_PAGES;
-        phases
-            .lab()?
-            .cold_free(frames)
-            .map_err(|errno| Failure::Call("ioctl COLD_FREE", errno))?;
-    }
+fn alloc(phases: &mut Phases, view: &View, pages: usize, cold: u64) -> Result<(), Failure> {
     let expected = PhaseArgs {
         expect_pgfault: pages as u64,
         expect_pgalloc: pages as u64,
         expect_cold: cold,
         ..PhaseArgs::default()
     };
-    time_stores(phases, &view, expected)
+    time_stores(phases, view, expected)
 }
 
 fn second_level_only(phases: &mut Phases, pages: usize) -> Result<(), Failure> {

@@ -1,0 +1,227 @@
+//! Signals, a terminal's Ctrl-C, a reader that has gone and a limit of time end everything at once and in order: the
+//! documented status, no process, no file, the terminal as it was.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pty_process::blocking::{Command, Pts, Pty, open};
+use rustix::process::Signal;
+use rustix::termios::tcgetattr;
+use serde_json::Value;
+
+use crate::support::{Needs, Suite, faultlab, wait};
+
+/// What "at once" means.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Writes a line, and then reads shared memory until the end of days, with a line now and then.
+const BUSY: &str = "exec -- shm-press 1M --passes 1000000";
+/// Spins in ring 3 and never calls the kernel.
+const SPIN: &str = "exec -- crash loop";
+
+/// Adds the tests.
+pub(crate) fn tests(suite: &mut Suite) {
+    for (signal, name, status) in [
+        (Signal::INT, "SIGINT", 130),
+        (Signal::TERM, "SIGTERM", 143),
+        (Signal::HUP, "SIGHUP", 129),
+    ] {
+        for arguments in [SPIN, BUSY, "run --quiet"] {
+            suite.test(
+                format!("ending::{name} ends faultlab {arguments}"),
+                Needs::Kvm,
+                move || {
+                    let running = faultlab(arguments).start();
+                    running.wait_for_guest();
+                    let since = Instant::now();
+                    running.signal(signal);
+                    let ran = running.end().expect(status);
+                    assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+                    assert_eq!(ran.stderr(), "", "whoever sent the signal knows");
+                },
+            );
+        }
+    }
+    suite.test(
+        "ending::a run that is interrupted keeps what it measured",
+        Needs::Kvm,
+        interrupted_run,
+    );
+    suite.test(
+        "ending::a reader that has gone ends the program",
+        Needs::Kvm,
+        reader_gone,
+    );
+    suite.test("ending::--timeout ends a program that spins", Needs::Kvm, timeout);
+    suite.test(
+        "ending::--timeout ends a run, which is then partial",
+        Needs::Kvm,
+        run_timeout,
+    );
+    suite.test(
+        "ending::a terminal is as it was after a run",
+        Needs::Kvm,
+        terminal_after_run,
+    );
+    suite.test("ending::Ctrl-C on a terminal ends a run", Needs::Kvm, || {
+        interrupt_on_terminal("run", "warm-touch");
+    });
+    suite.test("ending::Ctrl-C on a terminal ends a program", Needs::Kvm, || {
+        interrupt_on_terminal(BUSY, "pass 1");
+    });
+}
+
+fn interrupted_run() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("report.json");
+    let arguments = "run --scenario warm-touch,swap-in --pages 4096 --json";
+    let running = faultlab(arguments).args([&path]).start();
+    running.wait_for_guest();
+    running.signal(Signal::INT);
+    running.end().expect(130);
+    let report = partial_report(&path);
+    assert_eq!(report["ended"], "ended by signal 2");
+    assert_eq!(
+        fs::read_dir(directory.path()).expect("it is there").count(),
+        1,
+        "only the report"
+    );
+}
+
+/// The JSON of a run that was cut short: it says so, and every row is either there or missing.
+fn partial_report(path: &std::path::Path) -> Value {
+    let report: Value = serde_json::from_slice(&fs::read(path).expect("there is a report")).expect("valid JSON");
+    assert_eq!(report["partial"], true);
+    let missing = report["missing"].as_array().expect("a list");
+    assert!(!missing.is_empty(), "{report}");
+    report
+}
+
+fn reader_gone() {
+    let mut running = faultlab(BUSY).start();
+    let mut stdout = BufReader::new(running.child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a first line");
+    assert!(line.starts_with("write: "), "{line}");
+    drop(stdout);
+    let ran = running.end().expect(128 + 13);
+    assert_eq!(ran.stderr(), "");
+}
+
+fn timeout() {
+    let ran = faultlab("exec --timeout 1 -- crash loop").run().expect(124);
+    let (report, limits) = (ran.stderr(), Duration::from_secs(1)..Duration::from_secs(2));
+    assert!(limits.contains(&ran.elapsed), "it took {:?}", ran.elapsed);
+    for word in ["still running after 1 s", "--timeout", "rip 0x", "ring 3"] {
+        assert!(report.contains(word), "{word:?} is not in:\n{report}");
+    }
+}
+
+fn run_timeout() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("report.json");
+    let arguments = "run --timeout 1 --pages 65536 --scenario warm-touch,minor --json";
+    let ran = faultlab(arguments).args([&path]).run().expect(124);
+    let report = partial_report(&path);
+    assert!(
+        report["ended"].as_str().is_some_and(|why| why.contains("after 1 s")),
+        "{report}"
+    );
+    assert!(ran.stderr().contains("still running after 1 s"), "{}", ran.stderr());
+}
+
+/// `faultlab` with a terminal of its own, which is its controlling one.
+struct OnTerminal {
+    pty: Pty,
+    child: Child,
+    /// Those of the terminal before; they can be compared only as text.
+    modes: String,
+    since: Instant,
+    // With its last user a terminal loses its modes.
+    pts: Pts,
+}
+
+impl OnTerminal {
+    fn start(arguments: &str) -> OnTerminal {
+        let (pty, pts) = open().expect("a pseudo-terminal");
+        pty.resize(pty_process::Size::new(24, 100)).expect("it has a size");
+        let (modes, since) = (modes(&pty), Instant::now());
+        let child = Command::new(env!("CARGO_BIN_EXE_faultlab"))
+            .args(arguments.split_ascii_whitespace())
+            .env("TERM", "xterm")
+            .env_remove("FAULTLAB_LOG")
+            .spawn_borrowed(&pts)
+            .expect("the command can be started");
+        OnTerminal {
+            pty,
+            child,
+            modes,
+            since,
+            pts,
+        }
+    }
+
+    /// Reads what it shows until that contains `text`.
+    fn read_until(&mut self, text: &str) -> String {
+        let mut shown = Vec::new();
+        let mut bytes = [0; 4096];
+        while !String::from_utf8_lossy(&shown).contains(text) {
+            let count = self.pty.read(&mut bytes).expect("the terminal can be read");
+            shown.extend_from_slice(&bytes[..count]);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// Waits for its end. Returns the status and what it still showed; the modes must be what they were.
+    fn end(self) -> (i32, String) {
+        // Else the process might wait for somebody to read.
+        let mut reader = fs::File::from(self.pty.as_fd().try_clone_to_owned().expect("a descriptor"));
+        let drained = thread::spawn(move || {
+            let mut shown = Vec::new();
+            // Ends with EIO when the last user of the terminal is gone.
+            let _ = reader.read_to_end(&mut shown);
+            shown
+        });
+        let ran = wait(self.child, self.since);
+        assert_eq!(modes(&self.pty), self.modes, "the modes of the terminal");
+        drop(self.pts);
+        let shown = drained.join().expect("the reader ends");
+        (ran.status, String::from_utf8_lossy(&shown).into_owned())
+    }
+}
+
+fn modes(pty: &Pty) -> String {
+    format!("{:?}", tcgetattr(pty).expect("a terminal has modes"))
+}
+
+/// The cursor is not left hidden.
+fn expect_cursor(shown: &str) {
+    let (hidden, visible) = (shown.rfind("\x1b[?25l"), shown.rfind("\x1b[?25h"));
+    assert!(hidden <= visible, "the cursor stays hidden: {shown:?}");
+}
+
+fn terminal_after_run() {
+    let (status, shown) = OnTerminal::start("run --pages 32 --scenario warm-touch,minor").end();
+    assert_eq!(status, 0, "{shown}");
+    let (bar, table) = shown.split_once("scenario").expect("a table");
+    assert!(bar.contains("minor") && bar.contains("2/2"), "no progress bar: {bar:?}");
+    assert!(table.contains("warm-touch") && table.contains("minor"), "{table:?}");
+    // The bar is erased before the table is printed.
+    assert!(bar.contains("\x1b[2K"), "{bar:?}");
+    expect_cursor(&shown);
+}
+
+fn interrupt_on_terminal(arguments: &str, sign_of_life: &str) {
+    let mut terminal = OnTerminal::start(arguments);
+    let before = terminal.read_until(sign_of_life);
+    terminal.pty.write_all(b"\x03").expect("a key can be pressed");
+    let since = Instant::now();
+    let (status, after) = terminal.end();
+    assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+    assert_eq!(status, 130, "{before}{after}");
+    expect_cursor(&(before + &after));
+}
