@@ -39,6 +39,7 @@ const CASES: &[Case] = &[
     case("hello", "", "", 0),
     case("hello", "42 and more", "--memory 8M --swap 0", 42),
     case("hello", "256", "", 0),
+    case("hello", "", "--memory 3G", 0),
     case("faults", "--pages 32 --scenario warm-touch,minor,alloc-warm", "", 0),
     case(
         "faults",

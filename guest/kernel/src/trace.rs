@@ -47,6 +47,10 @@ pub(crate) fn start(start: Pfn, bytes: u64) {
     header[0].store(0, Relaxed);
     header[1].store(capacity as u64, Relaxed);
     let records = &records.as_chunks::<2>().0[..capacity];
+    // So that the host backs the ring now, not in the middle of what is traced.
+    for page in records.chunks(PAGE_SIZE as usize / size_of::<Record>()) {
+        page[0][0].store(0, Relaxed);
+    }
     RING.set(Some(Ring {
         head: &header[0],
         records,

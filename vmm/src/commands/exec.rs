@@ -2,12 +2,13 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use faultlab::report::stages;
 use faultlab::{Host, Observer, StopHandle, Stream, Vm};
 use signal_hook::consts::SIGPIPE;
 
 use super::signals::StopOnSignals;
 use super::{Failure, report_end, vm_config};
-use crate::cli::ExecArgs;
+use crate::cli::{ExecArgs, TraceLevel};
 
 /// Runs the program; its exit status.
 pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
@@ -20,6 +21,10 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     drop(signals);
     if let Some(failure) = output.failure {
         return Err(Failure::Stdout(failure));
+    }
+    if args.vm.trace_level == TraceLevel::Stages {
+        // On standard error: standard output is the program's.
+        eprint!("{}", stages::render(&outcome.trace, outcome.trace_lost));
     }
     report_end(&outcome);
     Ok(outcome.end.exit_status())

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
 use faultlab::host::{Ring0, SecondLevelPaging};
-use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, table};
+use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, stages, table};
 use faultlab::{End, Host, HostIdentity, Observer, Outcome, PhaseRecord, Stream, Vm, exit};
 use faultlab_abi::dev::PhaseArgs;
 use serde_json::{Map, Value, json};
@@ -75,6 +75,9 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     // What was measured is shown even if it could not be saved.
     let lines = header_lines(&identity, &args.vm, budget_ms);
     print(&table::render(&report, &lines, colours()))?;
+    if let (TraceLevel::Stages, Some(outcome)) = (args.vm.trace_level, &outcome) {
+        print(&stages::render(&outcome.trace, outcome.trace_lost))?;
+    }
     written?;
     match (outcome, failure) {
         (_, Some(error)) => Err(error.into()),

@@ -22,6 +22,7 @@ pub mod json;
 pub mod measured;
 pub mod model;
 pub mod quantiles;
+pub mod stages;
 pub mod table;
 
 #[cfg(test)]

@@ -119,11 +119,18 @@ fn alloc_warm(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
     warm.touch();
     drop(warm);
     let view = View::private(pages)?;
-    if let Ok(lab) = phases.lab() {
-        lab.warm_free(pages + SLACK_PAGES)
-            .map_err(|errno| Failure::Call("ioctl WARM_FREE", errno))?;
-    }
+    warm_next_frames(phases, pages)?;
     alloc(phases, &view, pages, 0)
+}
+
+/// Makes sure, in the lab, that the frames allocated next have backing.
+fn warm_next_frames(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
+    match phases.lab() {
+        Ok(lab) => lab
+            .warm_free(pages + SLACK_PAGES)
+            .map_err(|errno| Failure::Call("ioctl WARM_FREE", errno)),
+        Err(_) => Ok(()),
+    }
 }
 
 fn alloc_cold(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
@@ -192,6 +199,7 @@ fn swap_in(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
     for index in 0..pages {
         page_out(&view, index)?;
     }
+    warm_next_frames(phases, pages)?;
     let expected = PhaseArgs {
         expect_pgfault: pages as u64,
         expect_pgmajfault: pages as u64,

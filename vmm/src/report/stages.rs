@@ -1,0 +1,166 @@
+//! Where the time of the guest's faults goes: the trace ring as a table.
+//!
+//! A fault's records lie between [`Stage::FaultEntry`] and [`Stage::FaultExit`]; each stage is charged the cycles since the record
+//! before it. Stages outside a fault (a swap-out by a system call, kswapd) are charged since the record before them only where that
+//! belongs to the same piece of work: a start and its end.
+//!
+//! The ring keeps the last records only; how many are missing is said.
+
+use std::fmt::Write;
+
+use faultlab_abi::trace::{Record, Stage};
+
+use super::quantiles::Quantiles;
+
+/// What one stage cost, each time it was reached.
+struct StageCycles {
+    stage: Stage,
+    cycles: Vec<u64>,
+}
+
+/// The table, one line a stage in the order of [`Stage::ALL`], or a line that says there is nothing.
+#[must_use]
+pub fn render(records: &[Record], lost: u64) -> String {
+    let stages = charge(records);
+    let total: u64 = stages.iter().flat_map(|stage| &stage.cycles).sum();
+    if total == 0 {
+        return "stages: the trace holds no fault\n".to_owned();
+    }
+    let mut text = format!(
+        "\n{:<26}{:>8}{:>12}{:>12}{:>8}\n",
+        "stage reached", "count", "cycles p50", "p99", "share"
+    );
+    for StageCycles { stage, cycles } in stages.iter().filter(|stage| !stage.cycles.is_empty()) {
+        let quantiles = Quantiles::of_cycles(cycles);
+        let share = cycles.iter().sum::<u64>() as f64 * 100.0 / total as f64;
+        let _ = writeln!(
+            text,
+            "{:<26}{:>8}{:>12}{:>12}{share:>7.1}%",
+            stage.name(),
+            cycles.len(),
+            quantiles.p50,
+            quantiles.p99,
+        );
+    }
+    let _ = writeln!(
+        text,
+        "Each stage is charged the cycles since the one before it in the same fault. From the last {} records{}.",
+        records.len(),
+        if lost == 0 {
+            String::new()
+        } else {
+            format!("; {lost} older ones were overwritten")
+        },
+    );
+    text
+}
+
+/// Charges every record to its stage.
+fn charge(records: &[Record]) -> Vec<StageCycles> {
+    let mut stages: Vec<StageCycles> = Stage::ALL
+        .iter()
+        .map(|&stage| StageCycles {
+            stage,
+            cycles: Vec::new(),
+        })
+        .collect();
+    let mut before: Option<(Stage, u64)> = None;
+    let mut in_fault = false;
+    for record in records {
+        let Some(stage) = Stage::from_number(record.stage_and_arg as u8) else {
+            // Not one of the kernel's: a hostile or overwritten record ends what is known about this fault.
+            (before, in_fault) = (None, false);
+            continue;
+        };
+        in_fault |= stage == Stage::FaultEntry;
+        let pair = matches!(
+            (before, stage),
+            (Some((Stage::SwapIoStart, _)), Stage::SwapIoEnd) | (Some((Stage::ReclaimStart, _)), Stage::ReclaimEnd)
+        );
+        if let Some((_, since)) = before
+            && stage != Stage::FaultEntry
+            && (in_fault || pair)
+            && let Some(cycles) = record.tsc.checked_sub(since)
+            && let Some(slot) = stages.iter_mut().find(|slot| slot.stage == stage)
+        {
+            slot.cycles.push(cycles);
+        }
+        in_fault &= stage != Stage::FaultExit;
+        before = Some((stage, record.tsc));
+    }
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(tsc: u64, stage: Stage) -> Record {
+        Record {
+            tsc,
+            stage_and_arg: stage as u64 | 0xabc00,
+        }
+    }
+
+    fn cycles_of(records: &[Record], stage: Stage) -> Vec<u64> {
+        charge(records)
+            .into_iter()
+            .find(|slot| slot.stage == stage)
+            .map(|slot| slot.cycles)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_stage_is_charged_since_the_one_before_in_its_fault() {
+        let records = [
+            record(100, Stage::FaultEntry),
+            record(110, Stage::FindVma),
+            record(150, Stage::FaultExit),
+            record(900, Stage::FaultEntry),
+            record(915, Stage::FindVma),
+        ];
+        assert_eq!(cycles_of(&records, Stage::FindVma), [10, 15]);
+        assert_eq!(cycles_of(&records, Stage::FaultExit), [40]);
+        assert_eq!(
+            cycles_of(&records, Stage::FaultEntry),
+            [] as [u64; 0],
+            "time in the program is not the fault's"
+        );
+    }
+
+    #[test]
+    fn outside_a_fault_only_an_end_is_charged_since_its_start() {
+        let records = [
+            record(10, Stage::FaultExit),
+            record(20, Stage::SwapIoStart),
+            record(50, Stage::SwapIoEnd),
+            record(70, Stage::SwapIoStart),
+        ];
+        assert_eq!(cycles_of(&records, Stage::SwapIoEnd), [30]);
+        assert_eq!(cycles_of(&records, Stage::SwapIoStart), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn hostile_records_are_passed_over() {
+        let records = [
+            record(100, Stage::FaultEntry),
+            Record {
+                tsc: 0,
+                stage_and_arg: 0xff,
+            },
+            record(120, Stage::FindVma),
+            record(110, Stage::FaultExit),
+        ];
+        assert!(charge(&records).iter().all(|slot| slot.cycles.is_empty()));
+        assert!(render(&records, 0).contains("no fault"));
+    }
+
+    #[test]
+    fn the_table_says_what_is_missing() {
+        let text = render(&[record(100, Stage::FaultEntry), record(110, Stage::FindVma)], 7);
+        assert!(
+            text.contains("find_vma") && text.contains("100.0%") && text.contains("7 older"),
+            "{text}"
+        );
+    }
+}
