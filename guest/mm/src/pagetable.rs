@@ -30,14 +30,7 @@ impl<P: Platform> Memory<P> {
     /// The entry for `addr`, if its table exists.
     #[inline(always)]
     pub(crate) fn pte(&self, pgd: Pfn, addr: VirtAddr) -> Option<&Word> {
-        let mut table = pgd;
-        for shift in TABLE_SHIFTS {
-            let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
-            if entry == 0 {
-                return None;
-            }
-            table = P::Pte::pfn(entry);
-        }
+        let table = self.pte_table(pgd, addr)?;
         Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
     }
 
@@ -106,6 +99,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// The lowest-level table for `addr`, if it exists.
+    #[inline(always)]
     fn pte_table(&self, pgd: Pfn, addr: VirtAddr) -> Option<Pfn> {
         let mut table = pgd;
         for shift in TABLE_SHIFTS {
