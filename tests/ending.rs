@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -28,77 +29,67 @@ const BUSY: &str = "exec -- shm-press 1M --passes 1000000";
 /// Spins in ring 3 and never calls the kernel.
 const SPIN: &str = "exec -- crash loop";
 
+/// Signals that end faultlab, and the statuses that tell so.
+const SIGNALS: [(Signal, &str, i32); 3] = [
+    (Signal::INT, "SIGINT", 130),
+    (Signal::TERM, "SIGTERM", 143),
+    (Signal::HUP, "SIGHUP", 129),
+];
+
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    for (signal, name, status) in [
-        (Signal::INT, "SIGINT", 130),
-        (Signal::TERM, "SIGTERM", 143),
-        (Signal::HUP, "SIGHUP", 129),
-    ] {
+    for (signal, name, status) in SIGNALS {
         for arguments in [SPIN, BUSY, "run --quiet"] {
-            suite.test(
-                format!("ending::{name} ends faultlab {arguments}"),
-                Needs::Kvm,
-                move || {
-                    let running = faultlab(arguments).start();
-                    running.wait_for_guest();
-                    let since = Instant::now();
-                    running.signal(signal);
-                    let ran = running.end().expect(status);
-                    assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
-                    assert_eq!(ran.stderr(), "", "whoever sent the signal knows");
-                },
-            );
+            let name = format!("ending::{name} ends faultlab {arguments}");
+            suite.test(name, Needs::Kvm, move || end_by_signal(arguments, signal, status));
         }
+        let name = format!("ending::{name} leaves what a run has measured");
+        suite.test(name, Needs::Kvm, move || interrupted_run(signal, status));
     }
-    suite.test(
-        "ending::a run that is interrupted keeps what it measured",
-        Needs::Kvm,
-        interrupted_run,
-    );
-    suite.test(
-        "ending::a reader that has gone ends the program",
-        Needs::Kvm,
-        reader_gone,
-    );
-    suite.test("ending::--timeout ends a program that spins", Needs::Kvm, timeout);
-    suite.test(
-        "ending::--timeout ends a run, which is then partial",
-        Needs::Kvm,
-        run_timeout,
-    );
-    suite.test(
-        "ending::a terminal is as it was after a run",
-        Needs::Kvm,
-        terminal_after_run,
-    );
-    suite.test("ending::Ctrl-C on a terminal ends a run", Needs::Kvm, || {
-        interrupt_on_terminal("run", "warm-touch");
-    });
-    suite.test("ending::Ctrl-C on a terminal ends a program", Needs::Kvm, || {
-        interrupt_on_terminal(BUSY, "pass 1");
-    });
+    let others: [(&str, fn()); 6] = [
+        ("a reader that has gone ends the program", reader_gone),
+        ("--timeout ends a program that spins", timeout),
+        ("--timeout ends a run, which is then partial", run_timeout),
+        ("a terminal is as it was after a run", terminal_after_run),
+        ("Ctrl-C on a terminal ends a run", || {
+            interrupt_on_terminal("run", "warm-touch");
+        }),
+        ("Ctrl-C on a terminal ends a program", || {
+            interrupt_on_terminal(BUSY, "pass 1");
+        }),
+    ];
+    for (name, body) in others {
+        suite.test(format!("ending::{name}"), Needs::Kvm, body);
+    }
 }
 
-fn interrupted_run() {
+fn end_by_signal(arguments: &str, signal: Signal, status: i32) {
+    let running = faultlab(arguments).start();
+    running.wait_for_guest();
+    let since = Instant::now();
+    running.signal(signal);
+    let ran = running.end().expect(status);
+    assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+    assert!(ran.in_order, "the signal killed it");
+    assert_eq!(ran.stderr(), "", "whoever sent the signal knows");
+}
+
+fn interrupted_run(signal: Signal, status: i32) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("report.json");
     let arguments = "run --scenario warm-touch,swap-in --pages 4096 --json";
     let running = faultlab(arguments).args([&path]).start();
     running.wait_for_guest();
-    running.signal(Signal::INT);
-    running.end().expect(130);
+    running.signal(signal);
+    running.end().expect(status);
     let report = partial_report(&path);
-    assert_eq!(report["ended"], "ended by signal 2");
-    assert_eq!(
-        fs::read_dir(directory.path()).expect("it is there").count(),
-        1,
-        "only the report"
-    );
+    assert_eq!(report["ended"], format!("ended by signal {}", signal.as_raw()));
+    let entries = fs::read_dir(directory.path()).expect("it is there").count();
+    assert_eq!(entries, 1, "only the report");
 }
 
 /// The JSON of a run that was cut short: it says so, and every row is either there or missing.
-fn partial_report(path: &std::path::Path) -> Value {
+fn partial_report(path: &Path) -> Value {
     let report: Value = serde_json::from_slice(&fs::read(path).expect("there is a report")).expect("valid JSON");
     assert_eq!(report["partial"], true);
     let missing = report["missing"].as_array().expect("a list");

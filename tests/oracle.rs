@@ -41,12 +41,7 @@ const CASES: &[Case] = &[
     case("hello", "256", "", 0),
     case("hello", "", "--memory 3G", 0),
     case("faults", "--pages 32 --scenario warm-touch,minor,alloc-warm", "", 0),
-    case(
-        "faults",
-        "--pages 1 --scenario minor --budget-ms 1",
-        "--trace-level stages",
-        0,
-    ),
+    case("faults", "--pages 1 --scenario minor --budget-ms 1", "", 0),
     case("faults", "--pages none", "", 2),
     case("faults", "--scenario no-such", "", 2),
     case("faults", "--fast", "", 2),

@@ -62,6 +62,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         assert!(ran.stdout().contains("TRACING ON"), "{}", ran.stdout());
         assert_eq!(report["vm"]["trace_level"], "stages");
     });
+    suite.test("run::a traced program is told apart from its trace", Needs::Kvm, || {
+        let ran = faultlab("exec --trace-level stages -- shm-pair").run().expect(0);
+        assert!(ran.stdout().ends_with("\nshm-pair: ok\n"), "{}", ran.stdout());
+        assert!(ran.stderr().contains("clear_page"), "{}", ran.stderr());
+    });
 }
 
 /// Runs with these options. Returns what it did and the JSON.

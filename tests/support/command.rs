@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(150);
 pub(crate) struct Ran {
     /// Exit status, or 128 + n for signal n, as a shell has it.
     pub(crate) status: i32,
+    /// It exited; no signal killed it.
+    pub(crate) in_order: bool,
     /// All that it wrote there.
     pub(crate) stdout: Vec<u8>,
     /// All that it wrote there.
@@ -185,6 +187,7 @@ pub(crate) fn wait(child: Child, since: Instant) -> Ran {
         .into_std_lossy();
     Ran {
         status: as_in_a_shell(output.status),
+        in_order: output.status.code().is_some(),
         stdout: output.stdout,
         stderr: output.stderr,
         elapsed: since.elapsed(),
