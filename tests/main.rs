@@ -2,13 +2,13 @@
 //!
 //! | module | what must hold |
 //! |---|---|
-//! | [`swap`] | memory larger than the guest's comes back as it was, every account of the swapping agrees, too little is told |
+//! | [`swap`] | more memory than the guest has comes back intact, all accounts of the swapping agree, too little is told |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
-//! | [`ending`] | signals, a terminal's Ctrl-C, a reader that has gone, a limit of time end everything at once and in order |
+//! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
 //! | [`support`] | the harness: what a test needs, running commands, the programs on this host |
 //!
 //! Every run of the command has a temporary directory of its own, which must be empty when it ends; a test that leaves
