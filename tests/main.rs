@@ -2,7 +2,7 @@
 //!
 //! | module | what must hold |
 //! |---|---|
-//! | [`swap`] | more memory than the guest has comes back intact, all accounts of the swapping agree, too little is told |
+//! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |

@@ -25,7 +25,12 @@ pub trait Observer {
     fn output(&mut self, _stream: Stream, _bytes: &[u8]) {}
 
     /// A line of the kernel's log, bytes that are no UTF-8 replaced.
-    fn log(&mut self, _level: log::Level, _line: &str) {}
+    ///
+    /// Unless overridden, it goes to the log of this process with target `guest`, control characters replaced: the guest is not trusted
+    /// with a terminal.
+    fn log(&mut self, level: log::Level, line: &str) {
+        log::log!(target: "guest", level, "{}", line.replace(char::is_control, "?"));
+    }
 
     /// So many scenarios follow.
     fn plan(&mut self, _scenarios: u64) {}

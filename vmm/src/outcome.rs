@@ -63,7 +63,8 @@ impl End {
             // The encoding is POSIX's: low 7 bits the signal, next byte the exit status.
             End::Exited(status) if status & 0x7f == 0 => (status >> 8 & 0xff) as u8,
             End::Exited(status) => exit::signal(status & 0x7f),
-            End::Panicked(_) | End::Crashed(_) => exit::GUEST_PANIC,
+            End::Panicked(ref report) => report.exit_status(),
+            End::Crashed(_) => exit::GUEST_PANIC,
             End::Watchdog(_) => exit::TIMEOUT,
             End::Stopped(signal) => exit::signal(signal),
         }
@@ -80,6 +81,21 @@ pub struct PanicReport {
 }
 
 impl PanicReport {
+    /// Whether the guest kernel refused what it was given, rather than failing itself: its text says all there is to say.
+    fn is_refusal(&self) -> bool {
+        let reason = self.record.as_ref().map(|record| record.reason);
+        matches!(reason, Some(panic_reason::BOOT | panic_reason::NOT_A_PROGRAM))
+    }
+
+    /// The process exit status that reports it.
+    fn exit_status(&self) -> u8 {
+        match &self.record {
+            Some(record) if record.reason == panic_reason::NOT_A_PROGRAM => exit::NOT_A_PROGRAM,
+            Some(record) if record.reason == panic_reason::BOOT => exit::FAILURE,
+            _ => exit::GUEST_PANIC,
+        }
+    }
+
     /// The kernel's message; bytes that are no UTF-8 are replaced.
     #[must_use]
     pub fn text(&self) -> String {
@@ -100,6 +116,7 @@ fn reason_name(reason: u32) -> &'static str {
         panic_reason::DEADLOCK => "deadlock: every process waits",
         panic_reason::BOOT => "cannot boot",
         panic_reason::OUT_OF_MEMORY => "out of memory with nothing to kill",
+        panic_reason::NOT_A_PROGRAM => "not a program",
         _ => "unknown reason",
     }
 }
@@ -109,6 +126,9 @@ impl fmt::Display for PanicReport {
         let Some(r) = &self.record else {
             return write!(f, "guest kernel panicked and left its record outside RAM");
         };
+        if self.is_refusal() {
+            return f.write_str(&self.text());
+        }
         write!(f, "guest kernel: {}: {}", reason_name(r.reason), self.text())?;
         if r.reason == panic_reason::EXCEPTION {
             write!(

@@ -162,6 +162,8 @@ pub mod panic_reason {
     pub const BOOT: u32 = 4;
     /// Out of memory with nothing to kill.
     pub const OUT_OF_MEMORY: u32 = 5;
+    /// The first program is not one that can be run: the text says why.
+    pub const NOT_A_PROGRAM: u32 = 6;
 }
 
 const _: () = {

@@ -7,7 +7,6 @@
 //! Source: Linux, Documentation/arch/x86/boot.rst, "64-bit Boot Protocol"; Intel SDM vol. 3, 2.5 "Control Registers".
 
 use core::arch::global_asm;
-use core::cell::Cell;
 
 use faultlab_abi::lab::{Hello, panic_reason};
 use faultlab_abi::layout::{KERNEL_VMA, PAGE_SIZE};
@@ -18,7 +17,6 @@ use faultlab_kernel::text::Line;
 use faultlab_kernel::{line, pte};
 use faultlab_mm::addr::Pfn;
 
-use crate::global::Global;
 use crate::platform::MEMORY;
 use crate::x86::msr;
 use crate::{clock, exec, gate, interrupts, lab, log, panic, ram, segments, swap_disk, trace, vmstat, x86};
@@ -109,14 +107,6 @@ start_high:
     kmain = sym kmain,
 );
 
-/// Set when programs may run; until then a failure is one of booting.
-static BOOTED: Global<Cell<bool>> = Global::new(Cell::new(false));
-
-/// Whether boot is over.
-pub(crate) fn is_booted() -> bool {
-    BOOTED.get()
-}
-
 /// Boot cannot go on.
 pub(crate) fn fail(why: &Line) -> ! {
     panic::stop(panic_reason::BOOT, why)
@@ -170,7 +160,6 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         swap_pages,
     });
     report(&swap, swap_pages, options.tsc_khz);
-    BOOTED.set(true);
     exec::first_program(initrd.0, initrd.1)
 }
 

@@ -7,6 +7,7 @@
 
 use core::ops::Range;
 
+use faultlab_abi::lab::panic_reason;
 use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
 use faultlab_kernel::files::Files;
@@ -22,7 +23,7 @@ use faultlab_mm::vma::MmId;
 use crate::entry::{self, PtRegs};
 use crate::platform::MEMORY;
 use crate::process::{self, COMM_BYTES, INIT_PID, Process, State};
-use crate::{boot, ram, sched, uaccess, x86};
+use crate::{boot, panic, ram, sched, uaccess, x86};
 
 /// Size of the stack: Linux's default `RLIMIT_STACK`.
 const STACK_BYTES: u64 = 8 << 20;
@@ -34,8 +35,12 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     let envp = find(archive, INITRD_ENVP.as_bytes()).map_or(&[][..], |range| &archive[range]);
     let path = argv.split(|byte| *byte == 0).next().unwrap_or_default();
     let file = find(archive, path).unwrap_or_else(|| missing(path));
-    let program = Program::parse(&archive[file.clone()])
-        .unwrap_or_else(|refusal| boot::fail(&line!["exec: ", path, ": not a static x86-64 program: ", refusal.0]));
+    let program = Program::parse(&archive[file.clone()]).unwrap_or_else(|refusal| {
+        panic::stop(
+            panic_reason::NOT_A_PROGRAM,
+            &line![path, " is not a static x86-64 program: ", refusal.0],
+        )
+    });
 
     let (index, process) = process::alloc().unwrap_or_else(|| boot::fail(&line!["exec: no free process"]));
     let mm = MEMORY.mm_alloc().unwrap_or_else(|error| no_memory(path, error));

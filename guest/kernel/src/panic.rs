@@ -9,7 +9,7 @@ use faultlab_kernel::text::{Hex, Line};
 
 use crate::entry::PtRegs;
 use crate::interrupts::vector;
-use crate::{boot, lab, ram, serial, signal, x86};
+use crate::{lab, ram, serial, signal, x86};
 
 /// A Rust panic or failed assertion.
 #[panic_handler]
@@ -20,14 +20,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         Some(at) => line!["kernel panic: ", message, ", at ", at.file(), ":", at.line()],
         None => line!["kernel panic: ", message],
     };
-    stop(
-        if boot::is_booted() {
-            panic_reason::PANIC
-        } else {
-            panic_reason::BOOT
-        },
-        &text,
-    )
+    stop(panic_reason::PANIC, &text)
 }
 
 /// Ends the kernel for a reason that its own code found.
