@@ -1,4 +1,4 @@
-//! What the memory manager needs from the machine. The kernel implements it on x86-64; [`crate::testing`] fakes it.
+//! What the memory manager needs from the machine. The kernel implements it on x86-64; `crate::testing` fakes it.
 
 use crate::addr::{Frame, Pfn, VirtAddr};
 use crate::page::Page;
