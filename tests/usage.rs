@@ -38,6 +38,11 @@ const WRONG: &[(&str, &[&str])] = &[
     ("programs --extract", &["--extract"]),
     ("doctor now", &["now"]),
     ("rig -- run --memory 4M", &["--memory", "4M"]),
+    ("gate", &["--baseline"]),
+    (
+        "gate --baseline /nonexistent/x",
+        &["--baseline", "/nonexistent/x", "--record"],
+    ),
     ("no-such-command", &["no-such-command"]),
     ("", &["command"]),
 ];
@@ -62,6 +67,7 @@ fn help() {
         "run --help",
         "exec --help",
         "programs --help",
+        "gate --help",
     ] {
         let ran = faultlab(arguments).run().expect(0);
         assert!(

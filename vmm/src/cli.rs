@@ -21,7 +21,8 @@ const PAGES_MAX: u64 = 65_536;
 const EXIT_STATUSES: &str = "\
 Exit status:
     0  success
-    1  run: the counts of a row did not add up (the row is marked, the reason printed)
+    1  run: the counts of a row did not add up (the row is marked, the reason printed);
+       gate: that, or a scenario costs over 1 % more than the baseline says
     2  wrong command line, bad values included
    69  this host cannot run guests; `faultlab doctor` says what is missing
   121  the guest kernel panicked
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Run any other command inside a simulated machine: nested paging, and instruction counts that repeat
     #[command(after_long_help = EXIT_STATUSES)]
     Rig(RigArgs),
+    /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
+    #[command(after_long_help = EXIT_STATUSES)]
+    Gate(GateArgs),
 }
 
 /// The guest, for every command that boots one.
@@ -177,6 +181,29 @@ pub(crate) struct RigArgs {
     /// The command and its arguments; the files they name are taken along and brought back
     #[arg(value_name = "ARGS", required = true, last = true)]
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// `faultlab gate`.
+#[derive(Args, Debug)]
+pub(crate) struct GateArgs {
+    /// The recorded costs to compare with, a JSON file that --record wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: PathBuf,
+    /// Make what is measured the new baseline, and show what moved
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// Which machine
+    #[arg(long, value_name = "MACHINE", default_value = "amd")]
+    pub(crate) machine: RigMachine,
+    /// Boot this Linux kernel, as in rig
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// The kernel's module tree, as in rig
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
+    /// End the machine after this many seconds, with status 124
+    #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
 }
 
 /// `--machine`.

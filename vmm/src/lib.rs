@@ -14,6 +14,7 @@
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
 //! | [`rig`] | this program inside a simulated machine |
+//! | [`gate`] | costs in instructions against a recorded baseline |
 //! | [`watchdog`] | ends a guest that makes no progress |
 //! | [`observer`], [`outcome`], [`error`] | what a caller sees |
 //! | [`report`] | rows, checks, table and JSON made of measured phases |
@@ -27,6 +28,7 @@
 pub mod boot;
 pub mod devices;
 pub mod error;
+pub mod gate;
 pub mod host;
 pub mod kvm_stats;
 pub mod memory;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Programs(args) => commands::programs::programs(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),
+        Command::Gate(args) => commands::gate::gate(args, cli.quiet),
     };
     let status = status.unwrap_or_else(|failure| {
         complain(&format!("faultlab: {failure}"));

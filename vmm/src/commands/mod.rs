@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod gate;
 pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod rig;
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
     /// The simulated machine failed.
     #[error(transparent)]
     Rig(#[from] faultlab::rig::RigError),
+    /// There is nothing to compare with the baseline.
+    #[error(transparent)]
+    Gate(faultlab::gate::GateError),
     /// Options that are valid alone but not together.
     #[error("{0}")]
     Usage(String),
@@ -50,7 +54,7 @@ impl Failure {
             Failure::Vmm(error) => error.exit_status(),
             Failure::Rig(error) => error.exit_status(),
             Failure::Usage(_) => exit::USAGE,
-            Failure::Write { .. } | Failure::Stdout(_) | Failure::Signals(_) => exit::FAILURE,
+            Failure::Gate(_) | Failure::Write { .. } | Failure::Stdout(_) | Failure::Signals(_) => exit::FAILURE,
         }
     }
 }

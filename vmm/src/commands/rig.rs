@@ -16,19 +16,20 @@ use crate::cli::{Cli, Command, RigArgs, RigMachine, one_line};
 /// Runs the command in the machine; its exit status.
 pub(crate) fn rig(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
     check_arguments(args)?;
+    let progress = RefCell::new(Some(Progress::start(quiet)));
+    let mut stdout = Passed::new(io::stdout(), &progress);
+    let mut stderr = Passed::new(io::stderr(), &progress);
+    let ended = run_in_machine(args, &mut stdout, &mut stderr);
+    drop(progress.take());
+    ended
+}
+
+/// Runs the command in the machine until it ends or a signal arrives; its exit status, or the signal's.
+pub(super) fn run_in_machine(args: &RigArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<u8, Failure> {
     let (interrupter, interrupts) = rig::interrupts();
     let signals = StopOnSignals::listen_with(move |signal| interrupter.interrupt(signal)).map_err(Failure::Signals)?;
-    let progress = RefCell::new(Some(Progress::start(quiet)));
-    let mut stdout = Passed {
-        stream: io::stdout(),
-        progress: &progress,
-    };
-    let mut stderr = Passed {
-        stream: io::stderr(),
-        progress: &progress,
-    };
-    let ended = rig::run(&config(args), &interrupts, &mut stdout, &mut stderr);
-    drop((signals, progress.take()));
+    let ended = rig::run(&config(args), &interrupts, stdout, stderr);
+    drop(signals);
     match ended {
         Ok(outcome) => Ok(outcome.status),
         // The user knows.
@@ -42,7 +43,7 @@ fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
     let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
     match Cli::try_parse_from(words) {
         Ok(Cli {
-            command: Command::Rig(_),
+            command: Command::Rig(_) | Command::Gate(_),
             ..
         }) => Err(Failure::Usage(
             "a rig inside a rig: give another command after `--`".to_owned(),
@@ -73,9 +74,16 @@ fn config(args: &RigArgs) -> RigConfig {
 }
 
 /// A stream before whose first byte the progress bar goes away.
-struct Passed<'a, W> {
+pub(super) struct Passed<'a, W> {
     stream: W,
     progress: &'a RefCell<Option<Progress>>,
+}
+
+impl<'a, W> Passed<'a, W> {
+    /// Passes on to `stream`.
+    pub(super) fn new(stream: W, progress: &'a RefCell<Option<Progress>>) -> Self {
+        Self { stream, progress }
+    }
 }
 
 impl<W: Write> Write for Passed<'_, W> {

@@ -193,6 +193,10 @@ fn host_map(identity: &HostIdentity) -> Map<String, Value> {
     };
     map.insert("faultlab_version".into(), env!("CARGO_PKG_VERSION").into());
     map.insert("faultlab_commit".into(), env!("FAULTLAB_COMMIT").into());
+    // An unoptimised build of the same compiler costs more instructions.
+    let profile = if cfg!(debug_assertions) { ", debug build" } else { "" };
+    let toolchain = format!("{}{profile}", env!("FAULTLAB_TOOLCHAIN"));
+    map.insert("faultlab_toolchain".into(), toolchain.into());
     map
 }
 

@@ -9,6 +9,7 @@ use kvm_ioctls::Kvm;
 use serde::Serialize;
 
 use super::kind::{KvmKind, Ring0, SecondLevelPaging, detect};
+use crate::rig;
 
 /// One capability of this host's KVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -59,6 +60,12 @@ pub struct HostIdentity {
     pub hugetlb: Vec<HugetlbPool>,
     /// What this host's KVM can do beyond what is required.
     pub capabilities: Vec<Capability>,
+    /// Which simulated machine this is ([`rig::MACHINE_VARIABLE`]); `None` on a real one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// What simulates it ([`rig::SIMULATOR_VARIABLE`]); `None` on a real one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulator: Option<String>,
 }
 
 impl HostIdentity {
@@ -81,6 +88,8 @@ impl HostIdentity {
             thp_shmem_enabled: chosen(&read("/sys/kernel/mm/transparent_hugepage/shmem_enabled")),
             hugetlb: hugetlb_pools(Path::new("/sys/kernel/mm/hugepages")),
             capabilities,
+            machine: std::env::var(rig::MACHINE_VARIABLE).ok(),
+            simulator: std::env::var(rig::SIMULATOR_VARIABLE).ok(),
         }
     }
 }

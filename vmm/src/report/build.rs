@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::checks::{Row, judge};
 use super::measured::{Measured, Regime};
-use super::model::{Closure, Counters, Report, SCHEMA, Scenario};
+use super::model::{Closure, CostUnit, Counters, Report, SCHEMA, Scenario};
 use super::quantiles::{Quantiles, median_interval, round_milli};
 
 /// Guest counters that every row shows, moved or not.
@@ -63,6 +63,7 @@ impl Builder {
         let missing = self.wanted.iter().filter(|name| !measured(name)).cloned().collect();
         Report {
             schema: SCHEMA,
+            cost_unit: CostUnit::on(&self.host),
             host: self.host,
             vm,
             partial: ended.is_some(),

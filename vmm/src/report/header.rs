@@ -4,10 +4,11 @@
 //! not those of a processor.
 
 use crate::host::{HostIdentity, Ring0, SecondLevelPaging};
+use crate::rig;
 
-/// Two lines: the machine, and its KVM.
+/// A line for the machine, one for its KVM, and one for what simulates it, if something does.
 #[must_use]
-pub fn host_lines(host: &HostIdentity) -> [String; 2] {
+pub fn host_lines(host: &HostIdentity) -> Vec<String> {
     let nested = if host.nested { ", itself a virtual machine" } else { "" };
     let gib = host.memory_bytes as f64 / f64::from(1 << 30);
     let machine = format!(
@@ -21,7 +22,17 @@ pub fn host_lines(host: &HostIdentity) -> [String; 2] {
         ring0(host.ring0),
         host.tsc_khz as f64 / 1e3
     );
-    [machine, kvm]
+    let mut lines = vec![machine, kvm];
+    if let Some(machine) = &host.machine {
+        let simulator = host.simulator.as_deref().unwrap_or("an unknown simulator");
+        let clock = if rig::counts_instructions(machine) {
+            "one cycle = one instruction"
+        } else {
+            "in real time: costs are the simulator's, not a processor's"
+        };
+        lines.push(format!("simulated: {simulator}, {clock}"));
+    }
+    lines
 }
 
 /// Second-level paging in words.
@@ -50,9 +61,8 @@ mod tests {
     use super::*;
     use crate::host::KvmKind;
 
-    #[test]
-    fn an_emulating_host_is_named_honestly_and_fits() {
-        let host = HostIdentity {
+    fn emulating_host() -> HostIdentity {
+        HostIdentity {
             cpu_model: "AMD EPYC".into(),
             cpus_online: 2,
             memory_bytes: 24 << 30,
@@ -66,8 +76,17 @@ mod tests {
             thp_shmem_enabled: "never".into(),
             hugetlb: Vec::new(),
             capabilities: Vec::new(),
+            machine: None,
+            simulator: None,
+        }
+    }
+
+    #[test]
+    fn an_emulating_host_is_named_honestly_and_fits() {
+        let lines = host_lines(&emulating_host());
+        let [machine, kvm] = lines.as_slice() else {
+            panic!("{lines:?}")
         };
-        let [machine, kvm] = host_lines(&host);
         assert_eq!(
             machine,
             "host  AMD EPYC, 2 CPUs, 24.0 GiB, Linux 6.18.44, itself a virtual machine"
@@ -76,5 +95,20 @@ mod tests {
                         TSC 2596.1 MHz";
         assert_eq!(kvm, expected);
         assert!(kvm.len() <= 120);
+    }
+
+    #[test]
+    fn a_simulated_host_says_what_a_cycle_is() {
+        let simulated = |machine: &str| {
+            let host = HostIdentity {
+                machine: Some(machine.to_owned()),
+                simulator: Some("QEMU 7.2".to_owned()),
+                ..emulating_host()
+            };
+            host_lines(&host).pop()
+        };
+        let counted = "simulated: QEMU 7.2, one cycle = one instruction";
+        assert_eq!(simulated("rig:amd:icount").as_deref(), Some(counted));
+        assert!(simulated("rig:amd").is_some_and(|line| line.contains("in real time")));
     }
 }

@@ -1,7 +1,8 @@
 //! The report as a value: what `--json` writes and the table shows.
 //!
 //! The JSON is `faultlab.report/1`. Later versions of faultlab only add fields; a reader ignores those it does not
-//! know. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds.
+//! know. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds
+//! (in a simulated machine, see `cost_unit`).
 //! `*_per_fault` are differences over the phase, less what the phase's marks move themselves, divided by `count`.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,39 @@ use super::quantiles::Quantiles;
 /// Name and version of the JSON's shape.
 pub const SCHEMA: &str = "faultlab.report/1";
 
+/// What the time-stamp counter counts: the unit of everything in a report that is called cycles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostUnit {
+    /// Time, at the counter's rate.
+    #[default]
+    Cycles,
+    /// Instructions, of the guest and of the Linux below it: a simulated machine that counts
+    /// ([`crate::rig::counts_instructions`]). `ns` are the simulated nanoseconds, one an instruction.
+    Instructions,
+}
+
+impl CostUnit {
+    /// As the text of reports names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            CostUnit::Cycles => "cycles",
+            CostUnit::Instructions => "instructions",
+        }
+    }
+
+    /// The unit on the machine of which this is the report's `host` object.
+    pub(super) fn on(host: &Map<String, Value>) -> CostUnit {
+        let machine = host.get("machine").and_then(Value::as_str);
+        if machine.is_some_and(crate::rig::counts_instructions) {
+            CostUnit::Instructions
+        } else {
+            CostUnit::Cycles
+        }
+    }
+}
+
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -21,6 +55,8 @@ pub struct Report {
     pub schema: &'static str,
     /// The host's identity: CPU, kernel, KVM kind, second-level paging, whether ring 0 is emulated, rates.
     pub host: Map<String, Value>,
+    /// What `cycles` are on this host.
+    pub cost_unit: CostUnit,
     /// The guest's configuration.
     pub vm: Map<String, Value>,
     /// The run was cut short (a signal, a failure): only what was measured until then is here.

@@ -4,7 +4,7 @@
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::model::{Report, Scenario};
+use super::model::{CostUnit, Report, Scenario};
 
 /// A column of a counter per fault: three lines of heading, and where the number is found.
 struct CounterColumn {
@@ -82,22 +82,22 @@ fn grid(report: &Report, colours: bool) -> Table {
     } else {
         table.force_no_tty();
     }
-    let headings = [
-        "\n\nscenario",
-        "\n\ncount",
-        "cycles\n\np50",
-        "\n\np99",
-        "ns\n\np50",
-        "\n\np99",
-    ];
+    // Where instructions are counted, nanoseconds are the same numbers again.
+    let costs: &[&str] = match report.cost_unit {
+        CostUnit::Cycles => &["cycles\n\np50", "\n\np99", "ns\n\np50", "\n\np99"],
+        CostUnit::Instructions => &["instruc\ntions\np50", "\n\np99"],
+    };
+    let headings = ["\n\nscenario", "\n\ncount"];
     let last = ["\n\ncheck"];
     let all = headings
-        .into_iter()
+        .iter()
+        .chain(costs)
+        .copied()
         .chain(columns.iter().map(|column| column.heading))
         .chain(last);
     table.set_header(all.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
     for row in &report.scenarios {
-        table.add_row(cells(row, &columns));
+        table.add_row(cells(row, report.cost_unit, &columns));
     }
     let columns = table.column_count();
     for (at, column) in table.column_iter_mut().enumerate() {
@@ -112,10 +112,12 @@ fn grid(report: &Report, colours: bool) -> Table {
     table
 }
 
-fn cells(row: &Scenario, columns: &[&CounterColumn]) -> Vec<Cell> {
+fn cells(row: &Scenario, unit: CostUnit, columns: &[&CounterColumn]) -> Vec<Cell> {
     let mut cells = vec![Cell::new(&row.name), Cell::new(row.count)];
     cells.extend([row.cycles.p50, row.cycles.p99].map(Cell::new));
-    cells.extend([row.ns.p50, row.ns.p99].map(|ns| Cell::new(short(ns))));
+    if unit == CostUnit::Cycles {
+        cells.extend([row.ns.p50, row.ns.p99].map(|ns| Cell::new(short(ns))));
+    }
     cells.extend(
         columns
             .iter()
@@ -147,18 +149,19 @@ fn short(value: f64) -> String {
 }
 
 fn footer(report: &Report) -> Vec<String> {
+    let unit = report.cost_unit.name();
     let mut lines = vec![
         "Counters are per fault, less what the marks of a phase move. ok: every count was exactly what was provoked."
             .to_owned(),
     ];
     if let Some(closure) = &report.closure {
         lines.push(format!(
-            "closure: alloc-cold - alloc-warm = {} cycles, second-level-only - warm-touch = {} cycles: {:+.1} %,",
+            "closure: alloc-cold - alloc-warm = {} {unit}, second-level-only - warm-touch = {} {unit}: {:+.1} %,",
             closure.alloc_difference_cycles, closure.second_level_difference_cycles, closure.error_percent
         ));
         let verdict = if closure.within_noise() { "within" } else { "OUTSIDE" };
         lines.push(format!(
-            "         {verdict} the sampling noise of +-{} cycles (95 % intervals of the medians)",
+            "         {verdict} the sampling noise of +-{} {unit} (95 % intervals of the medians)",
             closure.noise_cycles
         ));
     }

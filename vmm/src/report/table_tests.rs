@@ -1,5 +1,8 @@
 //! The table and the JSON of synthetic reports.
 
+use serde_json::json;
+
+use super::CostUnit;
 use super::measured::Regime;
 use super::table::render;
 use super::testing::{builder, phase, report, vm};
@@ -81,6 +84,38 @@ fn a_counter_the_host_lacks_has_no_column() {
         row.kvm_per_fault.remove("insn_emulation");
     }
     assert!(!table(&report).contains("insn_"));
+}
+
+#[test]
+fn instructions_are_not_called_cycles() {
+    let mut report = report(Regime::TwoDimensional);
+    assert_eq!(serde_json::to_value(&report).unwrap()["cost_unit"], "cycles");
+    report.cost_unit = CostUnit::Instructions;
+    assert_eq!(serde_json::to_value(&report).unwrap()["cost_unit"], "instructions");
+    let text = table(&report);
+    assert!(!text.contains("cycles"), "{text}");
+    assert!(
+        text.contains("instruc\n") && text.contains(" 10000 instructions, "),
+        "{text}"
+    );
+    let row = text.lines().find(|line| line.starts_with("alloc-cold")).unwrap();
+    assert!(row.starts_with("alloc-cold          100   12049 12098 "), "{row}");
+    assert!(!row.contains("6024"), "no nanoseconds: {row}");
+}
+
+#[test]
+fn the_host_tells_the_unit() {
+    for (machine, expected) in [
+        (json!("rig:amd:icount"), CostUnit::Instructions),
+        (json!("rig:amd"), CostUnit::Cycles),
+        (json!("a name that somebody gave:icount"), CostUnit::Cycles),
+        (json!(null), CostUnit::Cycles),
+    ] {
+        let mut host = serde_json::Map::new();
+        host.insert("machine".to_owned(), machine.clone());
+        let builder = super::Builder::new(host, "anon", 1_000_000, Regime::TwoDimensional, Vec::new());
+        assert_eq!(builder.finish(vm(), None).cost_unit, expected, "{machine}");
+    }
 }
 
 #[test]

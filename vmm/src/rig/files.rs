@@ -22,6 +22,9 @@ const OUTPUT_OPTIONS: [&str; 6] = ["--json", "--html", "--csv", "--markdown", "-
 /// Directories that are something else in the machine.
 const VIRTUAL_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
+/// Streams that are passed through, whatever they are here: a regular file if they were redirected to one.
+const STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+
 /// Most that input files may have together, in bytes: they live in the machine's memory, whose better part is for
 /// guests.
 const INPUT_MAX_BYTES: u64 = (MEMORY_MIB << 20) / 4;
@@ -73,6 +76,9 @@ pub(super) fn inputs(arguments: &[OsString], outputs: &[PathBuf]) -> Result<Vec<
     let mut bytes = 0;
     for argument in arguments {
         let path = Path::new(split_option(argument).map_or(argument.as_os_str(), |(_, value)| value));
+        if STREAMS.iter().any(|stream| path == Path::new(stream)) {
+            continue;
+        }
         let Ok(metadata) = path.metadata() else { continue };
         if !metadata.is_file() || outputs.iter().any(|output| output == path) {
             continue;
@@ -233,6 +239,12 @@ mod tests {
         fs::File::create(&huge).unwrap().set_len(INPUT_MAX_BYTES + 1).unwrap();
         let error = inputs(&[huge.into_os_string()], &[]).unwrap_err();
         assert!(error.to_string().contains("at most 536870912 fit"), "{error}");
+    }
+
+    #[test]
+    fn streams_are_not_taken_along() {
+        assert_eq!(inputs(&os(&["run", "--json", "/dev/stdout"]), &[]).unwrap(), []);
+        assert_eq!(inputs(&os(&["run", "--json=/dev/stderr"]), &[]).unwrap(), []);
     }
 
     #[test]

@@ -56,6 +56,15 @@ use qemu::Boot;
 /// the time-stamp counter counts instructions.
 pub const MACHINE_VARIABLE: &str = "FAULTLAB_MACHINE";
 
+/// What ends [`MACHINE_VARIABLE`] when the time-stamp counter counts instructions.
+const ICOUNT_SUFFIX: &str = ":icount";
+
+/// Whether the time-stamp counter counts instructions in the machine of which [`MACHINE_VARIABLE`] says `machine`.
+#[must_use]
+pub fn counts_instructions(machine: &str) -> bool {
+    machine.starts_with("rig:") && machine.ends_with(ICOUNT_SUFFIX)
+}
+
 /// Environment variable with the simulator's version, as it prints it itself.
 pub const SIMULATOR_VARIABLE: &str = "FAULTLAB_SIMULATOR";
 
@@ -208,7 +217,7 @@ fn working_directory() -> Result<PathBuf, RigError> {
 
 /// The environment of `faultlab` in the machine, `NAME=value`.
 fn environment(config: &RigConfig, simulator: &str) -> Vec<OsString> {
-    let icount = if config.icount { ":icount" } else { "" };
+    let icount = if config.icount { ICOUNT_SUFFIX } else { "" };
     let mut environment: Vec<OsString> = vec![
         format!("{MACHINE_VARIABLE}=rig:{}{icount}", config.machine.name()).into(),
         format!("{SIMULATOR_VARIABLE}={simulator}").into(),

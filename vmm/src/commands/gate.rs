@@ -1,0 +1,154 @@
+//! `faultlab gate`: the standard set of faults in the simulated machine, against a recorded baseline.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use faultlab::exit;
+use faultlab::gate::{Baseline, Comparison, GateError, PAGES, table};
+use faultlab::report::{JsonFile, SCENARIOS};
+use serde_json::Value;
+
+use super::progress::Progress;
+use super::rig::{Passed, run_in_machine};
+use super::{Failure, print};
+use crate::cli::{GateArgs, RigArgs};
+
+/// Measures and compares; the exit status says whether nothing became dearer.
+pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
+    // Known before the machine boots: what cannot be read, and what cannot be written.
+    let before = read(&args.baseline, args.record)?;
+    let target = args.record.then(|| claim(&args.baseline)).transpose()?;
+    let pages = before
+        .as_ref()
+        .filter(|_| !args.record)
+        .map_or(PAGES, |before| before.pages);
+
+    let (status, stdout) = measure(args, pages, quiet)?;
+    let (report, text) = split(&stdout);
+    if status != exit::OK {
+        // Costs of rows that do not add up are not worth comparing; the table says why.
+        print(text)?;
+        return Ok(status);
+    }
+    let now = report
+        .as_ref()
+        .ok_or(GateError::Report("is missing"))
+        .and_then(|report| Baseline::of_report(report, pages))
+        .map_err(Failure::Gate)?;
+    let comparison = before.as_ref().map(|before| Comparison::of(before, &now));
+    match &comparison {
+        Some(comparison) => print(&table::render(comparison, &now, &record_command(args)))?,
+        None => print(&table::conditions(&now))?,
+    }
+    if let Some(target) = target {
+        target
+            .write(&now)
+            .map_err(|source| cannot_write(&args.baseline, source))?;
+        let scenarios = now.instructions.len();
+        print(&format!(
+            "Recorded {scenarios} scenarios in {}.\n",
+            args.baseline.display()
+        ))?;
+        return Ok(exit::OK);
+    }
+    let passes = comparison.is_some_and(|comparison| comparison.passes());
+    Ok(if passes { exit::OK } else { exit::CHECKS_FAILED })
+}
+
+/// The recorded baseline; `None` if one is to be recorded and there is none to compare with.
+fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
+    let told = |reason: String| Failure::Usage(format!("--baseline {}: {reason}", path.display()));
+    let read = match fs::read_to_string(path) {
+        Ok(text) => Baseline::parse(&text).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("{error}; record one with --record")),
+    };
+    match read {
+        Ok(baseline) => Ok(Some(baseline)),
+        Err(_) if record => Ok(None),
+        Err(reason) => Err(told(reason)),
+    }
+}
+
+fn claim(path: &Path) -> Result<JsonFile, Failure> {
+    JsonFile::create(path).map_err(|source| cannot_write(path, source))
+}
+
+fn cannot_write(path: &Path, source: io::Error) -> Failure {
+    Failure::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Runs every scenario in the machine: the exit status, and what came on standard output, the JSON first.
+fn measure(args: &GateArgs, pages: u64, quiet: bool) -> Result<(u8, Vec<u8>), Failure> {
+    // To standard output rather than a file: a temporary name would make the machine's files differ from run to run.
+    let command = [
+        "run",
+        "--json",
+        "/dev/stdout",
+        "--pages",
+        &pages.to_string(),
+        "--scenario",
+        &SCENARIOS.join(","),
+    ];
+    let rig = RigArgs {
+        machine: args.machine,
+        kernel: args.kernel.clone(),
+        modules: args.modules.clone(),
+        icount: true,
+        no_icount: false,
+        mitigations: false,
+        timeout: args.timeout,
+        arguments: command.map(OsString::from).to_vec(),
+    };
+    let mut stdout = Vec::new();
+    let progress = RefCell::new(Some(Progress::start(quiet)));
+    let mut stderr = Passed::new(io::stderr(), &progress);
+    let ended = run_in_machine(&rig, &mut stdout, &mut stderr);
+    drop(progress.take());
+    Ok((ended?, stdout))
+}
+
+/// The JSON at the beginning of `stdout`, and the text after it.
+fn split(stdout: &[u8]) -> (Option<Value>, &str) {
+    let mut values = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>();
+    let report = values.next().and_then(Result::ok);
+    let text = &stdout[if report.is_some() { values.byte_offset() } else { 0 }..];
+    (report, std::str::from_utf8(text).unwrap_or_default().trim_start())
+}
+
+/// The command that makes what was measured the baseline.
+fn record_command(args: &GateArgs) -> String {
+    format!("faultlab gate --baseline {} --record", args.baseline.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_table_are_told_apart() {
+        let (report, text) = split(b"{\n  \"a\": [1]\n}\nhost  QEMU\n");
+        assert_eq!(report, Some(serde_json::json!({"a": [1]})));
+        assert_eq!(text, "host  QEMU\n");
+        assert_eq!(split(b"no JSON\n"), (None, "no JSON\n"));
+        assert_eq!(split(b""), (None, ""));
+    }
+
+    #[test]
+    fn a_missing_baseline_matters_unless_it_is_to_be_recorded() {
+        let path = Path::new("/nonexistent/amd.json");
+        assert!(read(path, true).unwrap().is_none());
+        let failure = read(path, false).unwrap_err();
+        assert_eq!(failure.exit_status(), exit::USAGE);
+        let line = failure.to_string();
+        assert!(
+            line.starts_with("--baseline /nonexistent/amd.json: ") && line.ends_with("--record"),
+            "{line}"
+        );
+    }
+}
