@@ -6,6 +6,7 @@
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
+//! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -16,9 +17,10 @@
 //! something on a machine with two processors; the long ones come first.
 //!
 //! A test that this machine cannot run is reported as ignored, with the reason. With `FAULTLAB_REQUIRE_KVM=1`, a
-//! missing `/dev/kvm` is a failure instead. To run some of them: `cargo test --release --test e2e -- oracle::`.
+//! missing `/dev/kvm` is a failure instead; with `FAULTLAB_REQUIRE_RIG=1`, a missing simulator. To run some of them: `cargo test --release --test e2e -- oracle::`.
 
 mod ending;
+mod gate;
 mod host;
 mod loading;
 mod oracle;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::default();
     swap::tests(&mut suite);
     run::tests(&mut suite);
+    gate::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);

@@ -16,6 +16,8 @@ pub(crate) enum Needs {
     Namespaces,
     /// Both.
     KvmAndNamespaces,
+    /// The simulator of `faultlab rig`. The Linux in it is fetched if there is none.
+    Simulator,
 }
 
 impl Needs {
@@ -32,7 +34,7 @@ impl Needs {
 pub(crate) struct Lack {
     /// For people.
     pub(crate) reason: String,
-    /// `FAULTLAB_REQUIRE_KVM=1` says that this machine must have it.
+    /// `FAULTLAB_REQUIRE_KVM=1` or `FAULTLAB_REQUIRE_RIG=1` says that this machine must have it.
     pub(crate) is_failure: bool,
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Lack {
 pub(crate) struct Machine {
     kvm: OnceLock<Option<String>>,
     namespaces: OnceLock<Option<String>>,
+    simulator: OnceLock<Option<String>>,
 }
 
 impl Machine {
@@ -48,7 +51,12 @@ impl Machine {
     pub(crate) fn lacks(&self, needs: Needs) -> Option<Lack> {
         let kvm = needs.kvm().then(|| self.kvm.get_or_init(kvm_is_missing).clone());
         if let Some(reason) = kvm.flatten() {
-            let is_failure = std::env::var_os("FAULTLAB_REQUIRE_KVM").is_some_and(|value| value == "1");
+            let is_failure = is_required("FAULTLAB_REQUIRE_KVM");
+            return Some(Lack { reason, is_failure });
+        }
+        let simulator = (needs == Needs::Simulator).then(|| self.simulator.get_or_init(simulator_is_missing).clone());
+        if let Some(reason) = simulator.flatten() {
+            let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
         let namespaces = needs.namespaces();
@@ -58,6 +66,16 @@ impl Machine {
             is_failure: false,
         })
     }
+}
+
+fn is_required(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
+}
+
+fn simulator_is_missing() -> Option<String> {
+    const SIMULATOR: &str = "qemu-system-x86_64";
+    let tried = Command::new(SIMULATOR).arg("--version").stdout(Stdio::null()).status();
+    tried.err().map(|error| format!("{SIMULATOR}: {error}"))
 }
 
 fn kvm_is_missing() -> Option<String> {

@@ -95,7 +95,7 @@ fn instructions_are_not_called_cycles() {
     let text = table(&report);
     assert!(!text.contains("cycles"), "{text}");
     assert!(
-        text.contains("instruc\n") && text.contains(" 10000 instructions, "),
+        text.contains("  instruc  ") && text.contains(" 10000 instructions, "),
         "{text}"
     );
     let row = text.lines().find(|line| line.starts_with("alloc-cold")).unwrap();
