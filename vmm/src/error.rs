@@ -270,7 +270,7 @@ pub enum SwapError {
         path: PathBuf,
     },
     /// Reading or writing it failed.
-    #[error("swap file {path}: {source}")]
+    #[error("cannot use swap file {path}: {source}; name another file, or one on another file system")]
     Io {
         /// As it was given.
         path: PathBuf,
