@@ -211,6 +211,8 @@ pub(crate) struct GateArgs {
 pub(crate) enum RigMachine {
     /// AMD with SVM and nested paging (NPT), simulated by QEMU
     Amd,
+    /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
+    Intel,
 }
 
 /// Bytes of `text`: digits with an optional suffix K, M or G (either case), binary multiples.

@@ -63,6 +63,7 @@ fn config(args: &RigArgs) -> RigConfig {
     RigConfig {
         machine: match args.machine {
             RigMachine::Amd => Machine::Amd,
+            RigMachine::Intel => Machine::Intel,
         },
         arguments: args.arguments.clone(),
         kernel: args.kernel.clone(),

@@ -20,6 +20,20 @@ pub enum RigError {
         /// The exact command that installs it.
         remedy: String,
     },
+    /// Something that the simulator needs is not installed.
+    #[error("no {part} on this machine: {remedy}")]
+    NoPart {
+        /// What was looked for.
+        part: &'static str,
+        /// The exact command that installs it.
+        remedy: String,
+    },
+    /// The machine cannot do without counting instructions.
+    #[error("the {machine} machine always counts instructions: leave out --no-icount")]
+    AlwaysCounts {
+        /// Its name.
+        machine: &'static str,
+    },
     /// There is no kernel to boot, and none could be fetched.
     #[error("no Linux kernel with {module} for the simulated machine ({reason}): {remedy}")]
     NoKernel {
@@ -121,6 +135,7 @@ impl RigError {
         match self {
             RigError::TimedOut { .. } => exit::TIMEOUT,
             RigError::Interrupted(signal) => exit::signal(*signal),
+            RigError::AlwaysCounts { .. } => exit::USAGE,
             _ => exit::FAILURE,
         }
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::error::RigError;
-use super::qemu::MEMORY_MIB;
+use super::launch::MEMORY_MIB;
 
 /// Options of `faultlab` whose value is a file that it writes.
 const OUTPUT_OPTIONS: [&str; 6] = ["--json", "--html", "--csv", "--markdown", "--out", "--output"];

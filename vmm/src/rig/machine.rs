@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use super::error::RigError;
 use super::files::write_output;
 use super::frame::{Decoder, Frame};
 use super::interrupt::{Event, Interrupts};
-use super::qemu::{self, Boot};
+use super::launch::{Launch, nameless_file};
 
 /// Lines of the console, and of the simulator's own messages, that a report shows.
 const REPORTED_LINES: usize = 12;
@@ -35,24 +34,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// transfer of a file several times as fast.
 const COLLECT: Duration = Duration::from_millis(2);
 
-/// A file without a name.
-pub(super) fn nameless_file() -> Result<File, RigError> {
-    let remedy = "set TMPDIR to a writable directory";
-    tempfile::tempfile().map_err(|source| RigError::Prepare {
-        what: "create a temporary file".into(),
-        source,
-        remedy,
-    })
-}
-
-/// By which another process of the same user can open `file` while it is open here.
-pub(super) fn path_of(file: &File) -> PathBuf {
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
-}
-
 /// The simulator's process; ends with this value.
 struct Simulator {
     child: Child,
+    _kept: Vec<File>,
 }
 
 impl Drop for Simulator {
@@ -65,26 +50,35 @@ impl Drop for Simulator {
 
 impl Simulator {
     /// Starts it; what it sends arrives at `interrupts`.
-    fn start(boot: Boot, messages: &File, interrupts: &Interrupts) -> io::Result<Simulator> {
-        let mut command = Command::new(qemu::SIMULATOR);
-        command.args(qemu::arguments(boot));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(messages.try_clone()?));
+    fn start(launch: Launch, messages: &File, interrupts: &Interrupts) -> io::Result<Simulator> {
+        let Launch {
+            mut command,
+            mut frames,
+            screen,
+            kept,
+            ..
+        } = launch;
+        command.stderr(Stdio::from(messages.try_clone()?));
         // A terminal's Ctrl-C is for this process, which then ends the simulator.
         command.process_group(0);
         // SAFETY: between fork and exec only one system call is made, no memory is allocated and no lock taken.
         unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
-        let mut simulator = Simulator {
+        let simulator = Simulator {
             child: command.spawn()?,
+            _kept: kept,
         };
-        let mut output = simulator.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // With it go this process's copies of the simulator's ends of pipe and terminal.
+        drop(command);
+        if let Some(mut screen) = screen {
+            // Ends with an error when the simulator's end is closed.
+            let read = move || io::copy(&mut screen, &mut io::sink());
+            thread::Builder::new().name("rig-screen".into()).spawn(read)?;
+        }
         let events = interrupts.sender();
         thread::Builder::new().name("rig".into()).spawn(move || {
             let mut chunk = vec![0; CHUNK_BYTES];
             // A receiver that is gone has ended the simulator.
-            while let Ok(count @ 1..) = output.read(&mut chunk) {
+            while let Ok(count @ 1..) = frames.read(&mut chunk) {
                 if events.send(Event::Bytes(chunk[..count].to_vec())).is_err() {
                     return;
                 }
@@ -117,18 +111,19 @@ pub(super) struct Sink<'a> {
 
 /// Boots the machine and passes on what its program writes, until that ends.
 pub(super) fn run(
-    boot: Boot,
+    launch: Launch,
     timeout: Duration,
     interrupts: &Interrupts,
     sink: Sink,
     console: &File,
 ) -> Result<Ended, RigError> {
     let messages = nameless_file()?;
+    let simulator = launch.simulator;
     let start = Instant::now();
-    let simulator = Simulator::start(boot, &messages, interrupts).map_err(|source| {
+    let simulator = Simulator::start(launch, &messages, interrupts).map_err(|source| {
         let remedy = "check the simulator's installation";
         RigError::Prepare {
-            what: format!("start {}", qemu::SIMULATOR),
+            what: format!("start {simulator}"),
             source,
             remedy,
         }

@@ -10,7 +10,7 @@
 //! | `files` | the files that the arguments name: taken along, brought back |
 //! | `elf`, `libraries` | what this program needs to run elsewhere |
 //! | `cpio`, `initramfs`, `plan` | the machine's file system, and what its first process is to do |
-//! | `qemu` | the simulator's command line |
+//! | `launch`, `qemu`, `bochs`, `cd_image` | what is told to the simulators, and what they need |
 //! | `machine`, `interrupt` | the simulator's process, and how it ends |
 //! | `frame` | what the two sides say to each other |
 //! | `init` | the other side |
@@ -18,6 +18,8 @@
 //!
 //! Invariants: a run changes no file here but its outputs and the kernel cache; equal inputs give an equal initramfs.
 
+mod bochs;
+mod cd_image;
 mod cpio;
 mod elf;
 mod error;
@@ -27,6 +29,7 @@ mod init;
 mod initramfs;
 mod interrupt;
 mod kernel;
+mod launch;
 mod libraries;
 mod machine;
 mod packages;
@@ -47,10 +50,10 @@ pub use error::RigError;
 pub use init::{first_process, is_first_process};
 pub use interrupt::{Interrupter, Interrupts, interrupts};
 
-use machine::{Sink, nameless_file, path_of};
+use launch::{Boot, nameless_file, path_of};
+use machine::Sink;
 use packages::{Wanted, remedy};
 use plan::Plan;
-use qemu::Boot;
 
 /// Environment variable that tells `faultlab` in which machine it runs: `rig:` and [`Machine::name`], and `:icount` if
 /// the time-stamp counter counts instructions.
@@ -76,14 +79,28 @@ const PASSED_VARIABLES: [&str; 4] = ["FAULTLAB_LOG", "NO_COLOR", "RUST_BACKTRACE
 pub enum Machine {
     /// QEMU with AMD's SVM and nested paging.
     Amd,
+    /// Bochs with Intel's VMX and EPT. It always counts instructions.
+    Intel,
 }
 
 impl Machine {
+    /// Every machine.
+    pub const ALL: [Machine; 2] = [Machine::Amd, Machine::Intel];
+
     /// As the command line has it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Machine::Amd => "amd",
+            Machine::Intel => "intel",
+        }
+    }
+
+    /// The module without which there is no `/dev/kvm` on it.
+    fn kvm_module(self) -> &'static str {
+        match self {
+            Machine::Amd => "kvm-amd",
+            Machine::Intel => "kvm-intel",
         }
     }
 }
@@ -133,13 +150,17 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> Result<RigOutcome, RigError> {
-    let simulator = simulator_version()?;
+    let simulator = Simulator::find(config)?;
     let outputs = files::outputs(&config.arguments)?;
     let inputs = files::inputs(&config.arguments, &outputs)?;
-    let kernel = interrupts.check(kernel::find(config.kernel.as_deref(), config.modules.as_deref()))?;
+    let kernel = interrupts.check(kernel::find(
+        config.kernel.as_deref(),
+        config.modules.as_deref(),
+        config.machine.kvm_module(),
+    ))?;
     let plan = Plan {
         arguments: config.arguments.clone(),
-        environment: environment(config, &simulator),
+        environment: environment(config, simulator.version()),
         directory: working_directory()?,
         modules: kernel.modules.clone(),
         outputs: outputs.clone(),
@@ -155,18 +176,19 @@ pub fn run(
         mitigations: config.mitigations,
     };
     log::info!(
-        "booting Linux {} in {simulator}, initramfs {} KiB",
+        "booting Linux {} in {}, initramfs {} KiB",
         kernel.release,
+        simulator.version(),
         initramfs_bytes >> 10
     );
-    interrupts.check(Ok(()))?;
+    let launch = interrupts.check(simulator.launch(boot))?;
     let start = Instant::now();
     let sink = Sink {
         stdout,
         stderr,
         outputs: &outputs,
     };
-    let ended = machine::run(boot, config.timeout, interrupts, sink, &console)?;
+    let ended = machine::run(launch, config.timeout, interrupts, sink, &console)?;
     let total = start.elapsed();
     log::info!(
         "{:.1} s to boot, {:.1} s in all",
@@ -182,8 +204,40 @@ pub fn run(
     })
 }
 
-/// First line of what the simulator says about itself.
-fn simulator_version() -> Result<String, RigError> {
+/// The simulator of a machine, as it is installed here.
+enum Simulator {
+    Qemu { version: String },
+    Bochs(bochs::Installation),
+}
+
+impl Simulator {
+    fn find(config: &RigConfig) -> Result<Simulator, RigError> {
+        let machine = config.machine.name();
+        match config.machine {
+            Machine::Amd => qemu_version().map(|version| Simulator::Qemu { version }),
+            Machine::Intel if !config.icount => Err(RigError::AlwaysCounts { machine }),
+            Machine::Intel => bochs::installation().map(Simulator::Bochs),
+        }
+    }
+
+    /// As it prints it itself.
+    fn version(&self) -> &str {
+        match self {
+            Simulator::Qemu { version } => version,
+            Simulator::Bochs(installation) => &installation.version,
+        }
+    }
+
+    fn launch(&self, boot: Boot) -> Result<launch::Launch, RigError> {
+        match self {
+            Simulator::Qemu { .. } => qemu::launch(boot),
+            Simulator::Bochs(installation) => bochs::launch(boot, installation),
+        }
+    }
+}
+
+/// First line of what QEMU says about itself.
+fn qemu_version() -> Result<String, RigError> {
     match Command::new(qemu::SIMULATOR).arg("--version").output() {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);

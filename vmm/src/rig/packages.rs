@@ -9,9 +9,18 @@ use std::fs;
 pub(super) enum Wanted {
     /// The x86 system emulator.
     Qemu,
+    /// The x86 emulator with VMX, its terminal display and firmware, and what makes its boot CD.
+    Bochs,
     /// A kernel with its KVM modules.
     Kernel,
 }
+
+/// Distributions that [`BOCHS_COMMAND`] is for. Others package the parts differently, or not at all.
+const BOCHS_DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
+
+/// Command for [`Wanted::Bochs`].
+const BOCHS_COMMAND: &str =
+    "sudo apt-get install bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools";
 
 /// (identifiers in os-release, command for [`Wanted::Qemu`], command for [`Wanted::Kernel`])
 const COMMANDS: &[(&[&str], &str, &str)] = &[
@@ -56,12 +65,19 @@ pub(super) fn remedy(wanted: Wanted) -> String {
 
 fn remedy_for(wanted: Wanted, os_release: &str) -> String {
     let command = identifiers(os_release).find_map(|id| {
+        if wanted == Wanted::Bochs {
+            return BOCHS_DISTRIBUTIONS.contains(&id).then_some(BOCHS_COMMAND);
+        }
         let row = COMMANDS.iter().find(|(ids, ..)| ids.contains(&id))?;
         Some(if wanted == Wanted::Qemu { row.1 } else { row.2 })
     });
     match (wanted, command) {
-        (Wanted::Qemu, Some(command)) => format!("run `{command}`"),
+        (Wanted::Qemu | Wanted::Bochs, Some(command)) => format!("run `{command}`"),
         (Wanted::Qemu, None) => "install QEMU's x86 system emulator".to_owned(),
+        (Wanted::Bochs, None) => {
+            "install Bochs with its terminal display, BIOS and VGA BIOS, GRUB for the PC BIOS, xorriso and mtools"
+                .into()
+        }
         (Wanted::Kernel, Some(command)) => format!("run `{command}`, or give --kernel FILE and --modules DIR"),
         (Wanted::Kernel, None) => "give --kernel FILE and --modules DIR".to_owned(),
     }
@@ -104,6 +120,11 @@ mod tests {
             remedy_for(Wanted::Kernel, "ID_LIKE=debian\n"),
             "run `sudo apt-get install linux-image-cloud-amd64`, or give --kernel FILE and --modules DIR"
         );
+        assert_eq!(
+            remedy_for(Wanted::Bochs, "ID=linuxmint\nID_LIKE='ubuntu debian'\n"),
+            "run `sudo apt-get install bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools`"
+        );
+        assert!(remedy_for(Wanted::Bochs, "ID=fedora\n").starts_with("install Bochs with "));
         assert_eq!(remedy_for(Wanted::Kernel, ""), "give --kernel FILE and --modules DIR");
     }
 }

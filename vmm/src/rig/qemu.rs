@@ -8,31 +8,35 @@
 //! Documentation/admin-guide/kernel-parameters.txt.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::process::{Command, Stdio};
+
+use super::error::RigError;
+use super::launch::{Boot, Launch, MEMORY_MIB};
 
 /// The command.
 pub(super) const SIMULATOR: &str = "qemu-system-x86_64";
 
-/// Memory of the machine, in MiB.
-pub(super) const MEMORY_MIB: u64 = 2048;
-
-/// What one boot needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Boot<'a> {
-    /// The bzImage.
-    pub(super) kernel: &'a Path,
-    /// The `newc` archive; a path without commas.
-    pub(super) initramfs: &'a Path,
-    /// Where the first serial port goes; a path without commas.
-    pub(super) console: &'a Path,
-    /// Whether time is counted in instructions.
-    pub(super) icount: bool,
-    /// Whether the kernel defends itself against speculative execution.
-    pub(super) mitigations: bool,
+/// A machine ready to start.
+pub(super) fn launch(boot: Boot) -> Result<Launch, RigError> {
+    let (frames, end) = io::pipe().map_err(|source| RigError::Prepare {
+        what: "create a pipe".into(),
+        source,
+        remedy: "raise the limit on open files, `ulimit -n`",
+    })?;
+    let mut command = Command::new(SIMULATOR);
+    command.args(arguments(boot)).stdin(Stdio::null()).stdout(end);
+    Ok(Launch {
+        simulator: SIMULATOR,
+        command,
+        frames,
+        screen: None,
+        kept: Vec::new(),
+    })
 }
 
 /// QEMU's arguments. The second serial port is its standard output.
-pub(super) fn arguments(boot: Boot) -> Vec<OsString> {
+fn arguments(boot: Boot) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "-nodefaults -no-user-config -no-reboot -display none",
         "-machine pc -accel tcg,thread=single -cpu max,+svm,+npt -smp 1 -m",
@@ -76,6 +80,8 @@ fn command_line(boot: Boot) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn line(boot: Boot) -> String {

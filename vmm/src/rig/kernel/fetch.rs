@@ -3,12 +3,14 @@
 //!
 //! Source: apt-get(8) `download`, apt-cache(8) `show`, dpkg-deb(1) `--extract`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{files, in_root};
+use super::{Kernel, files, in_root};
+use crate::rig::Machine;
 
 /// The package that always depends on the newest kernel built for virtual machines: small, and quick to boot.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -35,20 +37,24 @@ pub(super) fn fetch(cache: &Path) -> Result<PathBuf, String> {
     let unpacked = work.path().join("unpacked");
     run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&unpacked))?;
 
-    let kept = work.path().join("kept");
-    keep_needed(&unpacked, &kept)?;
     let target = cache.join(&package);
-    match fs::rename(&kept, &target) {
-        // Another faultlab was faster; the contents are the same.
-        Err(_) if target.is_dir() => Ok(target),
-        renamed => renamed.map(|()| target).map_err(cannot),
-    }
+    keep_needed(&unpacked, &target)?;
+    Ok(target)
 }
 
-/// Moves kernel and modules to the same places below `kept`.
+/// Moves the kernel, and its modules for every machine, to the same places below `kept`. Another faultlab that does the
+/// same, or did so before, is no harm: files appear complete, replace equal ones, and nothing is found before the last.
 fn keep_needed(unpacked: &Path, kept: &Path) -> Result<(), String> {
-    let kernel = in_root(unpacked, None).ok_or("the package has no kernel with its KVM modules")?;
-    for path in kernel.modules.iter().chain([&kernel.image]) {
+    let kernels: Vec<Kernel> = Machine::ALL
+        .iter()
+        .filter_map(|machine| in_root(unpacked, None, machine.kvm_module()))
+        .collect();
+    let image = &kernels
+        .first()
+        .ok_or("the package has no kernel with its KVM modules")?
+        .image;
+    let modules: BTreeSet<&PathBuf> = kernels.iter().flat_map(|kernel| &kernel.modules).collect();
+    for path in modules.into_iter().chain([image]) {
         let move_it = || -> io::Result<()> {
             let target = kept.join(path.strip_prefix(unpacked).map_err(io::Error::other)?);
             fs::create_dir_all(target.parent().unwrap_or(kept))?;
@@ -126,6 +132,8 @@ mod tests {
         for (path, contents) in [
             ("boot/vmlinuz-6.1", &image),
             ("lib/modules/6.1/kvm-amd.ko", &vec![]),
+            ("lib/modules/6.1/kvm-intel.ko", &vec![]),
+            ("lib/modules/6.1/kvm.ko", &vec![]),
             ("lib/modules/6.1/other.ko", &vec![]),
         ] {
             let path = unpacked.join(path);
@@ -134,7 +142,14 @@ mod tests {
         }
         let kept = directory.path().join("kept");
         keep_needed(&unpacked, &kept).unwrap();
-        assert_eq!(in_root(&kept, None).unwrap().release, "6.1");
+        for machine in Machine::ALL {
+            let kernel = in_root(&kept, None, machine.kvm_module()).unwrap();
+            assert_eq!(
+                (kernel.release.as_str(), kernel.modules.len()),
+                ("6.1", 2),
+                "{machine:?}"
+            );
+        }
         assert!(!kept.join("lib/modules/6.1/other.ko").exists());
         assert!(keep_needed(&unpacked, &kept).unwrap_err().contains("no kernel"));
     }

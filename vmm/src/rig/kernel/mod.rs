@@ -18,9 +18,6 @@ use super::packages::{Wanted, remedy};
 use fetch::fetch;
 use modules::find_modules;
 
-/// The module without which there is no `/dev/kvm` on the machine with AMD's extension.
-const KVM_MODULE: &str = "kvm-amd";
-
 /// Bytes of a bzImage that hold its boot-sector and set-up code, where the version string is.
 const SETUP_MAX_BYTES: u64 = 64 * 512;
 
@@ -35,27 +32,28 @@ pub(super) struct Kernel {
     pub(super) modules: Vec<PathBuf>,
 }
 
-/// The kernel to boot. `image` and `modules` are the options `--kernel` and `--modules`.
-pub(super) fn find(image: Option<&Path>, modules: Option<&Path>) -> Result<Kernel, RigError> {
+/// The kernel to boot on a machine of which `kvm_module` is the last module that it takes to have `/dev/kvm`. `image`
+/// and `modules` are the options `--kernel` and `--modules`.
+pub(super) fn find(image: Option<&Path>, modules: Option<&Path>, kvm_module: &'static str) -> Result<Kernel, RigError> {
     if let Some(image) = image {
-        return from_options(image, modules);
+        return from_options(image, modules, kvm_module);
     }
     let cache = cache_directory().map(|cache| cache.join("kernels"));
     let cached = cache.iter().flat_map(|cache| subdirectories(cache));
     if let Some(kernel) = std::iter::once(PathBuf::from("/"))
         .chain(cached)
-        .find_map(|root| in_root(&root, modules))
+        .find_map(|root| in_root(&root, modules, kvm_module))
     {
         return Ok(kernel);
     }
     let no_kernel = |reason| RigError::NoKernel {
-        module: KVM_MODULE,
+        module: kvm_module,
         reason,
         remedy: remedy(Wanted::Kernel),
     };
     let cache = cache.ok_or_else(|| no_kernel("no cache directory: set HOME or XDG_CACHE_HOME".into()))?;
     let root = fetch(&cache).map_err(no_kernel)?;
-    in_root(&root, modules).ok_or_else(|| no_kernel(format!("none in {}", root.display())))
+    in_root(&root, modules, kvm_module).ok_or_else(|| no_kernel(format!("none in {}", root.display())))
 }
 
 /// `$XDG_CACHE_HOME/faultlab`, or `~/.cache/faultlab`.
@@ -69,7 +67,7 @@ fn cache_directory() -> Option<PathBuf> {
     Some(base.join("faultlab"))
 }
 
-fn from_options(image: &Path, modules: Option<&Path>) -> Result<Kernel, RigError> {
+fn from_options(image: &Path, modules: Option<&Path>, kvm_module: &'static str) -> Result<Kernel, RigError> {
     let failed = |reason| RigError::Kernel {
         path: image.into(),
         reason,
@@ -87,10 +85,10 @@ fn from_options(image: &Path, modules: Option<&Path>) -> Result<Kernel, RigError
             .map(|place| place.join(&release))
             .collect(),
     };
-    let found = places.iter().find_map(|place| find_modules(place));
+    let found = places.iter().find_map(|place| find_modules(place, kvm_module));
     let directory = modules.map_or_else(|| Path::new("/lib/modules").join(&release), Path::to_path_buf);
     let modules = found.ok_or_else(|| RigError::Modules {
-        module: KVM_MODULE,
+        module: kvm_module,
         release: release.clone(),
         directory,
     })?;
@@ -102,7 +100,7 @@ fn from_options(image: &Path, modules: Option<&Path>) -> Result<Kernel, RigError
 }
 
 /// The newest kernel installed or unpacked below `root` whose modules are there too.
-fn in_root(root: &Path, modules: Option<&Path>) -> Option<Kernel> {
+fn in_root(root: &Path, modules: Option<&Path>, kvm_module: &'static str) -> Option<Kernel> {
     let module_root = root.join("lib/modules");
     let in_boot = files(&root.join("boot")).into_iter().filter(|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -117,10 +115,10 @@ fn in_root(root: &Path, modules: Option<&Path>) -> Option<Kernel> {
         .collect();
     images.sort_by_key(|(release, _)| Reverse(version_key(release)));
     images.into_iter().find_map(|(release, image)| {
-        let place = |directory: &Path| find_modules(&directory.join(&release));
+        let place = |directory: &Path| find_modules(&directory.join(&release), kvm_module);
         let modules = modules.map_or_else(
             || place(&module_root),
-            |given| place(given).or_else(|| find_modules(given)),
+            |given| place(given).or_else(|| find_modules(given, kvm_module)),
         )?;
         Some(Kernel {
             image,
@@ -186,6 +184,8 @@ fn subdirectories(directory: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    const AMD: &str = "kvm-amd";
+
     /// The beginning of a bzImage of that release.
     fn image(release: &str) -> Vec<u8> {
         let mut bytes = vec![0; 0x400];
@@ -228,23 +228,24 @@ mod tests {
     #[test]
     fn the_newest_complete_kernel_is_taken() {
         let root = root(&["6.9.1 (x)", "6.10.0 (x)", "6.8.0 (x)", "6.11.0 (x)"], 3);
-        let kernel = in_root(root.path(), None).unwrap();
+        let kernel = in_root(root.path(), None, AMD).unwrap();
         assert_eq!(kernel.release, "6.10.0", "6.11 has no module, and 10 is more than 9");
         assert_eq!(
             kernel.modules,
             [root.path().join("lib/modules/6.10.0/kernel/kvm/kvm-amd.ko.xz")]
         );
-        assert_eq!(in_root(Path::new("/nonexistent"), None), None);
+        assert_eq!(in_root(root.path(), None, "kvm-intel"), None);
+        assert_eq!(in_root(Path::new("/nonexistent"), None, AMD), None);
     }
 
     #[test]
     fn an_unpacked_package_is_known_by_its_image_alone() {
         let root = root(&["6.1.0-test"], 1);
         let path = root.path().join("boot/vmlinuz-6.1.0-test");
-        assert_eq!(from_options(&path, None).unwrap().modules.len(), 1);
+        assert_eq!(from_options(&path, None, AMD).unwrap().modules.len(), 1);
         let elsewhere = root.path().join("lib/modules/6.1.0-test/kernel");
-        assert_eq!(from_options(&path, Some(&elsewhere)).unwrap().modules.len(), 1);
-        let error = from_options(&path, Some(&root.path().join("boot")))
+        assert_eq!(from_options(&path, Some(&elsewhere), AMD).unwrap().modules.len(), 1);
+        let error = from_options(&path, Some(&root.path().join("boot")), AMD)
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("no kvm-amd for kernel 6.1.0-test below "), "{error}");
@@ -252,13 +253,15 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_is_refused() {
-        let error = from_options(Path::new("/proc/version"), None).unwrap_err().to_string();
+        let error = from_options(Path::new("/proc/version"), None, AMD)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "--kernel /proc/version: no x86 Linux kernel; give a bzImage such as /boot/vmlinuz-*"
         );
         assert!(
-            from_options(Path::new("/nonexistent"), None)
+            from_options(Path::new("/nonexistent"), None, AMD)
                 .unwrap_err()
                 .to_string()
                 .contains("No such file")

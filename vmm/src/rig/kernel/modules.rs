@@ -7,30 +7,32 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{KVM_MODULE, files};
+use super::files;
 
-/// What may be loaded; each is needed by one after it. A kernel need not have all of them: distributions build some in
-/// or leave them out.
-const LOAD_ORDER: [&str; 5] = ["rng-core", "ccp", "irqbypass", "kvm", KVM_MODULE];
+/// What may be loaded before the last module; each is needed by one after it. A kernel need not have all of them:
+/// distributions build some in or leave them out.
+const LOAD_ORDER: [&str; 4] = ["rng-core", "ccp", "irqbypass", "kvm"];
 
-/// The module files below `directory` in load order; `None` if the kernel cannot have `/dev/kvm`.
-pub(super) fn find_modules(directory: &Path) -> Option<Vec<PathBuf>> {
+/// The module files below `directory` in load order, `kvm_module` the last; `None` if the kernel cannot have
+/// `/dev/kvm` on a machine that needs that one.
+pub(super) fn find_modules(directory: &Path, kvm_module: &'static str) -> Option<Vec<PathBuf>> {
+    let wanted = [&LOAD_ORDER, [kvm_module].as_slice()].concat();
     let mut found = BTreeMap::new();
-    walk(directory, &mut found);
-    let complete = found.contains_key(KVM_MODULE) || is_builtin(directory, KVM_MODULE);
-    complete.then(|| LOAD_ORDER.iter().filter_map(|name| found.remove(name)).collect())
+    walk(directory, &wanted, &mut found);
+    let complete = found.contains_key(kvm_module) || is_builtin(directory, kvm_module);
+    complete.then(|| wanted.iter().filter_map(|name| found.remove(name)).collect())
 }
 
-/// Collects the modules of [`LOAD_ORDER`] below `directory`. Symbolic links (`build`, `source`) are not followed.
-fn walk(directory: &Path, found: &mut BTreeMap<&'static str, PathBuf>) {
+/// Collects the `wanted` modules below `directory`. Symbolic links (`build`, `source`) are not followed.
+fn walk(directory: &Path, wanted: &[&'static str], found: &mut BTreeMap<&'static str, PathBuf>) {
     for path in files(directory) {
         if path.is_symlink() {
             continue;
         }
         if path.is_dir() {
-            walk(&path, found);
+            walk(&path, wanted, found);
         } else if let Some(name) = module_name(&path)
-            && let Some(known) = LOAD_ORDER.iter().find(|known| **known == name)
+            && let Some(known) = wanted.iter().find(|known| **known == name)
         {
             found.entry(known).or_insert(path);
         }
@@ -69,24 +71,29 @@ mod tests {
         let tree = tree(&[
             "kernel/arch/x86/kvm/kvm_amd.ko.zst",
             "kernel/arch/x86/kvm/kvm.ko.zst",
+            "kernel/arch/x86/kvm/kvm-intel.ko.zst",
             "kernel/virt/lib/irqbypass.ko.zst",
             "kernel/crypto/ccp.ko.sig",
             "kernel/other.ko",
         ]);
-        let modules = find_modules(tree.path()).unwrap();
+        let modules = find_modules(tree.path(), "kvm-amd").unwrap();
         let names: Vec<_> = modules.iter().map(|path| path.file_name().unwrap()).collect();
         assert_eq!(names, ["irqbypass.ko.zst", "kvm.ko.zst", "kvm_amd.ko.zst"]);
+        assert_eq!(
+            find_modules(tree.path(), "kvm-intel").unwrap().last(),
+            Some(&tree.path().join("kernel/arch/x86/kvm/kvm-intel.ko.zst"))
+        );
     }
 
     #[test]
     fn without_the_last_module_it_must_be_built_in() {
         let tree = tree(&["kernel/kvm.ko"]);
-        assert_eq!(find_modules(tree.path()), None);
+        assert_eq!(find_modules(tree.path(), "kvm-amd"), None);
         fs::write(
             tree.path().join("modules.builtin"),
             "kernel/x.ko\nkernel/arch/x86/kvm/kvm-amd.ko\n",
         )
         .unwrap();
-        assert_eq!(find_modules(tree.path()).unwrap().len(), 1);
+        assert_eq!(find_modules(tree.path(), "kvm-amd").unwrap().len(), 1);
     }
 }
