@@ -73,6 +73,10 @@ pub(super) struct Installation {
     vga_bios: &'static str,
 }
 
+/// Instructions in a second of the machine's time, in thousands: the frequency of its time-stamp counter in kHz. Bochs's
+/// CPUID states that of the processor it imitates, so Linux has to be told.
+const CLOCK_KHZ: u64 = 100_000;
+
 /// Looks for everything that a machine takes.
 pub(super) fn installation() -> Result<Installation, RigError> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -185,9 +189,10 @@ fn cannot(what: String, source: io::Error) -> RigError {
 fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &Path) -> String {
     let Installation { bios, vga_bios, .. } = installation;
     let (image, console, frames) = (image.display(), console.display(), frames.display());
+    let ips = CLOCK_KHZ * 1000;
     format!(
         "megs: {MEMORY_MIB}\n\
-         cpu: model=corei7_skylake_x, count=1, ips=100000000, reset_on_triple_fault=0\n\
+         cpu: model=corei7_skylake_x, count=1, ips={ips}, reset_on_triple_fault=0\n\
          clock: sync=none, time0=946684800\n\
          romimage: file={bios}\n\
          vgaromimage: file={vga_bios}\n\
@@ -211,7 +216,8 @@ fn grub_cfg(boot: Boot) -> String {
     let mitigations = if boot.mitigations { "" } else { " mitigations=off" };
     let (kernel, initramfs) = (cd_image::KERNEL, cd_image::INITRAMFS);
     format!(
-        "linux /{kernel} console=ttyS0 panic=-1 reboot=t quiet loglevel=1 nokaslr norandmaps{mitigations}\n\
+        "linux /{kernel} console=ttyS0 panic=-1 reboot=t quiet loglevel=1 nokaslr norandmaps \
+         tsc_early_khz={CLOCK_KHZ}{mitigations}\n\
          initrd /{initramfs}\n\
          boot\n"
     )

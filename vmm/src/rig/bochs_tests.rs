@@ -55,7 +55,7 @@ debug: action=ignore
 #[test]
 fn grub_boots_what_is_on_the_cd() {
     let expected = "\
-linux /vmlinuz console=ttyS0 panic=-1 reboot=t quiet loglevel=1 nokaslr norandmaps mitigations=off
+linux /vmlinuz console=ttyS0 panic=-1 reboot=t quiet loglevel=1 nokaslr norandmaps tsc_early_khz=100000 mitigations=off
 initrd /initramfs
 boot
 ";
