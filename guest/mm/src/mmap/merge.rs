@@ -23,6 +23,9 @@ fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u6
     before.end == after.start
         && before.vm_flags == after.vm_flags
         && before.file == after.file
+        // A segment's parts stay apart: each counts as an attachment. Rule A38; Linux `is_mergeable_vma` (`vm_ops->close`).
+        && before.shm.is_none()
+        && after.shm.is_none()
         && before.pgoff + pages == after.pgoff
         // Pages of both must be found through one anon_vma. Rule B22.
         && (before_anon == after_anon || before_anon == 0 || after_anon == 0)
