@@ -67,7 +67,10 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::EXEC;
         }
         let mm = self.mm(mm_id);
-        self.do_munmap_locked(mm, start, start.offset(len))?;
+        // Without SHM_REMAP, nothing is mapped there.
+        if flags & shm_flag::SHM_REMAP != 0 {
+            self.do_munmap_locked(mm, start, start.offset(len))?;
+        }
         self.ihold(file);
         self.shm_get(shm);
         let end = start.offset(len);
@@ -145,7 +148,7 @@ impl<P: Platform> Memory<P> {
             };
             found = Some((wanted, size));
             if shm == wanted {
-                self.do_munmap_locked(mm, vma.vm_start(), vma.vm_end())?;
+                self.unmap_vma(mm, id);
             }
         }
         found.map(|_| ()).ok_or(Error::Einval)

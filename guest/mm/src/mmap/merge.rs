@@ -51,6 +51,9 @@ impl<P: Platform> Memory<P> {
     /// Lets a neighbour grow over a new mapping. `true` when one did; the reference to the object that the mapping brought is then
     /// dropped, since the neighbour has one.
     pub(super) fn vma_merge(&self, mm: MmStruct<'_>, new: &Mapping) -> bool {
+        if new.shm.is_some() {
+            return false;
+        }
         let (next, prev) = find_vma_prev(self, mm, new.start);
         let after = next.filter(|&id| mergeable(new, 0, &mapping_of(self.vma(id)), 0));
         let before = prev.filter(|&id| mergeable(&mapping_of(self.vma(id)), 0, new, 0));

@@ -186,19 +186,19 @@ fn counting() {
     show_change("A36", "first shmat", id, || address = need("shmat", at(id, 0, 0)));
     let mut second = 0;
     show_change("A36", "second shmat", id, || {
-        second = need("shmat", at(id, 0, SHM_RDONLY))
+        second = need("shmat", at(id, 0, SHM_RDONLY));
     });
     show_change("A42", "shmdt of the second", id, || need("shmdt", dt(second)));
     show_change("A38", "munmap of page 2", id, || unmap(address + 2 * PAGE, PAGE));
     let read = PROT_READ;
     show_change("A38", "mprotect of page 5", id, || {
-        need("mprotect", protect(address + 5 * PAGE, PAGE, read))
+        need("mprotect", protect(address + 5 * PAGE, PAGE, read));
     });
     show_change("A38", "and back", id, || {
         need("mprotect", protect(address + 5 * PAGE, PAGE, read | PROT_WRITE));
     });
     show_change("A43 A44", "shmdt of all that is left", id, || {
-        need("shmdt", dt(address))
+        need("shmdt", dt(address));
     });
     need("IPC_RMID", rmid(id));
 }

@@ -10,8 +10,6 @@ use faultlab_programs::sys::{Errno, exit, memory, monotonic_ns};
 
 /// A page.
 pub(crate) const PAGE: usize = PAGE_BYTES;
-/// The user and group that have no rights.
-pub(crate) const USER: u32 = 1000;
 /// An address where nothing is ever mapped.
 pub(crate) const BAD_BUFFER: usize = 8;
 
