@@ -24,7 +24,13 @@ const fn case(program: &'static str, arguments: &'static str, options: &'static 
     }
 }
 
+/// Shows what an IPC namespace looks like in which nothing else is.
+const RULES_SHM: &str = "rules-shm";
+
 const CASES: &[Case] = &[
+    case(RULES_SHM, "", "--swap 0", 0),
+    case(RULES_SHM, "limit", "", 0),
+    case(RULES_SHM, "get no-such", "", 2),
     // More than memory: the pages go to swap and come back.
     case("shm-press", "10M --passes 1", "--memory 8M --swap 16M", 0),
     case("shm-pair", "", "", 0),
@@ -67,7 +73,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         let words = [case.options, case.program, case.arguments].join(" ");
         let name = words.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         let host_programs = Arc::clone(&suite.host_programs);
-        suite.test(format!("oracle::{name}"), Needs::Kvm, move || {
+        let needs = match case.program {
+            RULES_SHM => Needs::KvmAndIpcNamespace,
+            _ => Needs::Kvm,
+        };
+        suite.test(format!("oracle::{name}"), needs, move || {
             compare(case, &host_programs);
         });
     }
@@ -75,7 +85,11 @@ pub(crate) fn tests(suite: &mut Suite) {
 
 fn compare(case: &Case, host_programs: &HostPrograms) {
     let arguments: Vec<&str> = case.arguments.split_ascii_whitespace().collect();
-    let host = host_programs.run(case.program, &arguments, &[]).expect(case.status);
+    let host = match case.program {
+        RULES_SHM => host_programs.run_in_an_ipc_namespace(case.program, &arguments),
+        _ => host_programs.run(case.program, &arguments, &[]),
+    };
+    let host = host.expect(case.status);
     let guest = faultlab("exec")
         .args(case.options.split_ascii_whitespace())
         .args(["--", case.program])

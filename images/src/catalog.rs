@@ -13,6 +13,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "writes a segment of the given size and verifies every byte of it twice",
     ),
     (
+        "rules-shm",
+        "shows what the kernel does in every case of System V shared memory, one line a case",
+    ),
+    (
         "hello",
         "prints its arguments and environment, exits with the status given as first argument",
     ),

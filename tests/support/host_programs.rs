@@ -34,15 +34,27 @@ impl HostPrograms {
 
     /// Runs it under its bare name as its first argument, as in the guest, with these further arguments and variables.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A], environment: &[(&str, &OsStr)]) -> Ran {
-        let path = self.path(name);
+        let mut command = Command::new(self.path(name));
+        command.arg0(name);
+        self.start(command, arguments, environment)
+    }
+
+    /// Runs it with nothing but its own System V objects to see, which takes root.
+    pub(crate) fn run_in_an_ipc_namespace<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Ran {
+        let mut command = Command::new("unshare");
+        command.arg("--ipc").arg(self.path(name));
+        self.start(command, arguments, &[])
+    }
+
+    fn start<A: AsRef<OsStr>>(&self, mut command: Command, arguments: &[A], environment: &[(&str, &OsStr)]) -> Ran {
+        let path = self.path("");
         let since = Instant::now();
-        let child = Command::new(&path)
-            .arg0(name)
+        let child = command
             .args(arguments)
             .env_clear()
             .envs(environment.iter().copied())
             // Should this host write core files.
-            .current_dir(path.parent().expect("a file in a directory"))
+            .current_dir(path)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -18,11 +18,13 @@ pub(crate) enum Needs {
     KvmAndNamespaces,
     /// The simulator of `faultlab rig`. The Linux in it is fetched if there is none.
     Simulator,
+    /// A KVM that can run guests, and root's rights over IPC namespaces.
+    KvmAndIpcNamespace,
 }
 
 impl Needs {
     fn kvm(self) -> bool {
-        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces)
+        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces | Needs::KvmAndIpcNamespace)
     }
 
     fn namespaces(self) -> bool {
@@ -44,6 +46,7 @@ pub(crate) struct Machine {
     kvm: OnceLock<Option<String>>,
     namespaces: OnceLock<Option<String>>,
     simulator: OnceLock<Option<String>>,
+    ipc_namespace: OnceLock<Option<String>>,
 }
 
 impl Machine {
@@ -59,9 +62,14 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
-        let namespaces = needs.namespaces();
-        let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
-        reason.flatten().map(|reason| Lack {
+        let reason = if needs == Needs::KvmAndIpcNamespace {
+            self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone()
+        } else {
+            let namespaces = needs.namespaces();
+            let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
+            reason.flatten()
+        };
+        reason.map(|reason| Lack {
             reason,
             is_failure: false,
         })
@@ -80,6 +88,19 @@ fn simulator_is_missing() -> Option<String> {
 
 fn kvm_is_missing() -> Option<String> {
     Host::open().err().map(|error| error.to_string())
+}
+
+fn ipc_namespace_is_missing() -> Option<String> {
+    let tried = Command::new("unshare")
+        .args(["--ipc", "setpriv", "--reuid=1", "--regid=1", "--clear-groups", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match tried {
+        Ok(status) if status.success() => None,
+        Ok(_) => Some("a new IPC namespace and other users' ids are root's".to_owned()),
+        Err(error) => Some(format!("unshare(1): {error}")),
+    }
 }
 
 fn namespaces_are_missing() -> Option<String> {

@@ -43,6 +43,7 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     child.parent.set(parent.pid.get());
     child.mm.set(Some(mm));
     child.files.set(parent.files.get());
+    child.cred.set(parent.cred.get());
     child.comm.set(parent.comm.get());
     child.fs_base.set(x86::rdmsr(msr::FS_BASE));
     child.gs_base.set(x86::rdmsr(msr::GS_BASE));

@@ -15,6 +15,7 @@
 
 use core::cell::{Cell, UnsafeCell};
 
+use faultlab_kernel::cred::Cred;
 use faultlab_kernel::files::Files;
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
@@ -55,6 +56,7 @@ pub(crate) struct Process {
     pub(crate) state: Cell<State>,
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Files>,
+    pub(crate) cred: Cell<Cred>,
     pub(crate) regs: Cell<PtRegs>,
     pub(crate) fs_base: Cell<u64>,
     pub(crate) gs_base: Cell<u64>,
@@ -71,6 +73,7 @@ impl Process {
             state: Cell::new(State::Free),
             mm: Cell::new(None),
             files: Cell::new(Files::NONE),
+            cred: Cell::new(Cred::ROOT),
             regs: Cell::new(PtRegs::ZERO),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
@@ -144,11 +147,12 @@ pub(crate) fn find(pid: u32) -> Option<&'static Process> {
         .find(|process| process.state.get() != State::Free && process.pid.get() == pid)
 }
 
-/// Who asks, for calls that check permissions. Everybody is root.
+/// Who asks, for calls that check permissions.
 pub(crate) fn caller() -> Caller {
+    let cred = current().cred.get();
     Caller {
         pid: current().pid.get(),
-        euid: 0,
-        egid: 0,
+        euid: cred.user.effective,
+        egid: cred.group.effective,
     }
 }

@@ -1,8 +1,8 @@
-//! `struct shmid64_ds`: what `shmctl(IPC_STAT)` tells a program.
+//! The structures that `shmctl` fills and takes.
 //!
-//! Source: Linux, include/uapi/asm-generic/shmbuf.h, ipcbuf.h.
+//! Source: Linux, include/uapi/asm-generic/shmbuf.h, ipcbuf.h, include/uapi/linux/shm.h.
 
-use faultlab_mm::ipc::ShmidDs;
+use faultlab_mm::ipc::{SHMALL, SHMMAX, SHMMNI, ShmInfo, ShmidDs};
 
 /// `struct shmid64_ds`: 48 bytes of `ipc64_perm`, then the segment.
 #[must_use]
@@ -23,9 +23,84 @@ pub fn shmid64_ds(ds: &ShmidDs) -> [u8; 112] {
     bytes
 }
 
+/// What `IPC_SET` takes of a `struct shmid64_ds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of ipc64_perm")]
+pub struct IpcSet {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl IpcSet {
+    /// From a program's `struct shmid64_ds`.
+    #[must_use]
+    pub fn parse(bytes: &[u8; 112]) -> Self {
+        let word = |at: usize| crate::le(bytes, at).map_or(0, u32::from_le_bytes);
+        Self {
+            uid: word(4),
+            gid: word(8),
+            mode: word(20),
+        }
+    }
+}
+
+/// `struct shminfo64`: the limits. Rule A56.
+#[must_use]
+pub fn shminfo64() -> [u8; 72] {
+    let mni = u64::from(SHMMNI);
+    let mut bytes = [0; 72];
+    for (index, field) in [SHMMAX, 1, mni, mni, SHMALL].iter().enumerate() {
+        bytes[8 * index..8 * index + 8].copy_from_slice(&field.to_le_bytes());
+    }
+    bytes
+}
+
+/// `struct shm_info`: what all segments use. Rule A57.
+#[must_use]
+pub fn shm_info(info: &ShmInfo) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    let fields = [u64::from(info.used_ids), info.tot, info.rss, info.swp];
+    for (index, field) in fields.iter().enumerate() {
+        bytes[8 * index..8 * index + 8].copy_from_slice(&field.to_le_bytes());
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_set_is_what_is_told() {
+        let mut bytes = [0xff; 112];
+        bytes[4..8].copy_from_slice(&1u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+        bytes[20..24].copy_from_slice(&0o640u32.to_le_bytes());
+        let set = IpcSet::parse(&bytes);
+        assert_eq!((set.uid, set.gid, set.mode), (1, 2, 0o640));
+    }
+
+    #[test]
+    fn information() {
+        let info = ShmInfo {
+            used_ids: 1,
+            highest_index: 9,
+            tot: 2,
+            rss: 3,
+            swp: 4,
+        };
+        let long = |bytes: &[u8], at: usize| crate::le(bytes, at).map(u64::from_le_bytes).expect("inside");
+        assert_eq!(
+            [0, 8, 16, 24, 32, 40].map(|at| long(&shm_info(&info), at)),
+            [1, 2, 3, 4, 0, 0]
+        );
+        assert_eq!(
+            [0, 8, 16, 24, 32].map(|at| long(&shminfo64(), at)),
+            [SHMMAX, 1, 4096, 4096, SHMALL]
+        );
+        assert_eq!([40, 48, 56, 64].map(|at| long(&shminfo64(), at)), [0; 4]);
+    }
 
     #[test]
     fn fields_lie_where_linux_has_them() {

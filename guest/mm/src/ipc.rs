@@ -3,8 +3,15 @@
 //! A segment is an shmem object of its own with a name (`key`), a number (`id = seq * 32768 + index`) and a count of the mappings
 //! that attach it. Removed while attached, it loses its key at once and its memory with the last detach.
 //!
-//! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A50, A52, A53, A60, A61, A65.
-//! Differs from Linux: keys are found by walking the table of segments.
+//! | file | what |
+//! |---|---|
+//! | `segment` | `shmget`, `IPC_STAT`, `IPC_RMID`: segments come and go |
+//! | `control` | the other commands of `shmctl` |
+//! | `attach` | `shmat`, `shmdt`, and what happens to mappings |
+//! | `key` | from a key to its segment |
+//!
+//! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A49 to A61, A65.
+//! Differs from Linux: the table of keys does not grow.
 
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align, pages_for};
 use crate::error::Error;
@@ -16,7 +23,11 @@ use crate::sync::{Word, Word32};
 use crate::xarray::{Entry, Filter, XArray};
 
 mod attach;
+mod control;
+mod key;
 mod segment;
+
+pub use control::ShmInfo;
 
 id_type!(
     /// Number of a [`Segment`] record (not the id that programs use).
@@ -56,6 +67,10 @@ record! {
         ctime, set_ctime: i64 = 13;
         /// Its memory.
         file, set_file: Option<InodeId> = 14;
+        /// User whose locked memory it counts as, while it has [`mode::LOCKED`].
+        mlock_uid, set_mlock_uid: u32 = 15;
+        /// Next segment with the same hash of its key.
+        key_next, set_key_next: Option<ShmId> = 16;
     }
 }
 
@@ -63,6 +78,8 @@ record! {
 pub mod mode {
     /// To be destroyed with the last detach.
     pub const DEST: u32 = 0o1000;
+    /// Its pages stay in memory (`SHM_LOCK`).
+    pub const LOCKED: u32 = 0o2000;
 }
 
 /// Flags of `shmget` and `shmat`. Source: shmget(2), shmat(2).
@@ -131,6 +148,7 @@ pub(crate) struct IpcIds {
     /// Table of segments by index.
     head: Word,
     flags: Word,
+    keys: key::KeyTable,
     in_use: Word32,
     /// Index given last, plus 1.
     next: Word32,
@@ -145,6 +163,7 @@ impl IpcIds {
         Self {
             head: Word::new(0),
             flags: Word::new(0),
+            keys: key::KeyTable::new(),
             in_use: Word32::new(0),
             next: Word32::new(0),
             seq: Word32::new(0),
@@ -156,6 +175,11 @@ impl IpcIds {
     fn table(&self) -> XArray<'_> {
         XArray::new(&self.head, &self.flags)
     }
+}
+
+/// Whether a caller may change a segment: its owner, its creator, root.
+fn may_change(caller: Caller, segment: Segment<'_>) -> bool {
+    caller.euid == 0 || caller.euid == segment.uid() || caller.euid == segment.cuid()
 }
 
 /// Whether a caller has all of the rights `wanted` (rwx bits of one class). The class is chosen once: an owner without rights is refused
@@ -191,17 +215,15 @@ impl<P: Platform> Memory<P> {
         Ok(shm)
     }
 
-    /// The segment with a key.
-    fn ipc_findkey(&self, key: u32) -> Option<ShmId> {
+    /// Calls `each` for every segment, by index.
+    fn for_each_segment(&self, mut each: impl FnMut(u32, Segment<'_>)) {
         let mut index = 0;
         while let Some((at, entry)) = self.ipc.table().find(self, index, u64::from(IPCMNI), Filter::Any) {
-            let shm = shm_of_entry(entry)?;
-            if self.segment(shm).key() == key {
-                return Some(shm);
+            if let Some(shm) = shm_of_entry(entry) {
+                each(at as u32, self.segment(shm));
             }
             index = at + 1;
         }
-        None
     }
 
     /// Takes an index and an id for a segment: the next free index in a cycle; a new sequence number each time the cycle starts over.

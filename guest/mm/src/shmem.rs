@@ -16,7 +16,7 @@ use crate::platform::{Platform, Stage};
 use crate::record::{id_type, record};
 use crate::swap::SwapSlot;
 use crate::vma::VmaId;
-use crate::xarray::Entry;
+use crate::xarray::{Entry, Filter};
 
 id_type!(
     /// Number of an [`Inode`].
@@ -293,6 +293,37 @@ impl<P: Platform> Memory<P> {
         debug_assert!(replaced, "slot {} is not where its page says", slot.0);
         self.shmem_page_is_back(id, index, pfn);
         self.page(pfn).set_flags(flag::ERROR);
+    }
+
+    /// `SHM_LOCK`: pages of the object stay in memory. They are not moved now; reclaim does so where it finds them. Rule A55.
+    pub(crate) fn shmem_lock(&self, id: InodeId) {
+        let inode = self.inode(id);
+        inode.set_i_flags(inode.i_flags() | inode_flag::LOCKED);
+    }
+
+    /// `SHM_UNLOCK`: its pages can be reclaimed again, and are moved back to a list where that happens. Source: Linux
+    /// `shmem_unlock_mapping`.
+    pub(crate) fn shmem_unlock(&self, id: InodeId) {
+        let inode = self.inode(id);
+        inode.set_i_flags(inode.i_flags() & !inode_flag::LOCKED);
+        let mut next = 0;
+        while let Some((index, entry)) = inode.i_pages().find(self, next, u64::MAX, Filter::Any) {
+            if let Some(pfn) = entry.as_page()
+                && self.page(pfn).has(flag::UNEVICTABLE | flag::LRU)
+            {
+                self.lru_del(pfn);
+                self.page(pfn).clear_flags(flag::UNEVICTABLE);
+                self.lru_add(pfn);
+            }
+            next = index + 1;
+        }
+    }
+
+    /// Whether a frame is a page of an object that is locked into memory. Source: Linux `folio_evictable`.
+    #[inline]
+    pub(crate) fn page_is_locked_in(&self, pfn: Pfn) -> bool {
+        self.inode_of(pfn)
+            .is_some_and(|id| self.inode(id).i_flags() & inode_flag::LOCKED != 0)
     }
 
     /// The object whose page a frame is.

@@ -43,6 +43,8 @@ enum Outcome {
     Keep,
     /// To the active list.
     Activate,
+    /// To the list of those that reclaim does not look at.
+    Unevictable,
     /// It is free now.
     Freed,
     /// It is to be written to this slot; the object that it came from, if it is no anonymous page.
@@ -115,6 +117,11 @@ impl<P: Platform> Memory<P> {
                 return;
             };
             self.lru_del(pfn);
+            if self.page_is_locked_in(pfn) {
+                self.page(pfn).set_flags(flag::UNEVICTABLE);
+                self.lru_add(pfn);
+                continue;
+            }
             self.page_referenced(pfn);
             self.page(pfn).clear_flags(flag::ACTIVE | flag::REFERENCED);
             self.lru_add(pfn);
@@ -177,6 +184,7 @@ impl<P: Platform> Memory<P> {
                 self.page(pfn).set_flags(flag::ACTIVE);
                 self.count(Vmstat::Pgactivate);
             }
+            Outcome::Unevictable => self.page(pfn).set_flags(flag::UNEVICTABLE),
             Outcome::Keep => {}
         }
         self.putback_lru_page(pfn);
@@ -194,6 +202,10 @@ impl<P: Platform> Memory<P> {
         let page = self.page(pfn);
         if page.flags.get() & (flag::LOCKED | flag::ERROR) != 0 {
             return Outcome::Activate;
+        }
+        // SHM_LOCK: found here, the page is moved out of the way. Rule A55.
+        if self.page_is_locked_in(pfn) {
+            return Outcome::Unevictable;
         }
         if !ignore_references {
             let referenced_ptes = self.page_referenced(pfn);

@@ -6,6 +6,7 @@
 //! | `file.rs` | `write writev openat open close ioctl` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `shm.rs` | `shmget shmat shmdt shmctl` |
+//! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `device.rs` | what `/dev/faultlab` can do |
 //! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
 //!
@@ -24,6 +25,7 @@ use crate::process::State;
 use crate::x86::msr;
 use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
 
+mod cred;
 mod device;
 mod file;
 mod memory;
@@ -54,9 +56,16 @@ mod nr {
     pub(super) const SHMDT: u64 = 67;
     pub(super) const GETUID: u64 = 102;
     pub(super) const GETGID: u64 = 104;
+    pub(super) const SETUID: u64 = 105;
+    pub(super) const SETGID: u64 = 106;
     pub(super) const GETEUID: u64 = 107;
     pub(super) const GETEGID: u64 = 108;
     pub(super) const GETPPID: u64 = 110;
+    pub(super) const SETGROUPS: u64 = 116;
+    pub(super) const SETRESUID: u64 = 117;
+    pub(super) const GETRESUID: u64 = 118;
+    pub(super) const SETRESGID: u64 = 119;
+    pub(super) const GETRESGID: u64 = 120;
     pub(super) const ARCH_PRCTL: u64 = 158;
     pub(super) const GETTID: u64 = 186;
     pub(super) const SET_TID_ADDRESS: u64 = 218;
@@ -134,7 +143,17 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMDT => shm::shmdt(rdi),
         nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(process::current().pid.get())),
         nr::GETPPID => Ok(u64::from(process::current().parent.get())),
-        nr::GETUID | nr::GETGID | nr::GETEUID | nr::GETEGID => Ok(0),
+        nr::GETUID => Ok(u64::from(cred::current().user.real)),
+        nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
+        nr::GETGID => Ok(u64::from(cred::current().group.real)),
+        nr::GETEGID => Ok(u64::from(cred::current().group.effective)),
+        nr::SETUID => cred::set(cred::current().set_user(rdi as u32)),
+        nr::SETGID => cred::set(cred::current().set_group(rdi as u32)),
+        nr::SETRESUID => cred::set(cred::current().set_users([rdi as u32, rsi as u32, rdx as u32])),
+        nr::SETRESGID => cred::set(cred::current().set_groups([rdi as u32, rsi as u32, rdx as u32])),
+        nr::GETRESUID => cred::get(cred::current().user, [rdi, rsi, rdx]),
+        nr::GETRESGID => cred::get(cred::current().group, [rdi, rsi, rdx]),
+        nr::SETGROUPS => cred::setgroups(rdi),
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
         nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,

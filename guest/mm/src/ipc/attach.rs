@@ -30,7 +30,7 @@ impl<P: Platform> Memory<P> {
             let file = segment.file().ok_or(Error::Eidrm)?;
             (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
         };
-        let start = self.shmat_place(mm, at, len, flags)?;
+        let start = self.shmat_place(caller, mm, at, len, flags)?;
         self.set_current_pid(caller.pid);
         // Held while the mapping is made: a replaced mapping may be the last of this very segment. Rule A37.
         self.shm_get(shm);
@@ -67,7 +67,10 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::EXEC;
         }
         let mm = self.mm(mm_id);
-        self.do_munmap_locked(mm, start, start.offset(len))?;
+        // Without SHM_REMAP, nothing is mapped there.
+        if flags & shm_flag::SHM_REMAP != 0 {
+            self.do_munmap_locked(mm, start, start.offset(len))?;
+        }
         self.ihold(file);
         self.shm_get(shm);
         let end = start.offset(len);
@@ -82,20 +85,30 @@ impl<P: Platform> Memory<P> {
         self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))
     }
 
-    /// Where a segment is attached. Rules A29, A31.
-    fn shmat_place(&self, mm: MmStruct<'_>, at: u64, len: u64, flags: i32) -> Result<VirtAddr, Error> {
-        if at == 0 {
+    /// Where a segment is attached; `None` is anywhere. Rules A29, A30, A31.
+    fn shmat_place(
+        &self,
+        caller: Caller,
+        mm: MmStruct<'_>,
+        at: Option<VirtAddr>,
+        len: u64,
+        flags: i32,
+    ) -> Result<VirtAddr, Error> {
+        let Some(start) = at else {
             return self.get_unmapped_area(mm, 0, len, map_flag::SHARED);
+        };
+        let end = start.0.checked_add(len);
+        if flags & shm_flag::SHM_REMAP == 0 {
+            let end = VirtAddr(end.ok_or(Error::Einval)?);
+            if find_vma_intersection(self, mm, start, end).is_some() {
+                return Err(Error::Einval);
+            }
         }
-        let start = VirtAddr(at);
-        let end = at.checked_add(len).ok_or(Error::Einval)?;
-        if flags & shm_flag::SHM_REMAP == 0 && find_vma_intersection(self, mm, start, VirtAddr(end)).is_some() {
-            return Err(Error::Einval);
-        }
-        if end > TASK_SIZE {
+        if end.is_none_or(|end| end > TASK_SIZE) {
             return Err(Error::Enomem);
         }
-        if at < MMAP_MIN_ADDR {
+        // Root may map where null pointers lead. Source: Linux `cap_mmap_addr`.
+        if start.0 < MMAP_MIN_ADDR && caller.euid != 0 {
             return Err(Error::Eperm);
         }
         Ok(start)
@@ -135,7 +148,7 @@ impl<P: Platform> Memory<P> {
             };
             found = Some((wanted, size));
             if shm == wanted {
-                self.do_munmap_locked(mm, vma.vm_start(), vma.vm_end())?;
+                self.unmap_vma(mm, id);
             }
         }
         found.map(|_| ()).ok_or(Error::Einval)
@@ -174,18 +187,15 @@ impl<P: Platform> Memory<P> {
     }
 }
 
-/// The address that a caller of `shmat` means; 0 for "anywhere". Rules A29, A30.
-fn shmat_address(addr: u64, flags: i32) -> Result<u64, Error> {
-    let page = VirtAddr(addr).page().0;
-    if addr != page && flags & shm_flag::SHM_RND == 0 {
+/// The address that a caller of `shmat` means; `None` for "anywhere". Rules A29, A30.
+fn shmat_address(addr: u64, flags: i32) -> Result<Option<VirtAddr>, Error> {
+    let page = VirtAddr(addr).page();
+    if addr != page.0 && flags & shm_flag::SHM_RND == 0 {
         return Err(Error::Einval);
     }
-    if page == 0 && flags & shm_flag::SHM_REMAP != 0 {
+    if page.0 == 0 && flags & shm_flag::SHM_REMAP != 0 {
         return Err(Error::Einval);
     }
     // Rounded down to 0, it is a fixed mapping at 0. Rule A30.
-    if page == 0 && addr != 0 {
-        return Err(Error::Eperm);
-    }
-    Ok(page)
+    Ok((addr != 0).then_some(page))
 }

@@ -53,7 +53,7 @@ impl<P: Platform> Memory<P> {
             return Err(error);
         }
         let segment = self.segment(shm);
-        segment.set_key(key);
+        self.set_key(shm, key);
         segment.set_mode(flags.cast_unsigned() & 0o777);
         segment.set_uid(caller.euid);
         segment.set_cuid(caller.euid);
@@ -75,22 +75,7 @@ impl<P: Platform> Memory<P> {
         let _guard = self.locks.ipc.lock();
         let segment = self.segment(self.shm_lookup(id)?);
         ipcperms(caller, segment, 4)?;
-        Ok(ShmidDs {
-            key: segment.key(),
-            uid: segment.uid(),
-            gid: segment.gid(),
-            cuid: segment.cuid(),
-            cgid: segment.cgid(),
-            mode: segment.mode(),
-            seq: segment.id() as u32 / IPCMNI,
-            segsz: segment.segsz(),
-            atime: segment.atime(),
-            dtime: segment.dtime(),
-            ctime: segment.ctime(),
-            cpid: segment.cpid(),
-            lpid: segment.lpid(),
-            nattch: segment.nattch(),
-        })
+        Ok(shmid_ds(segment))
     }
 
     /// `shmctl(IPC_RMID)`: the segment goes now, or with its last detach.
@@ -101,20 +86,21 @@ impl<P: Platform> Memory<P> {
         let _guard = self.locks.ipc.lock();
         let shm = self.shm_lookup(id)?;
         let segment = self.segment(shm);
-        if caller.euid != 0 && caller.euid != segment.uid() && caller.euid != segment.cuid() {
+        if !may_change(caller, segment) {
             return Err(Error::Eperm);
         }
         if segment.nattch() == 0 {
             self.shm_destroy(shm);
         } else {
             segment.set_mode(segment.mode() | mode::DEST);
-            segment.set_key(0);
+            self.remove_key(shm);
         }
         Ok(())
     }
 
     /// Frees a segment that nobody attaches. Rules A52, A53, A65.
     pub(super) fn shm_destroy(&self, shm: ShmId) {
+        self.remove_key(shm);
         self.ipc_rmid(shm);
         let segment = self.segment(shm);
         self.ipc.shm_tot.sub(pages_for(segment.segsz()));
@@ -128,5 +114,25 @@ impl<P: Platform> Memory<P> {
     /// Pages of all segments, each rounded up. Rule A65.
     pub fn shm_tot(&self) -> u64 {
         self.ipc.shm_tot.get()
+    }
+}
+
+/// What `IPC_STAT` tells of a segment.
+pub(super) fn shmid_ds(segment: Segment<'_>) -> ShmidDs {
+    ShmidDs {
+        key: segment.key(),
+        uid: segment.uid(),
+        gid: segment.gid(),
+        cuid: segment.cuid(),
+        cgid: segment.cgid(),
+        mode: segment.mode(),
+        seq: segment.id() as u32 / IPCMNI,
+        segsz: segment.segsz(),
+        atime: segment.atime(),
+        dtime: segment.dtime(),
+        ctime: segment.ctime(),
+        cpid: segment.cpid(),
+        lpid: segment.lpid(),
+        nattch: segment.nattch(),
     }
 }

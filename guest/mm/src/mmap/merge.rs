@@ -23,6 +23,9 @@ fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u6
     before.end == after.start
         && before.vm_flags == after.vm_flags
         && before.file == after.file
+        // A segment's parts stay apart: each counts as an attachment. Rule A38; Linux `is_mergeable_vma` (`vm_ops->close`).
+        && before.shm.is_none()
+        && after.shm.is_none()
         && before.pgoff + pages == after.pgoff
         // Pages of both must be found through one anon_vma. Rule B22.
         && (before_anon == after_anon || before_anon == 0 || after_anon == 0)
@@ -48,6 +51,9 @@ impl<P: Platform> Memory<P> {
     /// Lets a neighbour grow over a new mapping. `true` when one did; the reference to the object that the mapping brought is then
     /// dropped, since the neighbour has one.
     pub(super) fn vma_merge(&self, mm: MmStruct<'_>, new: &Mapping) -> bool {
+        if new.shm.is_some() {
+            return false;
+        }
         let (next, prev) = find_vma_prev(self, mm, new.start);
         let after = next.filter(|&id| mergeable(new, 0, &mapping_of(self.vma(id)), 0));
         let before = prev.filter(|&id| mergeable(&mapping_of(self.vma(id)), 0, new, 0));

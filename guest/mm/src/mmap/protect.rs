@@ -1,12 +1,14 @@
 //! Other rights. Source: Linux, mm/mprotect.c. Rules B18, B25, A35.
 
+use core::ops::Range;
+
 use super::{TASK_SIZE, calc_vm_prot_bits, prot};
-use crate::addr::{VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
-use crate::vma::{MmId, MmStruct, VmaId, vm};
-use crate::vma_tree::find_vma;
+use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
+use crate::vma_tree::{find_vma, vma_adjust};
 
 impl<P: Platform> Memory<P> {
     /// `mprotect`: gives mappings other rights. Up to a gap, or a VMA that may not have them, the change is made.
@@ -61,6 +63,11 @@ impl<P: Platform> Memory<P> {
         if flags == old_flags {
             return Ok(());
         }
+        if let Some(grown) = self.shift_boundary(id, start, end, flags) {
+            self.move_boundary(mm, id, grown, start..end);
+            self.change_protection(mm, grown);
+            return Ok(());
+        }
         let mut id = id;
         if self.vma(id).vm_start() < start {
             id = self.split_vma(mm, id, start)?;
@@ -77,6 +84,36 @@ impl<P: Platform> Memory<P> {
         self.change_protection(mm, id);
         self.merge_around(mm, id);
         Ok(())
+    }
+
+    /// The neighbour that takes over the part `[start, end)` of a segment's VMA because it has the rights `flags` that the part is to get.
+    /// No VMA comes or goes, so the segment counts what it did. Whole VMAs of segments are never merged. Rule A38; Linux 6.18, mm/vma.c
+    /// (`vma_merge_existing_range`).
+    fn shift_boundary(&self, id: VmaId, start: VirtAddr, end: VirtAddr, flags: u64) -> Option<VmaId> {
+        let vma = self.vma(id);
+        vma.shm()?;
+        let (neighbour, distance) = match (vma.vm_start() == start, vma.vm_end() == end) {
+            (true, false) => (vma.vm_prev()?, self.vma(vma.vm_prev()?).vm_end().0 ^ start.0),
+            (false, true) => (vma.vm_next()?, self.vma(vma.vm_next()?).vm_start().0 ^ end.0),
+            _ => return None,
+        };
+        let other = self.vma(neighbour);
+        let base = |vma: VmArea<'_>| vma.vm_start().0.wrapping_sub(vma.vm_pgoff() << PAGE_SHIFT);
+        let same = distance == 0 && other.shm() == vma.shm() && other.vm_flags() == flags && base(other) == base(vma);
+        same.then_some(neighbour)
+    }
+
+    /// Moves `part`, the first or the last of `from`, to its neighbour `to` on that side.
+    fn move_boundary(&self, mm: MmStruct<'_>, from: VmaId, to: VmaId, part: Range<VirtAddr>) {
+        let (vma, other) = (self.vma(from), self.vma(to));
+        if vma.vm_start() == part.start {
+            vma_adjust(self, mm, from, part.end, vma.vm_end(), vma.linear_page_index(part.end));
+            vma_adjust(self, mm, to, other.vm_start(), part.end, other.vm_pgoff());
+        } else {
+            let pgoff = vma.linear_page_index(part.start);
+            vma_adjust(self, mm, from, vma.vm_start(), part.start, vma.vm_pgoff());
+            vma_adjust(self, mm, to, part.start, other.vm_end(), pgoff);
+        }
     }
 
     /// Brings the entries of a VMA in line with its rights. Stores to private pages stay forbidden where they were: the fault that they

@@ -56,6 +56,11 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Removes one whole VMA with its pages and page tables, which cannot fail.
+    pub(crate) fn unmap_vma(&self, mm: MmStruct<'_>, id: VmaId) {
+        self.unmap_region(mm, id, self.vma(id).vm_end());
+    }
+
     /// Removes VMAs from `first` on, as long as they begin before `end`, with their pages and page tables.
     pub(super) fn unmap_region(&self, mm: MmStruct<'_>, first: VmaId, end: VirtAddr) {
         let floor = self

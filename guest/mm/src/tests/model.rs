@@ -128,6 +128,20 @@ struct ModelPage {
     prot: u64,
     content: Content,
     segment: Option<usize>,
+    /// `mprotect` cut a segment's mapping here: it stays cut, whatever rights the sides get. Rule A38.
+    cut: bool,
+}
+
+/// Whether two pages of one process, at ascending addresses, belong to one mapping.
+fn continues((low, before): (u64, ModelPage), (high, page): (u64, ModelPage)) -> bool {
+    let index = |page: ModelPage| match page.content {
+        Content::Object(object, index) => (object, index),
+        Content::Private(_) => (usize::MAX, 0),
+    };
+    low + PAGE_SIZE == high
+        && before.segment == page.segment
+        && !page.cut
+        && index(before) == (index(page).0, index(page).1.wrapping_sub(1))
 }
 
 #[derive(Clone)]
@@ -199,9 +213,15 @@ impl World {
     fn enter(&mut self, who: usize, start: u64, pages: u64, prot: u64, object: Option<usize>, segment: Option<usize>) {
         for i in 0..pages {
             let content = object.map_or(Content::Private(0), |object| Content::Object(object, i));
-            let old = self.processes[who]
-                .pages
-                .insert(start + i * PAGE_SIZE, ModelPage { prot, content, segment });
+            let old = self.processes[who].pages.insert(
+                start + i * PAGE_SIZE,
+                ModelPage {
+                    prot,
+                    content,
+                    segment,
+                    cut: false,
+                },
+            );
             assert!(old.is_none(), "a mapping was placed over another");
         }
     }
@@ -351,22 +371,13 @@ impl World {
         }
     }
 
-    /// Mappings of a segment, as [`crate::ipc`] counts them: runs of pages with consecutive indices and equal rights.
+    /// Mappings of a segment, as [`crate::ipc`] counts them: runs of pages with consecutive indices that nothing cut.
     fn attaches(&self, segment: usize) -> u64 {
         let mut runs = 0;
         for process in &self.processes {
             let mut last: Option<(u64, ModelPage)> = None;
             for (&addr, &page) in &process.pages {
-                let index = |page: ModelPage| match page.content {
-                    Content::Object(object, index) => (object, index),
-                    Content::Private(_) => (usize::MAX, 0),
-                };
-                let continues = last.is_some_and(|(before, old)| {
-                    before + PAGE_SIZE == addr
-                        && old.segment == page.segment
-                        && old.prot == page.prot
-                        && index(old) == (index(page).0, index(page).1.wrapping_sub(1))
-                });
+                let continues = last.is_some_and(|before| continues(before, (addr, page)));
                 runs += u64::from(page.segment == Some(segment) && !continues);
                 last = Some((addr, page));
             }
@@ -391,7 +402,20 @@ impl World {
     fn mprotect(&mut self, who: usize, at: usize, pages: u64, prot: u64) {
         let Some(addr) = self.page_at(who, at) else { return };
         let mm = self.processes[who].mm;
+        let end = addr + pages * PAGE_SIZE;
+        let mut parts = Vec::new();
+        let mut start = addr;
+        while start < end && self.processes[who].pages.contains_key(&start) {
+            let part = self.part(who, start);
+            parts.push((start, part.end.min(end)));
+            start = part.end;
+        }
         let result = self.memory.do_mprotect(mm, addr, pages * PAGE_SIZE, prot);
+        for (start, end) in parts {
+            if self.memory.prot_at(mm, VirtAddr(start)) == Some(prot) {
+                self.cut_for(who, start, end, prot);
+            }
+        }
         // Up to the first gap the change is made. Rule B25. (A refusal for want of memory may come anywhere: look which were changed.)
         for i in 0..pages {
             let Some(page) = self.processes[who].pages.get_mut(&(addr + i * PAGE_SIZE)) else {
@@ -399,6 +423,51 @@ impl World {
                 break;
             };
             if result.is_ok() || self.memory.prot_at(mm, VirtAddr(addr + i * PAGE_SIZE)) == Some(prot) {
+                page.prot = prot;
+            }
+        }
+    }
+
+    /// The run of a mapping's pages that has the page at `addr`.
+    fn part(&self, who: usize, addr: u64) -> core::ops::Range<u64> {
+        let pages = &self.processes[who].pages;
+        let joined = |low: u64| match (pages.get(&low), pages.get(&(low + PAGE_SIZE))) {
+            (Some(&a), Some(&b)) => continues((low, a), (low + PAGE_SIZE, b)),
+            _ => false,
+        };
+        let (mut start, mut end) = (addr, addr + PAGE_SIZE);
+        while joined(start - PAGE_SIZE) {
+            start -= PAGE_SIZE;
+        }
+        while joined(end - PAGE_SIZE) {
+            end += PAGE_SIZE;
+        }
+        start..end
+    }
+
+    /// What giving `[start, end)` of one part of a segment other rights does to its cuts, and the rights. A neighbour that has these
+    /// rights already takes over what is not the whole part.
+    fn cut_for(&mut self, who: usize, start: u64, end: u64, prot: u64) {
+        let whole = self.part(who, start);
+        let pages = &mut self.processes[who].pages;
+        if pages[&start].segment.is_none() || pages[&start].prot == prot {
+            return;
+        }
+        let adjoins = |low: u64| match (pages.get(&low), pages.get(&(low + PAGE_SIZE))) {
+            (Some(&a), Some(&b)) => continues((low, a), (low + PAGE_SIZE, ModelPage { cut: false, ..b })),
+            _ => false,
+        };
+        let has = |addr: u64| pages.get(&addr).is_some_and(|page| page.prot == prot);
+        let below = start == whole.start && end != whole.end && adjoins(start - PAGE_SIZE) && has(start - PAGE_SIZE);
+        let above = end == whole.end && start != whole.start && adjoins(end - PAGE_SIZE) && has(end);
+        for (&addr, page) in pages.range_mut(start..=end) {
+            if addr == start {
+                page.cut = !below && (page.cut || start != whole.start);
+            }
+            if addr == end {
+                page.cut = !above && (page.cut || end != whole.end);
+            }
+            if addr < end {
                 page.prot = prot;
             }
         }
@@ -487,6 +556,7 @@ impl World {
                 prot: prot::READ | prot::WRITE,
                 content: Content::Private(0),
                 segment: None,
+                cut: false,
             };
             self.processes[who].pages.entry(HEAP + i * PAGE_SIZE).or_insert(page);
         }

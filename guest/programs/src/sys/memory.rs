@@ -27,6 +27,48 @@ pub fn map(bytes: usize, protection: u32, flags: u32, descriptor: i32) -> Result
     Ok(address as *mut u8)
 }
 
+/// Address of `bytes` bytes where nothing is mapped; a mapping of that size was there for a moment.
+///
+/// # Errors
+/// As `mmap(2)`.
+pub fn free_range(bytes: usize) -> Result<usize, Errno> {
+    let address = map(bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
+    // SAFETY: nobody has had time to use it.
+    unsafe { unmap(address, bytes) }?;
+    Ok(address as usize)
+}
+
+/// `mmap(2)` of anonymous private memory with `MAP_FIXED`.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// Nothing uses what is mapped there any more.
+pub unsafe fn map_fixed(address: usize, bytes: usize, protection: u32) -> Result<(), Errno> {
+    let flags = (general::MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS) as usize;
+    // SAFETY: the caller's contract.
+    unsafe {
+        call(
+            general::__NR_mmap,
+            [address, bytes, protection as usize, flags, usize::MAX, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// `mprotect(2)`.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// Nothing relies on rights that the range loses.
+pub unsafe fn protect(address: usize, bytes: usize, protection: u32) -> Result<(), Errno> {
+    // SAFETY: the caller's contract.
+    unsafe { call(general::__NR_mprotect, [address, bytes, protection as usize, 0, 0, 0]) }.map(drop)
+}
+
 /// `munmap(2)`.
 ///
 /// # Errors

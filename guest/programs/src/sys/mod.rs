@@ -30,6 +30,7 @@ impl fmt::Display for Errno {
             errno::EACCES => "EACCES",
             errno::EFAULT => "EFAULT",
             errno::EBUSY => "EBUSY",
+            errno::EEXIST => "EEXIST",
             errno::EINVAL => "EINVAL",
             errno::ENOTTY => "ENOTTY",
             errno::ENOSPC => "ENOSPC",

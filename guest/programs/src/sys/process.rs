@@ -20,6 +20,63 @@ pub fn id() -> i32 {
     unsafe { call(general::__NR_getpid, [0; 6]) }.map_or(0, |id| id as i32)
 }
 
+/// `setresgid(2)` and `setresuid(2)` with one group and one user, after `setgroups(2)` with none: the process keeps no right that it had
+/// as root.
+///
+/// # Errors
+/// As in the man pages.
+pub fn become_user(uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (uid as usize, gid as usize);
+    // SAFETY: none of the calls touches memory (an empty list of groups is never read).
+    unsafe {
+        call(general::__NR_setgroups, [0; 6])?;
+        call(general::__NR_setresgid, [gid, gid, gid, 0, 0, 0])?;
+        call(general::__NR_setresuid, [uid, uid, uid, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// `setresuid(2)`; `u32::MAX` leaves an ID as it is.
+///
+/// # Errors
+/// As in the man page.
+pub fn set_user_ids(real: u32, effective: u32, saved: u32) -> Result<(), Errno> {
+    let ids = [real as usize, effective as usize, saved as usize, 0, 0, 0];
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_setresuid, ids) }.map(drop)
+}
+
+/// `setuid(2)`.
+///
+/// # Errors
+/// As in the man page.
+pub fn set_user(uid: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_setuid, [uid as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `setgid(2)`.
+///
+/// # Errors
+/// As in the man page.
+pub fn set_group(gid: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_setgid, [gid as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `getuid(2)`, `geteuid(2)`, `getgid(2)`, `getegid(2)`.
+#[must_use]
+pub fn ids() -> [u32; 4] {
+    let calls = [
+        general::__NR_getuid,
+        general::__NR_geteuid,
+        general::__NR_getgid,
+        general::__NR_getegid,
+    ];
+    // SAFETY: touches no memory. These calls cannot fail.
+    calls.map(|number| unsafe { call(number, [0; 6]) }.map_or(u32::MAX, |id| id as u32))
+}
+
 /// Who continues after [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {

@@ -12,6 +12,76 @@ const IPC_RMID: usize = 0;
 const IPC_STAT: usize = 2;
 const SHM_INFO: usize = 14;
 
+/// Flags of `shmget` and `shmat`, and commands of `shmctl`.
+pub mod number {
+    /// `shmget`: make the segment if there is none.
+    pub const IPC_CREAT: u32 = 0o1000;
+    /// `shmget`: fail if there is one.
+    pub const IPC_EXCL: u32 = 0o2000;
+    /// `shmget`: not charged to the commit counter.
+    pub const SHM_NORESERVE: u32 = 0o10000;
+    /// `shmat`: for reading.
+    pub const SHM_RDONLY: u32 = 0o10000;
+    /// `shmat`: round the address down.
+    pub const SHM_RND: u32 = 0o20000;
+    /// `shmat`: replace what is mapped there.
+    pub const SHM_REMAP: u32 = 0o40000;
+    /// `shmat`: for execution, too.
+    pub const SHM_EXEC: u32 = 0o100_000;
+    /// `shmctl`: remove.
+    pub const IPC_RMID: i32 = 0;
+    /// `shmctl`: set owner, group and rights.
+    pub const IPC_SET: i32 = 1;
+    /// `shmctl`: look.
+    pub const IPC_STAT: i32 = 2;
+    /// `shmctl`: the limits.
+    pub const IPC_INFO: i32 = 3;
+    /// `shmctl`: keep in memory.
+    pub const SHM_LOCK: i32 = 11;
+    /// `shmctl`: let swap.
+    pub const SHM_UNLOCK: i32 = 12;
+    /// `shmctl`: look, by index.
+    pub const SHM_STAT: i32 = 13;
+    /// `shmctl`: what all segments use.
+    pub const SHM_INFO: i32 = 14;
+    /// `shmctl`: look, by index, whatever the rights.
+    pub const SHM_STAT_ANY: i32 = 15;
+}
+
+/// `shmget(2)`.
+///
+/// # Errors
+/// As in the man page.
+pub fn get(key: i32, bytes: usize, flags: u32) -> Result<i32, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_shmget, [key as usize, bytes, flags as usize, 0, 0, 0]) }.map(|id| id as i32)
+}
+
+/// `shmat(2)` with flags.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// With `SHM_REMAP`, nothing uses what is mapped there any more.
+pub unsafe fn attach_with(id: i32, address: usize, flags: u32) -> Result<usize, Errno> {
+    // SAFETY: the caller's contract.
+    unsafe { call(general::__NR_shmat, [id as usize, address, flags as usize, 0, 0, 0]) }
+}
+
+/// `shmctl(2)`.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// `buffer` is what the command expects, and what it writes there is the caller's to lose; an address that nothing is mapped at is
+/// answered with `EFAULT`.
+pub unsafe fn control(id: i32, command: i32, buffer: usize) -> Result<i32, Errno> {
+    // SAFETY: the caller's contract.
+    unsafe { call(general::__NR_shmctl, [id as usize, command as usize, buffer, 0, 0, 0]) }.map(|value| value as i32)
+}
+
 /// `struct shmid_ds` (`shmid64_ds` of Linux).
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
