@@ -1,4 +1,5 @@
 //! The whole manager on the fake machine, against naive models.
 
+mod mmap;
 mod model;
 mod scenarios;
