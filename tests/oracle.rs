@@ -27,6 +27,7 @@ const fn case(program: &'static str, arguments: &'static str, options: &'static 
 const CASES: &[Case] = &[
     // More than memory: the pages go to swap and come back.
     case("shm-press", "10M --passes 1", "--memory 8M --swap 16M", 0),
+    case("rules-mmap", "", "", 0),
     case("shm-pair", "", "", 0),
     case("shm-pair", "1M", "", 0),
     case("shm-pair", "12345", "--memory 8M", 0),
