@@ -26,7 +26,7 @@ pub(super) fn msync(addr: u64, len: u64, flags: u64) -> Result<u64, Errno> {
 /// `mincore`: a byte a page. What comes before a gap is reported.
 #[inline(never)]
 pub(super) fn mincore(addr: u64, len: u64, vector: u64) -> Result<u64, Errno> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
     if addr.checked_add(len).is_none_or(|end| end > USER_END) {
