@@ -24,4 +24,8 @@ pub const CATALOG: &[(&str, &str)] = &[
         "crash",
         "misbehaves in the way named by its argument: faults, traps, endless loop, exit status",
     ),
+    (
+        "rules-mmap",
+        "one line for each rule of mmap and its relatives: what this kernel does",
+    ),
 ];

@@ -85,6 +85,13 @@ pub const fn page_align(bytes: u64) -> Option<u64> {
     }
 }
 
+/// Bytes rounded up to whole pages, 0 past the end of the 64-bit range: what Linux's `PAGE_ALIGN` gives.
+#[inline(always)]
+#[must_use]
+pub const fn page_align_wrapping(bytes: u64) -> u64 {
+    bytes.wrapping_add(PAGE_MASK) & !PAGE_MASK
+}
+
 /// Whole pages that hold `bytes`.
 #[inline(always)]
 #[must_use]

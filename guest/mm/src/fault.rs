@@ -79,7 +79,7 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn handle_fault_locked(&self, mm: MmStruct<'_>, addr: VirtAddr, access: Access) -> Result<(), Fault> {
         let (vma_id, vma) = find_vma_area(self, mm, addr).ok_or(Fault::SegvMaperr)?;
         if addr < vma.vm_start() {
-            return Err(Fault::SegvMaperr);
+            self.expand_stack(mm, vma_id, addr)?;
         }
         let needed = match access {
             Access::Write => vm::WRITE,
@@ -245,6 +245,10 @@ impl<P: Platform> Memory<P> {
             self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
         }
         if !zero {
+            // The page stays with others, who need not keep it in memory.
+            if self.page(old).has(flag::UNEVICTABLE) {
+                self.munlock_page(old);
+            }
             self.put_page(old);
         }
         copy.map(|_| ()).ok_or(Fault::Oom)

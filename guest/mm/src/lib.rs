@@ -11,11 +11,11 @@
 //! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
 //! | [`filemap`] | mm/filemap.c | the page cache of one object |
 //! | [`vma`], [`vma_tree`] | mm/mmap.c | VMAs and their tree |
-//! | [`mmap`] | mm/{mmap,mprotect,madvise}.c, kernel/fork.c | what programs do to address spaces |
+//! | [`mmap`] | mm/{mmap,mprotect,mremap,madvise,mlock,mincore,msync}.c, kernel/fork.c | what programs do to address spaces |
 //! | [`pagetable`] | mm/memory.c | the four-level walk |
 //! | [`fault`] | mm/memory.c | `handle_mm_fault` |
 //! | [`rmap`] | mm/rmap.c | from a frame to its mappings |
-//! | [`shmem`] | mm/shmem.c | memory objects |
+//! | [`shmem`], `truncate` | mm/{shmem,truncate}.c | memory objects, holes in them |
 //! | [`ipc`] | ipc/shm.c | System V shm |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
 //! | [`lru`], [`vmscan`] | mm/{swap,vmscan}.c | which frames to take back, and taking them |
@@ -50,6 +50,7 @@ pub mod swap;
 pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod truncate;
 pub mod vma;
 pub mod vma_tree;
 pub mod vmscan;

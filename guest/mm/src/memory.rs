@@ -217,11 +217,22 @@ impl<P: Platform> Memory<P> {
         }
         let pages: u64 = crate::vma_tree::vmas(self, mm).map(|(_, vma)| vma.pages()).sum();
         assert_eq!(mm.total_vm(), pages, "total_vm");
+        let locked: u64 = crate::vma_tree::vmas(self, mm)
+            .filter(|(_, vma)| vma.has(crate::vma::vm::LOCKED))
+            .map(|(_, vma)| vma.pages())
+            .sum();
+        assert_eq!(mm.locked_vm(), locked, "locked_vm");
     }
 
     /// Rights at an address, if something is mapped there. For tests.
     pub fn prot_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> Option<u64> {
         let id = crate::vma_tree::find_vma(self, self.mm(mm_id), addr)?;
         (self.vma(id).vm_start() <= addr).then(|| self.vma(id).vm_flags() & 7)
+    }
+
+    /// Whether a locked mapping is at an address. For tests.
+    pub fn locked_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> bool {
+        crate::vma_tree::find_vma(self, self.mm(mm_id), addr)
+            .is_some_and(|id| self.vma(id).vm_start() <= addr && self.vma(id).has(crate::vma::vm::LOCKED))
     }
 }

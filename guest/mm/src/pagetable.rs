@@ -30,7 +30,7 @@ impl<P: Platform> Memory<P> {
     /// The entry for `addr`, if its table exists.
     #[inline(always)]
     pub(crate) fn pte(&self, pgd: Pfn, addr: VirtAddr) -> Option<&Word> {
-        let table = self.pte_table(pgd, addr)?;
+        let table = self.pte_table(pgd, addr).0?;
         Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
     }
 
@@ -82,9 +82,9 @@ impl<P: Platform> Memory<P> {
     ) -> bool {
         let mut addr = range.start.0;
         while addr < range.end.0 {
-            let table_end = ((addr >> PMD_SHIFT) + 1) << PMD_SHIFT;
-            let end = table_end.min(range.end.0);
-            if let Some(table) = self.pte_table(pgd, VirtAddr(addr)) {
+            let (table, shift) = self.pte_table(pgd, VirtAddr(addr));
+            let end = (((addr >> shift) + 1) << shift).min(range.end.0);
+            if let Some(table) = table {
                 let first = entry_index(addr, PAGE_SHIFT);
                 let count = ((end - addr) >> PAGE_SHIFT) as usize;
                 for (i, pte) in self.platform.frame(table)[first..first + count].iter().enumerate() {
@@ -98,18 +98,18 @@ impl<P: Platform> Memory<P> {
         true
     }
 
-    /// The lowest-level table for `addr`, if it exists.
+    /// The lowest-level table for `addr`, if it exists, and log2 of the bytes that it covers, or else of those that have none either.
     #[inline(always)]
-    fn pte_table(&self, pgd: Pfn, addr: VirtAddr) -> Option<Pfn> {
+    fn pte_table(&self, pgd: Pfn, addr: VirtAddr) -> (Option<Pfn>, u32) {
         let mut table = pgd;
         for shift in TABLE_SHIFTS {
             let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
             if entry == 0 {
-                return None;
+                return (None, shift);
             }
             table = P::Pte::pfn(entry);
         }
-        Some(table)
+        (Some(table), PMD_SHIFT)
     }
 
     /// Gives back the tables of `range` that nothing in `bounds` needs: `bounds` reaches from the end of the VMA before to the

@@ -67,7 +67,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[16] {
+    pub struct MmStruct[18] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -98,6 +98,10 @@ record! {
         swapents, set_swapents: u64 = 13;
         /// Processes that use it.
         mm_users, set_mm_users: u64 = 14;
+        /// Pages of locked mappings, in pages.
+        locked_vm, set_locked_vm: u64 = 15;
+        /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
+        def_flags, set_def_flags: u64 = 16;
     }
 }
 
@@ -163,6 +167,18 @@ pub mod vm {
     pub const PFNMAP: u64 = 0x400;
     /// Pages stay in memory.
     pub const LOCKED: u64 = 0x2000;
+    /// Pages will be used in sequence.
+    pub const SEQ_READ: u64 = 0x8000;
+    /// Pages will be used in no order.
+    pub const RAND_READ: u64 = 0x1_0000;
+    /// Not for children.
+    pub const DONTCOPY: u64 = 0x2_0000;
+    /// With `LOCKED`: pages stay in memory once they are used.
+    pub const LOCKONFAULT: u64 = 0x8_0000;
+    /// Children see zeroes.
+    pub const WIPEONFORK: u64 = 0x200_0000;
+    /// Not in core dumps.
+    pub const DONTDUMP: u64 = 0x400_0000;
     /// Not charged to the commit counter.
     pub const NORESERVE: u64 = 0x20_0000;
     /// Charged to the commit counter.

@@ -226,7 +226,12 @@ impl<P: Platform> Memory<P> {
             page.set_flags(flag::DIRTY);
         }
         if page.mapcount.get() != 0 && !self.try_to_unmap(pfn) {
-            return Outcome::Activate;
+            if self.page_evictable(pfn) {
+                return Outcome::Activate;
+            }
+            // Locked since it was put on its list. Rule B31.
+            page.set_flags(flag::UNEVICTABLE);
+            return Outcome::Keep;
         }
         // The isolation's reference, and that of the page cache or the swap cache: more means that somebody works with the page.
         if page.refcount.get() != 2 {

@@ -5,6 +5,7 @@
 //! | `mod.rs` | the dispatch; identity, time, FS and GS |
 //! | `file.rs` | `write writev openat open close ioctl` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
+//! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
 //! | `shm.rs` | `shmget shmat shmdt shmctl` |
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `device.rs` | what `/dev/faultlab` can do |
@@ -29,6 +30,7 @@ mod cred;
 mod device;
 mod file;
 mod memory;
+mod residency;
 mod shm;
 
 /// Numbers of the calls that exist.
@@ -43,6 +45,9 @@ mod nr {
     pub(super) const IOCTL: u64 = 16;
     pub(super) const WRITEV: u64 = 20;
     pub(super) const SCHED_YIELD: u64 = 24;
+    pub(super) const MREMAP: u64 = 25;
+    pub(super) const MSYNC: u64 = 26;
+    pub(super) const MINCORE: u64 = 27;
     pub(super) const MADVISE: u64 = 28;
     pub(super) const SHMGET: u64 = 29;
     pub(super) const SHMAT: u64 = 30;
@@ -66,12 +71,17 @@ mod nr {
     pub(super) const GETRESUID: u64 = 118;
     pub(super) const SETRESGID: u64 = 119;
     pub(super) const GETRESGID: u64 = 120;
+    pub(super) const MLOCK: u64 = 149;
+    pub(super) const MUNLOCK: u64 = 150;
+    pub(super) const MLOCKALL: u64 = 151;
+    pub(super) const MUNLOCKALL: u64 = 152;
     pub(super) const ARCH_PRCTL: u64 = 158;
     pub(super) const GETTID: u64 = 186;
     pub(super) const SET_TID_ADDRESS: u64 = 218;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
     pub(super) const OPENAT: u64 = 257;
+    pub(super) const MLOCK2: u64 = 325;
 }
 
 /// An error number.
@@ -137,6 +147,14 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::MUNMAP => memory::munmap(rdi, rsi),
         nr::BRK => memory::brk(rdi),
         nr::MADVISE => memory::madvise(rdi, rsi, rdx),
+        nr::MREMAP => residency::mremap(rdi, rsi, rdx, r10, r8),
+        nr::MSYNC => residency::msync(rdi, rsi, rdx),
+        nr::MINCORE => residency::mincore(rdi, rsi, rdx),
+        nr::MLOCK => residency::mlock(rdi, rsi, 0),
+        nr::MLOCK2 => residency::mlock(rdi, rsi, rdx),
+        nr::MUNLOCK => residency::munlock(rdi, rsi),
+        nr::MLOCKALL => residency::mlockall(rdi),
+        nr::MUNLOCKALL => residency::munlockall(),
         nr::SHMGET => shm::shmget(rdi, rsi, rdx),
         nr::SHMAT => shm::shmat(rdi, rsi, rdx),
         nr::SHMCTL => shm::shmctl(rdi, rsi, rdx),

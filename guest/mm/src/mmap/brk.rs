@@ -48,6 +48,7 @@ impl<P: Platform> Memory<P> {
         };
         if moved {
             mm.set_brk(VirtAddr(brk));
+            self.populate_if_locked(mm, old_end..new_end);
         }
         mm.brk().0
     }

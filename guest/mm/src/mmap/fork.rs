@@ -116,7 +116,7 @@ impl<P: Platform> Memory<P> {
         let vma = self.vma(id);
         let pages = vma.pages();
         // A device's pages stay with the process that mapped them.
-        if vma.has(vm::PFNMAP) {
+        if vma.vm_flags() & (vm::PFNMAP | vm::DONTCOPY) != 0 {
             return Ok(());
         }
         if vma.has(vm::ACCOUNT) {
@@ -131,16 +131,18 @@ impl<P: Platform> Memory<P> {
         let copy = self.vma(copy_id);
         copy.set_vm_start(vma.vm_start());
         copy.set_vm_end(vma.vm_end());
-        copy.set_vm_flags(vma.vm_flags());
+        // Locks are not inherited. Source: fork(2).
+        copy.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT));
         copy.set_vm_pgoff(vma.vm_pgoff());
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));
         copy.set_shm(vma.shm());
-        self.vma_opened(copy_id, vma.anon_vma());
+        let wiped = vma.has(vm::WIPEONFORK);
+        self.vma_opened(copy_id, vma.anon_vma().filter(|_| !wiped));
         vma_link(self, new, copy_id);
         new.set_total_vm(new.total_vm() + pages);
         // Pages of objects can be faulted in again; only a VMA that has private pages must be copied. Source: `vma_needs_copy`.
-        if vma.anon_vma().is_some() {
+        if vma.anon_vma().is_some() && !wiped {
             self.copy_page_range(old, new, vma.is_cow(), vma.vm_start()..vma.vm_end())?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
-use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag, prot};
+use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::error::Error;
 use crate::ipc::ShmId;
@@ -40,28 +40,32 @@ impl<P: Platform> Memory<P> {
     ) -> Result<u64, Error> {
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        if flags & map_flag::HUGETLB != 0 {
+            return Err(hugetlb_refusal(flags, file.is_some()));
+        }
         if len == 0 {
             return Err(Error::Einval);
         }
         let len = page_align(len).filter(|&len| len <= TASK_SIZE).ok_or(Error::Enomem)?;
-        if pgoff
-            .checked_add(len >> PAGE_SHIFT)
-            .is_none_or(|end| end > u64::MAX >> PAGE_SHIFT)
-        {
-            return Err(Error::Eoverflow);
-        }
         if mm.map_count() > MAX_MAP_COUNT {
             return Err(Error::Enomem);
         }
+        // Rule B17: a place is looked for before the kind of mapping is.
+        let start = self.get_unmapped_area(mm, addr, len, flags)?;
+        // An object ends where its size, a signed number of bytes, does. Rule B2.
+        let last_page = pgoff.checked_add(len >> PAGE_SHIFT);
+        if file.is_some() && last_page.is_none_or(|end| end > i64::MAX as u64 >> PAGE_SHIFT) {
+            return Err(Error::Eoverflow);
+        }
         let shared = match flags & map_flag::TYPE {
             map_flag::PRIVATE => false,
-            map_flag::SHARED | map_flag::SHARED_VALIDATE => true,
+            map_flag::SHARED => true,
+            map_flag::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Error::Einval),
         };
         if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
             return Err(Error::Einval);
         }
-        let start = self.get_unmapped_area(mm, addr, len, flags)?;
         let end = start.offset(len);
         let mut vm_flags = calc_vm_prot_bits(prot) | vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC;
         if shared {
@@ -69,6 +73,12 @@ impl<P: Platform> Memory<P> {
         }
         if flags & map_flag::NORESERVE != 0 {
             vm_flags |= vm::NORESERVE;
+        }
+        if flags & map_flag::GROWSDOWN != 0 {
+            vm_flags |= vm::GROWSDOWN;
+        }
+        if flags & map_flag::LOCKED != 0 {
+            vm_flags |= vm::LOCKED;
         }
         self.do_munmap_locked(mm, start, end)?;
         let mapping = match file {
@@ -105,8 +115,10 @@ impl<P: Platform> Memory<P> {
             }
         };
         self.mmap_region(mm_id, mapping)?;
-        if flags & map_flag::POPULATE != 0 {
-            self.mm_populate(mm, start, end, prot & prot::WRITE != 0);
+        if flags & (map_flag::POPULATE | map_flag::NONBLOCK) == map_flag::POPULATE {
+            self.populate_ignoring_errors(mm, start..end);
+        } else {
+            self.populate_if_locked(mm, start..end);
         }
         Ok(start.0)
     }
@@ -137,7 +149,12 @@ impl<P: Platform> Memory<P> {
             }
             return Ok(start);
         }
-        let hint = VirtAddr(addr).page();
+        // A hint that is too low is raised. Rule B10.
+        let hint = match VirtAddr(addr).page() {
+            VirtAddr(page @ 1..MMAP_MIN_ADDR) => VirtAddr(page.max(MMAP_MIN_ADDR)),
+            page => page,
+        };
+        let fits = fits && hint.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
         if hint.0 >= MMAP_MIN_ADDR && fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
             return Ok(hint);
         }
@@ -157,6 +174,9 @@ impl<P: Platform> Memory<P> {
         let mm = self.mm(mm_id);
         let pages = (mapping.end.0 - mapping.start.0) >> PAGE_SHIFT;
         let mut mapping = mapping;
+        if mapping.vm_flags & vm::PFNMAP == 0 {
+            mapping.vm_flags |= mm.def_flags();
+        }
         let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {
             if accountable {
@@ -185,7 +205,12 @@ impl<P: Platform> Memory<P> {
             Ok(())
         })();
         match entered {
-            Ok(()) => mm.set_total_vm(mm.total_vm() + pages),
+            Ok(()) => {
+                mm.set_total_vm(mm.total_vm() + pages);
+                if mapping.vm_flags & vm::LOCKED != 0 {
+                    mm.set_locked_vm(mm.locked_vm() + pages);
+                }
+            }
             Err(_) => {
                 if let Some(file) = mapping.file {
                     self.iput(file);
@@ -193,19 +218,6 @@ impl<P: Platform> Memory<P> {
             }
         }
         entered
-    }
-
-    /// Faults pages in ahead of their use; what cannot be had is left out. Rule B14.
-    fn mm_populate(&self, mm: MmStruct<'_>, start: VirtAddr, end: VirtAddr, write: bool) {
-        let access = if write {
-            crate::fault::Access::Write
-        } else {
-            crate::fault::Access::Read
-        };
-        let mut addr = start;
-        while addr < end && self.handle_fault_locked(mm, addr, access).is_ok() {
-            addr = addr.offset(1 << PAGE_SHIFT);
-        }
     }
 
     /// Maps device memory at `phys` (page-aligned) for a program. Its pages have no [`crate::page::Page`].
@@ -243,5 +255,15 @@ impl<P: Platform> Memory<P> {
             ));
         }
         Ok(start.0)
+    }
+}
+
+/// There are no huge pages yet, so the pool of each size that x86-64 has is empty. Rule B12.
+fn hugetlb_refusal(flags: u64, has_file: bool) -> Error {
+    let size_log2 = flags >> map_flag::HUGE_SHIFT & 0x3f;
+    if has_file || !matches!(size_log2, 0 | 21 | 30) {
+        Error::Einval
+    } else {
+        Error::Enomem
     }
 }

@@ -7,6 +7,10 @@
 //! | `unmap` | `do_munmap`, `unmap_region` | mappings go |
 //! | `protect` | `mprotect_fixup` | other rights |
 //! | `advise` | `do_madvise` | what a program knows about its use |
+//! | `remap` | `mremap` | mappings change size and place |
+//! | `lock` | `mlock`, `__mm_populate` | pages that stay in memory, and pages ahead of their use |
+//! | `resident` | `mincore`, `msync` | what is in memory |
+//! | `stack` | `expand_stack` | stacks grow down |
 //! | `brk` | `do_brk_flags` | the heap |
 //! | `fork` | `dup_mmap`, `copy_page_range`, `exit_mmap` | address spaces come and go |
 //! | `user` | `get_user_pages` | the kernel on a program's behalf |
@@ -20,13 +24,20 @@
 mod advise;
 mod brk;
 mod fork;
+mod lock;
 mod map;
 mod merge;
 mod protect;
+mod remap;
+mod resident;
+mod stack;
 mod unmap;
 mod user;
 
+pub use advise::advice;
+pub use lock::lock_flag;
 pub(crate) use map::Mapping;
+pub use remap::remap_flag;
 
 use crate::vma::vm;
 
@@ -38,6 +49,12 @@ pub mod prot {
     pub const WRITE: u64 = 2;
     /// May be executed.
     pub const EXEC: u64 = 4;
+    /// May hold a semaphore: no difference on x86-64.
+    pub const SEM: u64 = 8;
+    /// `mprotect`: down to the start of the stack.
+    pub const GROWSDOWN: u64 = 0x100_0000;
+    /// `mprotect`: up to the end of a stack that grows up, of which there is none.
+    pub const GROWSUP: u64 = 0x200_0000;
 }
 
 /// `MAP_*` of `mmap`. Source: mmap(2).
@@ -56,10 +73,18 @@ pub mod map_flag {
     pub const ANONYMOUS: u64 = 0x20;
     /// A stack.
     pub const GROWSDOWN: u64 = 0x100;
+    /// Pages stay in memory.
+    pub const LOCKED: u64 = 0x2000;
     /// Not charged to the commit counter.
     pub const NORESERVE: u64 = 0x4000;
     /// Fault everything in at once.
     pub const POPULATE: u64 = 0x8000;
+    /// With `POPULATE`: nothing is faulted in.
+    pub const NONBLOCK: u64 = 0x1_0000;
+    /// Huge pages; the binary logarithm of their size is in the bits from `HUGE_SHIFT` on, 0 being the usual size.
+    pub const HUGETLB: u64 = 0x4_0000;
+    /// Where the size of huge pages begins, 6 bits.
+    pub const HUGE_SHIFT: u32 = 26;
     /// Exactly at this address, if nothing is there.
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }

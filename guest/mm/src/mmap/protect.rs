@@ -18,8 +18,10 @@ impl<P: Platform> Memory<P> {
     pub fn do_mprotect(&self, mm_id: MmId, addr: u64, len: u64, prot: u64) -> Result<(), Error> {
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        const GROWS: u64 = prot::GROWSDOWN | prot::GROWSUP;
         let mut start = VirtAddr(addr);
-        if !start.is_page_aligned() || prot & !(prot::READ | prot::WRITE | prot::EXEC) != 0 {
+        let grows = prot & GROWS;
+        if grows == GROWS || !start.is_page_aligned() {
             return Err(Error::Einval);
         }
         if len == 0 {
@@ -31,6 +33,12 @@ impl<P: Platform> Memory<P> {
                 .filter(|&end| end <= TASK_SIZE)
                 .ok_or(Error::Enomem)?,
         );
+        if prot & !(prot::READ | prot::WRITE | prot::EXEC | prot::SEM | GROWS) != 0 {
+            return Err(Error::Einval);
+        }
+        if grows != 0 {
+            start = self.stack_start(mm, start, end, grows)?;
+        }
         let new = calc_vm_prot_bits(prot);
         while start < end {
             let id = find_vma(self, mm, start).ok_or(Error::Enomem)?;
@@ -46,6 +54,23 @@ impl<P: Platform> Memory<P> {
             start = part_end;
         }
         Ok(())
+    }
+
+    /// Where a change of the whole stack begins. There are no stacks that grow up on x86-64.
+    fn stack_start(&self, mm: MmStruct<'_>, start: VirtAddr, end: VirtAddr, grows: u64) -> Result<VirtAddr, Error> {
+        let id = find_vma(self, mm, start).ok_or(Error::Enomem)?;
+        let vma = self.vma(id);
+        if grows == prot::GROWSDOWN && vma.vm_start() >= end {
+            return Err(Error::Enomem);
+        }
+        if grows == prot::GROWSUP && vma.vm_start() > start {
+            return Err(Error::Enomem);
+        }
+        if grows == prot::GROWSDOWN && vma.has(vm::GROWSDOWN) {
+            Ok(vma.vm_start())
+        } else {
+            Err(Error::Einval)
+        }
     }
 
     /// Gives the part `[start, end)` of a VMA the rights `new`.

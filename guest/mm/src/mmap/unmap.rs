@@ -71,6 +71,7 @@ impl<P: Platform> Memory<P> {
         while let Some(id) = after
             && self.vma(id).vm_start() < end
         {
+            self.munlock_vma(mm, self.vma(id));
             self.zap_vma(mm, id);
             after = self.vma(id).vm_next();
         }
@@ -142,6 +143,9 @@ impl<P: Platform> Memory<P> {
         }
         self.add_rss(mm, pfn, -1);
         self.page_remove_rmap(pfn);
+        if self.page(pfn).has(crate::page::flag::UNEVICTABLE) {
+            self.munlock_page(pfn);
+        }
         self.put_anon_or_file(pfn);
     }
 

@@ -20,9 +20,10 @@ impl<P: Platform> Memory<P> {
         if addr.0 >= super::TASK_SIZE {
             return Err(Error::Efault);
         }
-        let id = find_vma(self, mm, addr)
-            .filter(|&id| self.vma(id).vm_start() <= addr)
-            .ok_or(Error::Efault)?;
+        let id = find_vma(self, mm, addr).ok_or(Error::Efault)?;
+        if addr < self.vma(id).vm_start() {
+            self.expand_stack(mm, id, addr).map_err(|_| Error::Efault)?;
+        }
         // Device pages are not memory.
         if self.vma(id).has(vm::PFNMAP) {
             return Err(Error::Efault);

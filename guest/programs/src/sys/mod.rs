@@ -8,6 +8,7 @@ use core::fmt;
 
 use linux_raw_sys::{errno, general};
 
+pub mod address_space;
 pub mod memory;
 pub mod process;
 pub mod sysv_shm;
@@ -31,11 +32,14 @@ impl fmt::Display for Errno {
             errno::EFAULT => "EFAULT",
             errno::EBUSY => "EBUSY",
             errno::EEXIST => "EEXIST",
+            errno::ENODEV => "ENODEV",
             errno::EINVAL => "EINVAL",
             errno::ENOTTY => "ENOTTY",
             errno::ENOSPC => "ENOSPC",
             errno::ENOSYS => "ENOSYS",
             errno::EIDRM => "EIDRM",
+            errno::EOVERFLOW => "EOVERFLOW",
+            errno::EOPNOTSUPP => "EOPNOTSUPP",
             _ => "errno",
         };
         write!(f, "{name} ({})", self.0)

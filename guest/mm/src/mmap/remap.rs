@@ -1,0 +1,324 @@
+//! Mappings change size and place. Source: Linux, mm/mremap.c. Rules B27, B28, A46.
+//!
+//! ```text
+//! smaller           the tail is unmapped
+//! larger, room      the VMA grows where it is
+//! larger, no room   MAYMOVE: a copy of the VMA elsewhere, the page-table entries move there, the old range is unmapped
+//! old size 0        shared only: a second view of the object
+//! DONTUNMAP         the entries move, the old VMA stays, empty
+//! ```
+//!
+//! Pages themselves never move: the copy has the same `vm_pgoff` and the same anon_vma, so the reverse mapping finds them at their
+//! new addresses.
+//!
+//! Differs from Linux: page-table entries move one by one, never whole tables; a range of several VMAs is refused also where
+//! Linux since 6.17 moves them (`MREMAP_FIXED` without a change of size).
+
+use core::ops::Range;
+
+use super::{MAX_MAP_COUNT, TASK_SIZE, map_flag};
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::platform::{Platform, PteFormat};
+use crate::vma::{MmId, MmStruct, VmaId, vm};
+use crate::vma_tree::{find_vma, find_vma_intersection, vma_adjust, vma_link};
+
+/// `MREMAP_*`. Source: mremap(2).
+pub mod remap_flag {
+    /// May be moved.
+    pub const MAYMOVE: u64 = 1;
+    /// Exactly to this address, whatever is there.
+    pub const FIXED: u64 = 2;
+    /// The old mapping stays, without its pages.
+    pub const DONTUNMAP: u64 = 4;
+}
+
+/// VMAs that a move may add for a moment, besides the copy. Source: Linux `move_vma`.
+const MOVE_MAP_COUNT: u64 = 3;
+
+/// What `mremap` is asked for, lengths in whole pages.
+#[derive(Clone, Copy)]
+struct Request {
+    addr: VirtAddr,
+    old_len: u64,
+    new_len: u64,
+    flags: u64,
+    new_addr: u64,
+}
+
+impl Request {
+    fn has(self, flag: u64) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn old_end(self) -> VirtAddr {
+        self.addr.offset(self.old_len)
+    }
+
+    /// What can be refused without looking at the address space. Source: Linux `check_mremap_params`.
+    fn check(self) -> Result<(), Error> {
+        const KNOWN: u64 = remap_flag::MAYMOVE | remap_flag::FIXED | remap_flag::DONTUNMAP;
+        let moves = self.has(remap_flag::FIXED | remap_flag::DONTUNMAP);
+        if self.flags & !KNOWN != 0
+            || !self.addr.is_page_aligned()
+            || self.new_len == 0
+            || self.new_len > TASK_SIZE
+            || (moves && !self.has(remap_flag::MAYMOVE))
+            || (self.has(remap_flag::DONTUNMAP) && self.old_len != self.new_len)
+        {
+            return Err(Error::Einval);
+        }
+        if self.has(remap_flag::FIXED) {
+            let target = VirtAddr(self.new_addr);
+            let overlaps = self.new_addr < self.addr.0.saturating_add(self.old_len)
+                && self.addr.0 < self.new_addr.saturating_add(self.new_len);
+            if !target.is_page_aligned() || self.new_addr > TASK_SIZE - self.new_len || overlaps {
+                return Err(Error::Einval);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<P: Platform> Memory<P> {
+    /// `mremap`: gives a mapping another size, another place, or both. Returns where it is.
+    ///
+    /// # Errors
+    /// As mremap(2). Rules B27, B28.
+    pub fn do_mremap(
+        &self,
+        mm_id: MmId,
+        addr: u64,
+        old_len: u64,
+        new_len: u64,
+        flags: u64,
+        new_addr: u64,
+    ) -> Result<u64, Error> {
+        let _guard = self.locks.mmap.lock();
+        let request = Request {
+            addr: VirtAddr(addr),
+            old_len: page_align_wrapping(old_len),
+            // Rounded past the end of the range it is 0, as in Linux, and refused.
+            new_len: page_align_wrapping(new_len),
+            flags,
+            new_addr,
+        };
+        request.check()?;
+        let mm = self.mm(mm_id);
+        let id = find_vma(self, mm, request.addr)
+            .filter(|&id| self.vma(id).vm_start() <= request.addr)
+            .ok_or(Error::Efault)?;
+        self.check_resize(id, request)?;
+        if request.has(remap_flag::FIXED | remap_flag::DONTUNMAP) {
+            return self.mremap_to(mm_id, request);
+        }
+        if request.new_len <= request.old_len {
+            if request.new_len < request.old_len {
+                self.do_munmap_locked(mm, request.addr.offset(request.new_len), request.old_end())?;
+            }
+            return Ok(addr);
+        }
+        if request.old_end() == self.vma(id).vm_end() && self.expand_in_place(mm, id, request)? {
+            return Ok(addr);
+        }
+        if !request.has(remap_flag::MAYMOVE) {
+            return Err(Error::Enomem);
+        }
+        let to = self.get_unmapped_area(mm, 0, request.new_len, 0)?;
+        self.move_vma(mm_id, id, request, to)
+    }
+
+    /// Whether the VMA can become what is asked for. Source: Linux `check_prep_vma`.
+    fn check_resize(&self, id: VmaId, request: Request) -> Result<(), Error> {
+        let vma = self.vma(id);
+        // Without pages of its own a copy has nothing to show. Rule B28.
+        if request.old_len == 0 && !vma.has(vm::SHARED) {
+            return Err(Error::Einval);
+        }
+        if request.has(remap_flag::DONTUNMAP) && vma.has(vm::PFNMAP) {
+            return Err(Error::Einval);
+        }
+        if request.new_len > request.old_len {
+            if request.old_len > vma.vm_end().0 - request.addr.0 || vma.has(vm::PFNMAP) {
+                return Err(Error::Efault);
+            }
+            let end = vma
+                .linear_page_index(request.addr)
+                .checked_add(request.new_len >> PAGE_SHIFT);
+            if end.is_none_or(|end| end > u64::MAX >> PAGE_SHIFT) {
+                return Err(Error::Einval);
+            }
+        }
+        let moves = request.has(remap_flag::FIXED | remap_flag::DONTUNMAP);
+        if moves && request.old_len.min(request.new_len) > vma.vm_end().0 - request.addr.0 {
+            return Err(Error::Efault);
+        }
+        Ok(())
+    }
+
+    /// Lets the VMA grow upwards over free addresses; `false` when something is in the way.
+    fn expand_in_place(&self, mm: MmStruct<'_>, id: VmaId, request: Request) -> Result<bool, Error> {
+        let vma = self.vma(id);
+        let (old_end, end) = (vma.vm_end(), request.addr.offset(request.new_len));
+        if end < old_end || end.0 > TASK_SIZE || find_vma_intersection(self, mm, old_end, end).is_some() {
+            return Ok(false);
+        }
+        let pages = (end.0 - old_end.0) >> PAGE_SHIFT;
+        if vma.has(vm::ACCOUNT) {
+            self.vm_enough_memory(pages)?;
+        }
+        vma_adjust(self, mm, id, vma.vm_start(), end, vma.vm_pgoff());
+        mm.set_total_vm(mm.total_vm() + pages);
+        if vma.has(vm::LOCKED) {
+            mm.set_locked_vm(mm.locked_vm() + pages);
+        }
+        self.merge_around(mm, id);
+        self.populate_if_locked(mm, old_end..end);
+        Ok(true)
+    }
+
+    /// A move to a given place, or away from a mapping that stays. Source: Linux `mremap_to`.
+    fn mremap_to(&self, mm_id: MmId, request: Request) -> Result<u64, Error> {
+        let mm = self.mm(mm_id);
+        if mm.map_count() + 2 >= MAX_MAP_COUNT - MOVE_MAP_COUNT {
+            return Err(Error::Enomem);
+        }
+        let fixed = request.has(remap_flag::FIXED);
+        let flags = if fixed { map_flag::FIXED } else { 0 };
+        let to = self.get_unmapped_area(mm, request.new_addr, request.new_len, flags)?;
+        if fixed {
+            self.do_munmap_locked(mm, to, to.offset(request.new_len))?;
+        }
+        let mut request = request;
+        if request.old_len > request.new_len {
+            self.do_munmap_locked(mm, request.addr.offset(request.new_len), request.old_end())?;
+            request.old_len = request.new_len;
+        }
+        // What was unmapped may have been next to it, and cut it.
+        let id = find_vma(self, mm, request.addr).ok_or(Error::Efault)?;
+        self.move_vma(mm_id, id, request, to)
+    }
+
+    /// Moves `[addr, addr + old_len)` of a VMA to the free range at `to`. Source: Linux `move_vma`.
+    fn move_vma(&self, mm_id: MmId, id: VmaId, request: Request, to: VirtAddr) -> Result<u64, Error> {
+        let mm = self.mm(mm_id);
+        if mm.map_count() >= MAX_MAP_COUNT - MOVE_MAP_COUNT {
+            return Err(Error::Enomem);
+        }
+        // Cut out first: it is what can fail, and the old mapping can then go without failing.
+        let id = self.cut_out(mm, id, request)?;
+        let copy = match self.copy_vma(mm_id, id, request, to) {
+            Ok(copy) => copy,
+            Err(error) => {
+                self.merge_around(mm, id);
+                return Err(error);
+            }
+        };
+        let old = request.addr..request.old_end();
+        if self.move_page_tables(mm, old.clone(), to).is_err() {
+            // All tables of the old range are still there.
+            let moved = to..to.offset(request.old_len);
+            let back = self.move_page_tables(mm, moved, request.addr);
+            debug_assert!(back.is_ok(), "entries have no place to go back to");
+            self.do_munmap_locked(mm, to, to.offset(request.new_len))?;
+            self.merge_around(mm, id);
+            return Err(Error::Enomem);
+        }
+        if request.has(remap_flag::DONTUNMAP) {
+            self.unlock_emptied(mm, id);
+            self.merge_around(mm, id);
+        } else if request.old_len != 0 {
+            self.do_munmap_locked(mm, old.start, old.end)?;
+        }
+        self.merge_around(mm, copy);
+        self.populate_if_locked(mm, to.offset(request.old_len)..to.offset(request.new_len));
+        Ok(to.0)
+    }
+
+    /// Makes the range a VMA of its own, unless it is empty.
+    fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, request: Request) -> Result<VmaId, Error> {
+        if request.old_len == 0 {
+            return Ok(id);
+        }
+        let mut id = id;
+        if self.vma(id).vm_start() < request.addr {
+            id = self.split_vma(mm, id, request.addr)?;
+        }
+        if self.vma(id).vm_end() > request.old_end()
+            && let Err(error) = self.split_vma(mm, id, request.old_end())
+        {
+            self.merge_around(mm, id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// A VMA at `to` like `id`, without its pages. Source: Linux `copy_vma`.
+    fn copy_vma(&self, mm_id: MmId, id: VmaId, request: Request, to: VirtAddr) -> Result<VmaId, Error> {
+        let mm = self.mm(mm_id);
+        let pages = request.new_len >> PAGE_SHIFT;
+        let charged = self.vma(id).has(vm::ACCOUNT);
+        if charged {
+            self.vm_enough_memory(pages)?;
+        }
+        let Some(copy_id) = self.vm_area_alloc() else {
+            if charged {
+                self.vm_unacct_memory(pages);
+            }
+            return Err(Error::Enomem);
+        };
+        let (vma, copy) = (self.vma(id), self.vma(copy_id));
+        copy.set_vm_start(to);
+        copy.set_vm_end(to.offset(request.new_len));
+        copy.set_vm_flags(vma.vm_flags());
+        // Anonymous memory without pages is numbered afresh, so that it merges at its new place.
+        copy.set_vm_pgoff(
+            if vma.vm_file().is_none() && vma.anon_vma().is_none() && !vma.has(vm::PFNMAP) {
+                to.0 >> PAGE_SHIFT
+            } else {
+                vma.linear_page_index(request.addr)
+            },
+        );
+        copy.set_vm_file(vma.vm_file());
+        copy.set_vm_mm(Some(mm_id));
+        copy.set_shm(vma.shm());
+        self.vma_opened(copy_id, vma.anon_vma());
+        vma_link(self, mm, copy_id);
+        mm.set_total_vm(mm.total_vm() + pages);
+        if copy.has(vm::LOCKED) {
+            mm.set_locked_vm(mm.locked_vm() + pages);
+        }
+        Ok(copy_id)
+    }
+
+    /// Moves the entries of `from` to the range at `to`. On failure some are here, some there.
+    fn move_page_tables(&self, mm: MmStruct<'_>, from: Range<VirtAddr>, to: VirtAddr) -> Result<(), Error> {
+        let start = from.start.0;
+        let moved = self.for_each_pte(mm.pgd(), from, |addr, pte| {
+            let Some(slot) = self.pte_alloc(mm, to.offset(addr.0 - start)) else {
+                return false;
+            };
+            // The table may have cost reclaim, and reclaim may have changed the entry.
+            let entry = pte.get();
+            pte.set(0);
+            slot.set(entry);
+            if P::Pte::is_present(entry) {
+                self.platform.flush_tlb_page(mm.pgd(), addr);
+            }
+            true
+        });
+        if moved { Ok(()) } else { Err(Error::Enomem) }
+    }
+
+    /// An old mapping that stays has no pages that could be locked. Source: Linux `dontunmap_complete`.
+    fn unlock_emptied(&self, mm: MmStruct<'_>, id: VmaId) {
+        let vma = self.vma(id);
+        if vma.has(vm::LOCKED) {
+            mm.set_locked_vm(mm.locked_vm() - vma.pages());
+            vma.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT));
+        }
+        // The pages that its anon_vma knows are elsewhere now. Rule B22: so it can merge again.
+        self.anon_vma_unlink(id);
+    }
+}

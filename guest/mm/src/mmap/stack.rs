@@ -1,0 +1,50 @@
+//! Stacks that grow down. Source: Linux, mm/mmap.c (`expand_stack`, `expand_downwards`, `acct_stack_growth`). Rules B11, B36.
+
+use super::MMAP_MIN_ADDR;
+use crate::addr::{PAGE_SHIFT, VirtAddr};
+use crate::error::Fault;
+use crate::memory::Memory;
+use crate::platform::Platform;
+use crate::vma::{MmStruct, VmaId, vm};
+use crate::vma_tree::vma_adjust;
+
+/// Most bytes of a stack. Source: Linux's default `RLIMIT_STACK`.
+const STACK_LIMIT_BYTES: u64 = 8 << 20;
+/// Bytes that a stack keeps free below itself. Source: Linux `stack_guard_gap`, 256 pages.
+const STACK_GUARD_GAP_BYTES: u64 = 256 << PAGE_SHIFT;
+
+impl<P: Platform> Memory<P> {
+    /// Lets the VMA grow down to `addr`, below it, if it is a stack and there is room.
+    ///
+    /// # Errors
+    /// [`Fault::SegvMaperr`] when it may not.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn expand_stack(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<(), Fault> {
+        let vma = self.vma(id);
+        let start = addr.page();
+        if !vma.has(vm::GROWSDOWN) || start.0 < MMAP_MIN_ADDR {
+            return Err(Fault::SegvMaperr);
+        }
+        // A neighbour that can be accessed must not be run into unnoticed.
+        if let Some(prev) = vma.vm_prev().map(|prev| self.vma(prev)) {
+            let accessible = prev.vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) != 0;
+            if accessible && !prev.has(vm::GROWSDOWN) && start.0 - prev.vm_end().0 < STACK_GUARD_GAP_BYTES {
+                return Err(Fault::SegvMaperr);
+            }
+        }
+        let pages = (vma.vm_start().0 - start.0) >> PAGE_SHIFT;
+        if vma.vm_end().0 - start.0 > STACK_LIMIT_BYTES || pages > vma.vm_pgoff() {
+            return Err(Fault::SegvMaperr);
+        }
+        if vma.has(vm::ACCOUNT) && self.vm_enough_memory(pages).is_err() {
+            return Err(Fault::SegvMaperr);
+        }
+        vma_adjust(self, mm, id, start, vma.vm_end(), vma.vm_pgoff() - pages);
+        mm.set_total_vm(mm.total_vm() + pages);
+        if vma.has(vm::LOCKED) {
+            mm.set_locked_vm(mm.locked_vm() + pages);
+        }
+        Ok(())
+    }
+}

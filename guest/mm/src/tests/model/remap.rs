@@ -1,0 +1,114 @@
+//! `mremap` and `mlock`, as the model sees them.
+
+use std::vec::Vec;
+
+use super::{Content, How, ModelPage, TARGETS, World};
+use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::error::Error;
+use crate::mmap::remap_flag::{DONTUNMAP, FIXED, MAYMOVE};
+
+impl World {
+    pub(super) fn mlock(&mut self, who: usize, at: usize, pages: u64, lock: bool) {
+        let Some(addr) = self.page_at(who, at) else { return };
+        let mm = self.processes[who].mm;
+        let result = if lock {
+            self.memory.do_mlock(mm, addr, pages * PAGE_SIZE, 0)
+        } else {
+            self.memory.do_munlock(mm, addr, pages * PAGE_SIZE)
+        };
+        assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
+        let range = addr..addr + pages * PAGE_SIZE;
+        let whole = self.processes[who].pages.range(range.clone()).count() as u64 == pages;
+        assert!(whole || result.is_err(), "a gap was not noticed");
+        for (&addr, page) in self.processes[who].pages.range_mut(range) {
+            page.locked = self.memory.locked_at(mm, VirtAddr(addr));
+            assert!(result.is_err() || page.locked == lock, "the lock of {addr:#x}");
+        }
+    }
+
+    /// Rules B27, B28. Where the model cannot know whether it must work, it need not; but then nothing may have changed.
+    pub(super) fn mremap(&mut self, who: usize, at: usize, pages: u64, new_pages: u64, how: How) {
+        let Some(addr) = self.page_at(who, at) else { return };
+        let mm = self.processes[who].mm;
+        let (old_pages, new_pages, flags, target) = match how {
+            How::InPlace => (pages, new_pages, 0, 0),
+            How::MayMove => (pages, new_pages, MAYMOVE, 0),
+            How::Fixed(page) => (pages, new_pages, MAYMOVE | FIXED, TARGETS + page * PAGE_SIZE),
+            How::Duplicate => (0, new_pages, MAYMOVE, 0),
+            How::DontUnmap => (pages, pages, MAYMOVE | DONTUNMAP, 0),
+        };
+        let (old_len, new_len) = (old_pages * PAGE_SIZE, new_pages * PAGE_SIZE);
+        let to = match self.memory.do_mremap(mm, addr, old_len, new_len, flags, target) {
+            Ok(to) => to,
+            Err(error) => {
+                assert!(
+                    matches!(error, Error::Einval | Error::Efault | Error::Enomem),
+                    "{error:?}"
+                );
+                // What a fixed target held, or the tail that was to go, may be gone.
+                let memory = &self.memory;
+                self.processes[who]
+                    .pages
+                    .retain(|&page, _| memory.prot_at(mm, VirtAddr(page)).is_some());
+                return;
+            }
+        };
+        let first = self.processes[who].pages[&addr];
+        let old: Vec<ModelPage> = (0..old_pages.min(new_pages))
+            .filter_map(|i| self.processes[who].pages.get(&(addr + i * PAGE_SIZE)).copied())
+            .collect();
+        self.forget(who, addr, old_pages);
+        if how == How::Duplicate {
+            self.processes[who].pages.insert(addr, first);
+        }
+        if flags & FIXED != 0 {
+            self.forget(who, to, new_pages);
+        }
+        if how == How::DontUnmap {
+            self.leave_empty(who, addr, &old);
+        }
+        self.enter_remapped(who, to, new_pages, first, &old);
+    }
+
+    /// `DONTUNMAP`: the old pages, private ones without their content, none of them locked.
+    fn leave_empty(&mut self, who: usize, addr: u64, old: &[ModelPage]) {
+        for (i, &page) in old.iter().enumerate() {
+            let content = match page.content {
+                Content::Private(_) => Content::Private(0),
+                object => object,
+            };
+            let left = ModelPage {
+                content,
+                locked: false,
+                ..page
+            };
+            self.processes[who].pages.insert(addr + i as u64 * PAGE_SIZE, left);
+        }
+    }
+
+    /// The pages at their new place, and new ones behind them. (A shrunk range may have been of several mappings, with gaps: those
+    /// are entered where they were.)
+    fn enter_remapped(&mut self, who: usize, to: u64, new_pages: u64, first: ModelPage, old: &[ModelPage]) {
+        let mm = self.processes[who].mm;
+        let mut kept = old.iter();
+        for i in 0..new_pages {
+            let addr = to + i * PAGE_SIZE;
+            if self.memory.prot_at(mm, VirtAddr(addr)).is_none() {
+                continue;
+            }
+            let page = kept.next().copied().unwrap_or_else(|| {
+                let content = match first.content {
+                    Content::Private(_) => Content::Private(0),
+                    Content::Object(object, index) => Content::Object(object, index + i),
+                };
+                ModelPage {
+                    content,
+                    word: Self::word_of(addr, content),
+                    ..first
+                }
+            });
+            let before = self.processes[who].pages.insert(addr, page);
+            assert!(before.is_none(), "a mapping was moved over another");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The calls of an address space, bare: every argument is the program's, good or bad. For programs that show what a kernel
+//! makes of them.
+//!
+//! Source: the man page of each.
+
+use linux_raw_sys::general;
+
+use super::{Errno, call};
+
+macro_rules! bare {
+    ($($name:ident, $number:ident, $count:literal, $form:literal;)*) => {
+        $(
+            #[doc = concat!("`", $form, "`.")]
+            ///
+            /// # Errors
+            /// As in the man page.
+            ///
+            /// # Safety
+            /// Nothing of the program's own depends on the range, nor, with a fixed target, on what was there.
+            pub unsafe fn $name(arguments: [usize; $count]) -> Result<usize, Errno> {
+                let mut all = [0; 6];
+                all[..$count].copy_from_slice(&arguments);
+                // SAFETY: the caller's contract.
+                unsafe { call(general::$number, all) }
+            }
+        )*
+    };
+}
+
+bare! {
+    mmap, __NR_mmap, 6, "mmap(address, bytes, protection, flags, descriptor, offset)";
+    munmap, __NR_munmap, 2, "munmap(address, bytes)";
+    mprotect, __NR_mprotect, 3, "mprotect(address, bytes, protection)";
+    mremap, __NR_mremap, 5, "mremap(address, old_bytes, new_bytes, flags, new_address)";
+    madvise, __NR_madvise, 3, "madvise(address, bytes, advice)";
+    msync, __NR_msync, 3, "msync(address, bytes, flags)";
+    mincore, __NR_mincore, 3, "mincore(address, bytes, vector)";
+    mlock, __NR_mlock, 2, "mlock(address, bytes)";
+    mlock2, __NR_mlock2, 3, "mlock2(address, bytes, flags)";
+    munlock, __NR_munlock, 2, "munlock(address, bytes)";
+    mlockall, __NR_mlockall, 1, "mlockall(flags)";
+    munlockall, __NR_munlockall, 0, "munlockall()";
+    write, __NR_write, 3, "write(descriptor, address, bytes)";
+}
