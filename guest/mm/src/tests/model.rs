@@ -17,145 +17,15 @@ use crate::mmap::{map_flag, prot};
 use crate::testing::{FakeMachine, machine};
 use crate::vma::MmId;
 
+mod ops;
 mod remap;
+mod segments;
+
+use ops::{How, Op, op};
 
 /// Few enough that a handful of mappings does not fit, enough that page tables and records do.
 const FRAMES: u32 = 320;
 const SLOTS: u32 = 512;
-
-#[derive(Clone, Debug)]
-enum Op {
-    Mmap {
-        who: usize,
-        pages: u64,
-        shared: bool,
-        prot: u64,
-    },
-    Munmap {
-        who: usize,
-        at: usize,
-        pages: u64,
-    },
-    Mprotect {
-        who: usize,
-        at: usize,
-        pages: u64,
-        prot: u64,
-    },
-    Store {
-        who: usize,
-        at: usize,
-        value: u64,
-    },
-    StoreAll {
-        who: usize,
-        value: u64,
-    },
-    Load {
-        who: usize,
-        at: usize,
-    },
-    Pageout {
-        who: usize,
-        at: usize,
-        pages: u64,
-    },
-    Dontneed {
-        who: usize,
-        at: usize,
-        pages: u64,
-    },
-    Mremap {
-        who: usize,
-        at: usize,
-        pages: u64,
-        new_pages: u64,
-        how: How,
-    },
-    Mlock {
-        who: usize,
-        at: usize,
-        pages: u64,
-        lock: bool,
-    },
-    Fork {
-        who: usize,
-    },
-    Exit {
-        who: usize,
-    },
-    Shmget {
-        pages: u64,
-    },
-    Shmat {
-        who: usize,
-        segment: usize,
-    },
-    Shmdt {
-        who: usize,
-        at: usize,
-    },
-    Rmid {
-        segment: usize,
-    },
-    Kswapd,
-    Grow {
-        who: usize,
-        pages: u64,
-    },
-}
-
-/// Ways to call `mremap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    InPlace,
-    MayMove,
-    /// To a page of a small range, where earlier ones may be.
-    Fixed(u64),
-    /// Old size 0.
-    Duplicate,
-    DontUnmap,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let who = 0..4usize;
-    let at = 0..1000usize;
-    let prot = prop_oneof![4 => Just(prot::READ | prot::WRITE), 1 => Just(prot::READ), 1 => Just(0)];
-    prop_oneof![
-        3 => (who.clone(), 1..48u64, any::<bool>(), prot.clone())
-            .prop_map(|(who, pages, shared, prot)| Op::Mmap { who, pages, shared, prot }),
-        2 => (who.clone(), at.clone(), 1..16u64).prop_map(|(who, at, pages)| Op::Munmap { who, at, pages }),
-        2 => (who.clone(), at.clone(), 1..16u64, prot)
-            .prop_map(|(who, at, pages, prot)| Op::Mprotect { who, at, pages, prot }),
-        8 => (who.clone(), at.clone(), 1..u64::MAX).prop_map(|(who, at, value)| Op::Store { who, at, value }),
-        4 => (who.clone(), 1..u64::MAX).prop_map(|(who, value)| Op::StoreAll { who, value }),
-        8 => (who.clone(), at.clone()).prop_map(|(who, at)| Op::Load { who, at }),
-        3 => (who.clone(), at.clone(), 1..16u64).prop_map(|(who, at, pages)| Op::Pageout { who, at, pages }),
-        1 => (who.clone(), at.clone(), 1..16u64).prop_map(|(who, at, pages)| Op::Dontneed { who, at, pages }),
-        4 => (who.clone(), at.clone(), 1..12u64, 1..24u64, how())
-            .prop_map(|(who, at, pages, new_pages, how)| Op::Mremap { who, at, pages, new_pages, how }),
-        2 => (who.clone(), at.clone(), 1..8u64, any::<bool>())
-            .prop_map(|(who, at, pages, lock)| Op::Mlock { who, at, pages, lock }),
-        1 => who.clone().prop_map(|who| Op::Fork { who }),
-        1 => who.clone().prop_map(|who| Op::Exit { who }),
-        1 => (1..48u64).prop_map(|pages| Op::Shmget { pages }),
-        2 => (who.clone(), 0..4usize).prop_map(|(who, segment)| Op::Shmat { who, segment }),
-        1 => (who.clone(), at).prop_map(|(who, at)| Op::Shmdt { who, at }),
-        1 => (0..4usize).prop_map(|segment| Op::Rmid { segment }),
-        1 => Just(Op::Kswapd),
-        1 => (who, 0..32u64).prop_map(|(who, pages)| Op::Grow { who, pages }),
-    ]
-}
-
-fn how() -> impl Strategy<Value = How> {
-    prop_oneof![
-        2 => Just(How::InPlace),
-        2 => Just(How::MayMove),
-        2 => (0..48u64).prop_map(How::Fixed),
-        1 => Just(How::Duplicate),
-        1 => Just(How::DontUnmap),
-    ]
-}
 
 /// Where the content of a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,18 +44,6 @@ struct ModelPage {
     locked: bool,
     /// The word of the page that stores go to; all others stay 0.
     word: u64,
-}
-
-/// Whether two pages of one process, at ascending addresses, belong to one mapping.
-fn continues((low, before): (u64, ModelPage), (high, page): (u64, ModelPage)) -> bool {
-    let index = |page: ModelPage| match page.content {
-        Content::Object(object, index) => (object, index),
-        Content::Private(_) => (usize::MAX, 0),
-    };
-    low + PAGE_SIZE == high
-        && before.segment == page.segment
-        && !page.cut
-        && index(before) == (index(page).0, index(page).1.wrapping_sub(1))
 }
 
 #[derive(Clone)]
@@ -452,20 +310,6 @@ impl World {
         }
     }
 
-    /// Mappings of a segment, as [`crate::ipc`] counts them: runs of pages with consecutive indices that nothing cut.
-    fn attaches(&self, segment: usize) -> u64 {
-        let mut runs = 0;
-        for process in &self.processes {
-            let mut last: Option<(u64, ModelPage)> = None;
-            for (&addr, &page) in &process.pages {
-                let continues = last.is_some_and(|before| continues(before, (addr, page)));
-                runs += u64::from(page.segment == Some(segment) && !continues);
-                last = Some((addr, page));
-            }
-        }
-        runs
-    }
-
     fn munmap(&mut self, who: usize, at: usize, pages: u64) {
         let Some(addr) = self.page_at(who, at) else { return };
         let mm = self.processes[who].mm;
@@ -504,51 +348,6 @@ impl World {
                 break;
             };
             if result.is_ok() || self.memory.prot_at(mm, VirtAddr(addr + i * PAGE_SIZE)) == Some(prot) {
-                page.prot = prot;
-            }
-        }
-    }
-
-    /// The run of a mapping's pages that has the page at `addr`.
-    fn part(&self, who: usize, addr: u64) -> core::ops::Range<u64> {
-        let pages = &self.processes[who].pages;
-        let joined = |low: u64| match (pages.get(&low), pages.get(&(low + PAGE_SIZE))) {
-            (Some(&a), Some(&b)) => continues((low, a), (low + PAGE_SIZE, b)),
-            _ => false,
-        };
-        let (mut start, mut end) = (addr, addr + PAGE_SIZE);
-        while joined(start - PAGE_SIZE) {
-            start -= PAGE_SIZE;
-        }
-        while joined(end - PAGE_SIZE) {
-            end += PAGE_SIZE;
-        }
-        start..end
-    }
-
-    /// What giving `[start, end)` of one part of a segment other rights does to its cuts, and the rights. A neighbour that has these
-    /// rights already takes over what is not the whole part.
-    fn cut_for(&mut self, who: usize, start: u64, end: u64, prot: u64) {
-        let whole = self.part(who, start);
-        let pages = &mut self.processes[who].pages;
-        if pages[&start].segment.is_none() || pages[&start].prot == prot {
-            return;
-        }
-        let adjoins = |low: u64| match (pages.get(&low), pages.get(&(low + PAGE_SIZE))) {
-            (Some(&a), Some(&b)) => continues((low, a), (low + PAGE_SIZE, ModelPage { cut: false, ..b })),
-            _ => false,
-        };
-        let has = |addr: u64| pages.get(&addr).is_some_and(|page| page.prot == prot);
-        let below = start == whole.start && end != whole.end && adjoins(start - PAGE_SIZE) && has(start - PAGE_SIZE);
-        let above = end == whole.end && start != whole.start && adjoins(end - PAGE_SIZE) && has(end);
-        for (&addr, page) in pages.range_mut(start..=end) {
-            if addr == start {
-                page.cut = !below && (page.cut || start != whole.start);
-            }
-            if addr == end {
-                page.cut = !above && (page.cut || end != whole.end);
-            }
-            if addr < end {
                 page.prot = prot;
             }
         }
@@ -596,82 +395,6 @@ impl World {
             }
             self.next_pid += 1;
         }
-    }
-
-    fn shmat(&mut self, who: usize, segment: usize) {
-        if self.segments.is_empty() {
-            return;
-        }
-        let segment = segment % self.segments.len();
-        let (mm, caller) = (self.processes[who].mm, self.caller(who));
-        let dead = self.segments[segment].removed && self.attaches(segment) == 0;
-        match self.memory.shmat(caller, mm, self.segments[segment].id, 0, 0) {
-            Ok(start) => {
-                assert!(!dead, "a destroyed segment was attached");
-                let (object, pages) = (self.segments[segment].object, self.segments[segment].pages);
-                self.enter(who, start, pages, prot::READ | prot::WRITE, Some(object), Some(segment));
-                self.processes[who].attached.push((start, segment));
-            }
-            Err(Error::Einval) => assert!(dead, "a segment cannot be attached"),
-            Err(error) => assert_eq!(error, Error::Enomem),
-        }
-    }
-
-    fn shmdt(&mut self, who: usize, at: usize) {
-        if self.processes[who].attached.is_empty() {
-            return;
-        }
-        let at = at % self.processes[who].attached.len();
-        let (start, _) = self.processes[who].attached.swap_remove(at);
-        let (mm, caller) = (self.processes[who].mm, self.caller(who));
-        let at_its_place = |addr: u64, page: &ModelPage| matches!(page.content, Content::Object(_, index) if page.segment.is_some() && index == (addr - start) / PAGE_SIZE);
-        let mut above = self.processes[who].pages.range(start..);
-        // The first page that is where the segment would have it says which segment. Rule A43.
-        let found = above
-            .find(|(addr, page)| at_its_place(**addr, page))
-            .and_then(|(_, page)| page.segment);
-        let result = self.memory.shmdt(caller, mm, start);
-        let Some(found) = found else {
-            assert!(result.is_err(), "nothing was attached at {start:#x}");
-            return;
-        };
-        assert_eq!(result, Ok(()), "what was attached at {start:#x} could not be detached");
-        let end = start + self.segments[found].pages * PAGE_SIZE;
-        // A mapping that begins within the segment goes whole, also what `mremap` made of it beyond.
-        let mut last: Option<(u64, ModelPage)> = None;
-        self.processes[who].pages.retain(|&addr, page| {
-            if addr < start || page.segment != Some(found) || !at_its_place(addr, page) {
-                return true;
-            }
-            let continues = last.is_some_and(|(before, old)| {
-                before + PAGE_SIZE == addr && (old.prot, old.locked) == (page.prot, page.locked)
-            });
-            if addr >= end && (!continues || self.memory.prot_at(mm, VirtAddr(addr)).is_some()) {
-                return true;
-            }
-            last = Some((addr, *page));
-            false
-        });
-    }
-
-    fn grow(&mut self, who: usize, pages: u64) {
-        let (mm, old) = (self.processes[who].mm, self.processes[who].heap_pages);
-        if self.memory.do_brk(mm, HEAP + pages * PAGE_SIZE) != HEAP + pages * PAGE_SIZE {
-            return;
-        }
-        self.processes[who].heap_pages = pages;
-        for i in old..pages {
-            let page = ModelPage {
-                prot: prot::READ | prot::WRITE,
-                content: Content::Private(0),
-                segment: None,
-                cut: false,
-                locked: false,
-                word: Self::word_of(HEAP + i * PAGE_SIZE, Content::Private(0)),
-            };
-            self.processes[who].pages.entry(HEAP + i * PAGE_SIZE).or_insert(page);
-        }
-        self.forget(who, HEAP + pages * PAGE_SIZE, old.saturating_sub(pages));
     }
 
     fn check(&mut self, deep: bool) {

@@ -1,10 +1,11 @@
-//! `mremap` and `mlock`, as the model sees them.
+//! `mremap`, `mlock` and `brk`, as the model sees them.
 
 use std::vec::Vec;
 
-use super::{Content, How, ModelPage, TARGETS, World};
+use super::{Content, HEAP, How, ModelPage, TARGETS, World};
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::Error;
+use crate::mmap::prot;
 use crate::mmap::remap_flag::{DONTUNMAP, FIXED, MAYMOVE};
 
 impl World {
@@ -110,5 +111,26 @@ impl World {
             let before = self.processes[who].pages.insert(addr, page);
             assert!(before.is_none(), "a mapping was moved over another");
         }
+    }
+
+    /// `brk`.
+    pub(super) fn grow(&mut self, who: usize, pages: u64) {
+        let (mm, old) = (self.processes[who].mm, self.processes[who].heap_pages);
+        if self.memory.do_brk(mm, HEAP + pages * PAGE_SIZE) != HEAP + pages * PAGE_SIZE {
+            return;
+        }
+        self.processes[who].heap_pages = pages;
+        for i in old..pages {
+            let page = ModelPage {
+                prot: prot::READ | prot::WRITE,
+                content: Content::Private(0),
+                segment: None,
+                cut: false,
+                locked: false,
+                word: Self::word_of(HEAP + i * PAGE_SIZE, Content::Private(0)),
+            };
+            self.processes[who].pages.entry(HEAP + i * PAGE_SIZE).or_insert(page);
+        }
+        self.forget(who, HEAP + pages * PAGE_SIZE, old.saturating_sub(pages));
     }
 }
