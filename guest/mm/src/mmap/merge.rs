@@ -1,10 +1,10 @@
 //! VMAs become one, or two.
 //!
 //! ```text
-//! vma_merge, new mapping N between P and X:          split_vma at |:
+//! vma_merge, new mapping N between P and S:          split_vma at |:
 //!   PPPPNNNN      -> PPPPPPPP   (P grows)              VVVV|VVVV -> VVVV NNNN
-//!       NNNNXXXX  ->     XXXXXXXX (X grows down)
-//!   PPPPNNNNXXXX  -> PPPPPPPPPPPP (P grows, X goes)
+//!       NNNNSSSS  ->     SSSSSSSS (S grows down)
+//!   PPPPNNNNSSSS  -> PPPPPPPPPPPP (P grows, S goes)
 //! ```
 //!
 //! Source: Linux, mm/mmap.c (`vma_merge`, `split_vma`, `can_vma_merge_after`). Rules A38, B22, B23.
