@@ -308,12 +308,8 @@ impl<P: Platform> Memory<P> {
         inode.set_i_flags(inode.i_flags() & !inode_flag::LOCKED);
         let mut next = 0;
         while let Some((index, entry)) = inode.i_pages().find(self, next, u64::MAX, Filter::Any) {
-            if let Some(pfn) = entry.as_page()
-                && self.page(pfn).has(flag::UNEVICTABLE | flag::LRU)
-            {
-                self.lru_del(pfn);
-                self.page(pfn).clear_flags(flag::UNEVICTABLE);
-                self.lru_add(pfn);
+            if let Some(pfn) = entry.as_page() {
+                self.munlock_page(pfn);
             }
             next = index + 1;
         }

@@ -229,9 +229,12 @@ impl<P: Platform> Memory<P> {
             if self.page_evictable(pfn) {
                 return Outcome::Activate;
             }
-            // Locked since it was put on its list. Rule B31.
-            page.set_flags(flag::UNEVICTABLE);
-            return Outcome::Keep;
+            // Locked since it was put on its list. Rule B31. A slot that nobody means is not kept for it.
+            if page.has(flag::SWAPCACHE) && self.swap_count(SwapSlot::of_entry(page.private.get())) == 0 {
+                self.delete_from_swap_cache(pfn);
+                self.put_page(pfn);
+            }
+            return Outcome::Unevictable;
         }
         // The isolation's reference, and that of the page cache or the swap cache: more means that somebody works with the page.
         if page.refcount.get() != 2 {

@@ -15,7 +15,6 @@ use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
 use crate::rmap::Walk;
-use crate::shmem::inode_flag;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma;
 
@@ -189,10 +188,7 @@ impl<P: Platform> Memory<P> {
 
     /// Whether neither its object nor a VMA keeps the page in memory. Source: Linux `folio_evictable`.
     pub(crate) fn page_evictable(&self, pfn: Pfn) -> bool {
-        let object_locked = self
-            .inode_of(pfn)
-            .is_some_and(|id| self.inode(id).i_flags() & inode_flag::LOCKED != 0);
-        let mut locked = object_locked;
+        let mut locked = self.page_is_locked_in(pfn);
         self.rmap_walk(pfn, |vma, _, _| {
             locked |= vma.has(vm::LOCKED);
             if locked { Walk::Stop } else { Walk::Continue }

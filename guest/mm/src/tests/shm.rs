@@ -165,3 +165,20 @@ fn parts_of_a_segment_stay_apart() {
     memory.shmdt(ROOT, mm, at).unwrap();
     assert_eq!(nattch(), 0);
 }
+
+/// A55, B31: `SHM_UNLOCK` does not move pages that an `mlock` still keeps in memory; `munlock` then does.
+#[test]
+fn a_page_locked_twice_is_unlocked_twice() {
+    let memory = machine(256, 256);
+    let mm = memory.mm_alloc().unwrap();
+    let id = memory.shmget(ROOT, 0, PAGE_SIZE, 0o600).unwrap();
+    let at = memory.shmat(ROOT, mm, id, 0, 0).unwrap();
+    memory.shm_lock(ROOT, id, 0).unwrap();
+    memory.do_mlock(mm, at, PAGE_SIZE, 0).unwrap();
+    assert_eq!(memory.lru_count(LruList::Unevictable), 1);
+    memory.shm_unlock(ROOT, id).unwrap();
+    assert_eq!(memory.lru_count(LruList::Unevictable), 1, "mlock still holds it");
+    memory.do_munlock(mm, at, PAGE_SIZE).unwrap();
+    assert_eq!(memory.lru_count(LruList::Unevictable), 0);
+    memory.check_invariants();
+}
