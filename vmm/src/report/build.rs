@@ -62,7 +62,7 @@ impl Builder {
         let measured = |name: &String| self.scenarios.iter().any(|row| row.name == *name);
         let missing = self.wanted.iter().filter(|name| !measured(name)).cloned().collect();
         Report {
-            schema: SCHEMA,
+            schema: SCHEMA.to_owned(),
             cost_unit: CostUnit::on(&self.host),
             host: self.host,
             vm,
@@ -87,7 +87,7 @@ impl Builder {
             backing: self.backing.clone(),
             page_bytes: args.page_bytes,
             pattern: measured.pattern(),
-            access: if args.stores == 1 { "store" } else { "load" },
+            access: if args.stores == 1 { "store" } else { "load" }.to_owned(),
             vcpus: 1,
             count: args.count,
             cycles,

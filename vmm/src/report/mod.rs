@@ -35,7 +35,7 @@ mod testing;
 pub use build::Builder;
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{Check, Closure, CostUnit, Counters, Report, SCHEMA, Scenario};
+pub use model::{COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Report, SCHEMA, Scenario};
 
 /// Every scenario of `faultlab run`, in the order of the table. Source: DESIGN.md, "Measurement".
 pub const SCENARIOS: [&str; 9] = [

@@ -1,13 +1,14 @@
 //! The report as a value: what `--json` writes and the table shows.
 //!
-//! The JSON is `faultlab.report/1`. Later versions of faultlab only add fields; a reader ignores those it does not
-//! know. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds
+//! The JSON is `faultlab.report/1`, or a `faultlab.collection/1` of several. Later versions of faultlab only add
+//! fields; a reader ignores those it does not know. So a field that is added here has `#[serde(default)]`: older files
+//! lack it. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds
 //! (in a simulated machine, see `cost_unit`).
 //! `*_per_fault` are differences over the phase, less what the phase's marks move themselves, divided by `count`.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::quantiles::Quantiles;
@@ -15,8 +16,11 @@ use super::quantiles::Quantiles;
 /// Name and version of the JSON's shape.
 pub const SCHEMA: &str = "faultlab.report/1";
 
+/// The same of several reports in one file.
+pub const COLLECTION_SCHEMA: &str = "faultlab.collection/1";
+
 /// What the time-stamp counter counts: the unit of everything in a report that is called cycles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostUnit {
     /// Time, at the counter's rate.
@@ -49,10 +53,10 @@ impl CostUnit {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
-    pub schema: &'static str,
+    pub schema: String,
     /// The host's identity: CPU, kernel, KVM kind, second-level paging, whether ring 0 is emulated, rates.
     pub host: Map<String, Value>,
     /// What `cycles` are on this host.
@@ -62,17 +66,17 @@ pub struct Report {
     /// The run was cut short (a signal, a failure): only what was measured until then is here.
     pub partial: bool,
     /// Why the run was cut short.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// What the marks of a phase move themselves, already subtracted from every scenario; absent if not measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marks: Option<Counters>,
     /// One row per scenario, in the order measured.
     pub scenarios: Vec<Scenario>,
     /// Scenarios that were asked for and not measured.
     pub missing: Vec<String>,
     /// Whether two ways to learn the cost of a second-level fault agree.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Closure>,
 }
 
@@ -84,8 +88,26 @@ impl Report {
     }
 }
 
+/// Reports side by side: of several machines, or of one in several states. Each names its own host and unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Collection {
+    /// [`COLLECTION_SCHEMA`].
+    pub schema: String,
+    /// In the order measured.
+    pub reports: Vec<Report>,
+}
+
+impl Collection {
+    /// These reports as one file.
+    #[must_use]
+    pub fn of(reports: Vec<Report>) -> Self {
+        let schema = COLLECTION_SCHEMA.to_owned();
+        Self { schema, reports }
+    }
+}
+
 /// One kind of fault in one known state.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// One of [`super::SCENARIOS`].
     pub name: String,
@@ -97,7 +119,7 @@ pub struct Scenario {
     pub pattern: String,
     /// `store` or `load`: how the pages are touched. The distinction matters below: a read-modify-write takes more
     /// than one second-level violation.
-    pub access: &'static str,
+    pub access: String,
     /// vCPUs that touch.
     pub vcpus: u32,
     /// Faults (touches, exits) provoked.
@@ -130,7 +152,7 @@ impl Scenario {
 
 /// Differences of counters over a phase, by name. Signed: less the marks, a counter may end below zero, and then a
 /// check says so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// The guest's own, named after `/proc/vmstat` ([`faultlab_abi::vmstat`]).
     pub guest: BTreeMap<String, i64>,
@@ -141,10 +163,10 @@ pub struct Counters {
 }
 
 /// One rule applied to one row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// The rule's name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it holds.
     pub ok: bool,
     /// What was found and what had to be.
@@ -153,7 +175,7 @@ pub struct Check {
 
 /// Two ways to learn what a second-level fault costs: (alloc-cold − alloc-warm) and (second-level-only − warm-touch),
 /// both of medians. Informational: it judges the instrument, not a row.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Closure {
     /// alloc-cold − alloc-warm, p50, cycles.
     pub alloc_difference_cycles: i64,
