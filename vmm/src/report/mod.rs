@@ -6,7 +6,9 @@
 //! | [`quantiles`] | exact order statistics of the samples |
 //! | [`checks`] | the rules that a row's counts must keep |
 //! | [`model`] | the report as a value, in the shape of the JSON |
-//! | [`build`] | joins the four above |
+//! | [`halves`] | the two halves of a row as one |
+//! | [`closure`] | whether two ways to learn a second-level fault's cost agree |
+//! | [`build`] | joins all of these |
 //! | [`header`] | the lines that name machine, KVM and guest |
 //! | [`table`] | the report for people |
 //! | [`json`] | the report for programs, written all at once or not at all |
@@ -17,6 +19,8 @@
 
 pub mod build;
 pub mod checks;
+pub mod closure;
+mod halves;
 pub mod header;
 pub mod json;
 pub mod measured;
@@ -32,12 +36,13 @@ mod table_tests;
 #[cfg(test)]
 mod testing;
 
-pub use build::Builder;
+pub use build::{Builder, RowKey};
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Report, SCHEMA, Scenario};
+pub use closure::Closure;
+pub use model::{COLLECTION_SCHEMA, Check, Collection, CostUnit, Counters, Report, SCHEMA, Scenario, Skipped};
 
-/// Every scenario of `faultlab run`, in the order of the table. Source: DESIGN.md, "Measurement".
+/// The standard set of `faultlab run`, in the order of the table. All that can be measured: [`faultlab_abi::scenario`].
 pub const SCENARIOS: [&str; 9] = [
     "warm-touch",
     "minor",
@@ -64,4 +69,6 @@ pub mod exit_kind {
     pub const PIO: &str = "exit_pio";
     /// Device memory: a swap disk's doorbell, the lab device, an address where nothing is.
     pub const MMIO: &str = "exit_mmio";
+    /// Nothing: a halt that was announced.
+    pub const HLT: &str = "exit_hlt";
 }

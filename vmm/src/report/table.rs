@@ -154,16 +154,8 @@ fn footer(report: &Report) -> Vec<String> {
         "Counters are per fault, less what the marks of a phase move. ok: every count was exactly what was provoked."
             .to_owned(),
     ];
-    if let Some(closure) = &report.closure {
-        lines.push(format!(
-            "closure: alloc-cold - alloc-warm = {} {unit}, second-level-only - warm-touch = {} {unit}: {:+.1} %,",
-            closure.alloc_difference_cycles, closure.second_level_difference_cycles, closure.error_percent
-        ));
-        let verdict = if closure.within_noise() { "within" } else { "OUTSIDE" };
-        lines.push(format!(
-            "         {verdict} the sampling noise of +-{} {unit} (95 % intervals of the medians)",
-            closure.noise_cycles
-        ));
+    for closure in &report.closures {
+        lines.extend(closure_lines(closure, report.closures.len() > 1, unit));
     }
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
