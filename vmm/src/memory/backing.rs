@@ -49,6 +49,14 @@ impl Backing {
         false
     }
 
+    /// Whether this host can: the least of it is mapped and let go again.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn probe(self) -> Result<(), MemoryError> {
+        self.map(self.granule_bytes(), &BackingOptions::default()).map(drop)
+    }
+
     /// Maps `bytes`, a multiple of the granule.
     pub(super) fn map(self, bytes: u64, _options: &BackingOptions) -> Result<Backed, MemoryError> {
         match self {

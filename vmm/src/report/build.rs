@@ -6,10 +6,12 @@ use faultlab_abi::dev::SkipArgs;
 use serde_json::{Map, Value};
 
 use super::closure::Closure;
+use super::distribution;
 use super::halves::Half;
 use super::measured::{Measured, Regime, padded};
 use super::model::{CostUnit, Counters, Report, SCHEMA, Scenario, Skipped};
 use super::quantiles::{Quantiles, median_interval, round_milli};
+use super::stages::Stages;
 
 /// Guest counters that every row shows, moved or not.
 const GUEST_BASIC: [&str; 5] = ["pgfault", "pgmajfault", "pgalloc_normal", "pswpout", "pswpin"];
@@ -26,7 +28,7 @@ const RESOLUTION_CYCLES: u64 = 1;
 
 /// Which row is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowKey {
+pub struct Wanted {
     /// The scenario.
     pub name: String,
     /// What backs guest memory.
@@ -42,7 +44,7 @@ pub struct Builder {
     backing: String,
     tsc_khz: u64,
     regime: Regime,
-    wanted: Vec<RowKey>,
+    wanted: Vec<Wanted>,
     marks: Option<Counters>,
     /// The first half of a row whose second may come.
     open: Option<Half>,
@@ -53,7 +55,7 @@ pub struct Builder {
 impl Builder {
     /// A report without rows. `tsc_khz` is the guest's time-stamp counter's rate, `wanted` the rows asked for.
     #[must_use]
-    pub fn new(host: Map<String, Value>, tsc_khz: u64, regime: Regime, wanted: Vec<RowKey>) -> Self {
+    pub fn new(host: Map<String, Value>, tsc_khz: u64, regime: Regime, wanted: Vec<Wanted>) -> Self {
         Self {
             host,
             backing: String::new(),
@@ -107,14 +109,14 @@ impl Builder {
         });
     }
 
-    /// None of these rows can be had, for this reason.
-    pub fn skip_backing(&mut self, backing: &str, reason: &str) {
+    /// No row on this backing can be had, for this reason; `failed`: although it was asked for by name.
+    pub fn skip_backing(&mut self, backing: &str, reason: &str, failed: bool) {
         self.skipped.push(Skipped {
             name: ALL_OF_THEM.to_owned(),
             backing: backing.to_owned(),
             pattern: ALL_OF_THEM.to_owned(),
             reason: reason.to_owned(),
-            failed: false,
+            failed,
         });
     }
 
@@ -142,7 +144,7 @@ impl Builder {
     }
 
     /// Whether this row was measured, or it is known why not.
-    fn is_accounted_for(&self, key: &RowKey) -> bool {
+    fn is_accounted_for(&self, key: &Wanted) -> bool {
         let is = |name: &str, backing: &str, pattern: &str| {
             backing == key.backing
                 && (name == ALL_OF_THEM || name == key.name)
@@ -151,15 +153,12 @@ impl Builder {
         self.scenarios
             .iter()
             .any(|row| is(&row.name, &row.backing, &row.pattern))
-            || self
-                .skipped
-                .iter()
-                .any(|row| is(&row.name, &row.backing, &row.pattern))
+            || self.skipped.iter().any(|row| is(&row.name, &row.backing, &row.pattern))
     }
 
     /// A missing row in as many words as are needed to know it among those that are wanted.
-    fn describe(&self, key: &RowKey) -> String {
-        let differs = |of: fn(&RowKey) -> &str| self.wanted.iter().any(|other| of(other) != of(key));
+    fn describe(&self, key: &Wanted) -> String {
+        let differs = |of: fn(&Wanted) -> &str| self.wanted.iter().any(|other| of(other) != of(key));
         let mut words = key.name.clone();
         if differs(|key| &key.backing) {
             words = format!("{words} on {}", key.backing);
@@ -191,6 +190,7 @@ impl Builder {
             vcpus: 1,
             count: args.count,
             cycles,
+            percentiles_cycles: distribution::points(&measured.cycles),
             p50_interval_cycles: median_interval(&measured.cycles),
             halves_p50_cycles: halves.map(|(first, second)| [first, second]),
             noise_floor_cycles: halves.map(|(first, second)| first.abs_diff(second).max(RESOLUTION_CYCLES)),
@@ -204,6 +204,7 @@ impl Builder {
             ),
             checks: checks.clone(),
             totals: net.clone(),
+            stages: Stages::of(&measured.trace, measured.trace_lost),
         });
     }
 }

@@ -111,7 +111,9 @@ pub fn judge(row: &Row) -> Vec<Check> {
 /// `found`, of `count` operations, must be `expected`.
 fn equal(found: i64, expected: u64, count: u64) -> Verdict {
     if expected == SAME_EACH_TIME {
-        let each = u64::try_from(found).ok().filter(|found| found.is_multiple_of(count.max(1)));
+        let each = u64::try_from(found)
+            .ok()
+            .filter(|found| found.is_multiple_of(count.max(1)));
         return Verdict {
             ok: each.is_some(),
             detail: match each {

@@ -5,12 +5,13 @@
 //! chance is taken from three sources: the sampling of each median, by how much each row differs from itself when it is
 //! measured again, and the resolution of the counter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::Scenario;
 
 /// The two ways, on one backing and in one pattern. Informational: it judges the instrument, not a row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Closure {
     /// Of the rows.
     #[serde(default)]

@@ -38,7 +38,9 @@ impl Half {
 
     /// Both as one.
     pub(super) fn join(mut self, second: Half) -> Half {
-        self.measured.cycles.extend(&second.measured.cycles);
+        self.measured.cycles.extend(second.measured.cycles);
+        self.measured.trace.extend(second.measured.trace);
+        self.measured.trace_lost = self.measured.trace_lost.saturating_add(second.measured.trace_lost);
         self.measured.args.count = self.measured.args.count.saturating_add(second.measured.args.count);
         self.net.add(&second.net);
         self.checks = self.checks.into_iter().zip(second.checks).map(both).collect();
@@ -53,7 +55,7 @@ impl Half {
 }
 
 /// A rule holds if it holds for each half; counts that cancel each other out do not.
-fn both(first: Check, second: Check) -> Check {
+fn both((first, second): (Check, Check)) -> Check {
     let detail = match (first.ok, second.ok) {
         (true, true) => format!("{}, {}", first.detail, second.detail),
         (false, _) => format!("{} in the first half", first.detail),

@@ -97,7 +97,14 @@ pub unsafe fn protect(address: usize, bytes: usize, protection: u32) -> Result<(
 /// # Errors
 /// As in the man page.
 pub fn residency(address: usize, vector: &mut [u8]) -> Result<(), Errno> {
-    let arguments = [address, vector.len() * PAGE_BYTES, vector.as_mut_ptr() as usize, 0, 0, 0];
+    let arguments = [
+        address,
+        vector.len() * PAGE_BYTES,
+        vector.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+    ];
     // SAFETY: fills the vector and changes nothing else.
     unsafe { call(general::__NR_mincore, arguments) }.map(drop)
 }

@@ -133,7 +133,11 @@ impl Options {
     fn set_patterns(&mut self, list: &'static [u8]) -> Result<(), Usage> {
         self.pattern_count = 0;
         for text in list.split(|byte| *byte == b',') {
-            let refused = Usage::Value("--pattern", list, "up to 8 of seq, rand and stride:N, N from 1 to 65536");
+            let refused = Usage::Value(
+                "--pattern",
+                list,
+                "up to 8 of seq, rand and stride:N, N from 1 to 65536",
+            );
             let pattern = match (text, text.strip_prefix(b"stride:")) {
                 (b"seq", _) => Some(Pattern::Seq),
                 (b"rand", _) => Some(Pattern::Rand),
@@ -177,13 +181,7 @@ fn pages(text: &'static [u8]) -> Result<Option<usize>, Usage> {
     number("--pages", text, 1, MAX_PAGES, "`auto` or a number from 1 to 65536").map(|pages| Some(pages as usize))
 }
 
-fn number(
-    option: &'static str,
-    text: &'static [u8],
-    min: u64,
-    max: u64,
-    remedy: &'static str,
-) -> Result<u64, Usage> {
+fn number(option: &'static str, text: &'static [u8], min: u64, max: u64, remedy: &'static str) -> Result<u64, Usage> {
     let value = parse::number(text).filter(|value| (min..=max).contains(value));
     value.ok_or(Usage::Value(option, text, remedy))
 }

@@ -170,12 +170,7 @@ impl Phases {
     }
 
     /// Lets the lab fill in the samples: of what only ring 0 can provoke, by the call `request` of this `name`.
-    pub(crate) fn time_in_lab(
-        &mut self,
-        expected: PhaseArgs,
-        name: &'static str,
-        request: u64,
-    ) -> Result<(), Failure> {
+    pub(crate) fn time_in_lab(&mut self, expected: PhaseArgs, name: &'static str, request: u64) -> Result<(), Failure> {
         let lab = self.lab.take();
         let result = match &lab {
             Some(device) => self.run_with(lab.as_ref(), expected, |samples, _| {

@@ -94,6 +94,5 @@ fn warm_next_frames(phases: &Phases, pages: usize) -> Result<(), Failure> {
 
 /// How the host backs memory.
 fn host_info(lab: &Lab) -> Result<HostInfo, Failure> {
-    lab.host_info()
-        .map_err(|errno| Failure::Call("ioctl HOST_INFO", errno))
+    lab.host_info().map_err(|errno| Failure::Call("ioctl HOST_INFO", errno))
 }

@@ -61,7 +61,11 @@ impl Window {
         let all = (self.bytes / PAGE_BYTES) as u64;
         match (expected, present == if expected { all } else { 0 }) {
             (_, true) => Ok(()),
-            (true, false) => Err(Failure::Backing("not all of the window is backed by the host", present, all)),
+            (true, false) => Err(Failure::Backing(
+                "not all of the window is backed by the host",
+                present,
+                all,
+            )),
             (false, false) => Err(Failure::Backing("the window is not cold", present, 0)),
         }
     }
@@ -172,7 +176,8 @@ pub(super) fn write_protect(phases: &mut Phases, pages: usize) -> Result<(), Fai
     touch(phases, &window, expected)?;
     let lab = phases.lab()?;
     require_dirty(lab, range, window.count as u64)?;
-    lab.dirty_stop().map_err(|errno| Failure::Call("ioctl DIRTY_STOP", errno))
+    lab.dirty_stop()
+        .map_err(|errno| Failure::Call("ioctl DIRTY_STOP", errno))
 }
 
 fn require_dirty(lab: &Lab, range: Range, expected: u64) -> Result<(), Failure> {
