@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use faultlab::report::SCENARIOS;
 use faultlab::swap_file::SWAP_MIN_BYTES;
-use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES};
+use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
@@ -86,6 +86,9 @@ pub(crate) struct VmArgs {
     /// overwritten
     #[arg(long, value_name = "PATH")]
     pub(crate) swap_file: Option<PathBuf>,
+    /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
+    pub(crate) window: u64,
     /// Time-stamp the stages of every fault; costs time, so the table then says so
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub(crate) trace_level: TraceLevel,
@@ -251,6 +254,13 @@ fn parse_pages_within(text: &str, min: u64, max: u64) -> Result<u64, String> {
 
 fn parse_memory(text: &str) -> Result<u64, String> {
     parse_pages_within(text, RAM_MIN_BYTES, RAM_MAX_BYTES)
+}
+
+fn parse_window(text: &str) -> Result<u64, String> {
+    if parse_size(text)? == 0 {
+        return Ok(0);
+    }
+    parse_pages_within(text, PAGE_SIZE, WINDOW_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
 }
 
 fn parse_swap(text: &str) -> Result<u64, String> {

@@ -21,6 +21,7 @@ pub(super) fn of(args: &VmArgs, command: &[OsString]) -> Result<VmConfig, Failur
     let argv = command.iter().map(|word| word.clone().into_vec()).collect();
     Ok(VmConfig {
         memory_bytes: args.memory,
+        window_bytes: args.window,
         swap: swap(args),
         trace: match args.trace_level {
             cli::TraceLevel::Off => TraceLevel::Off,

@@ -67,6 +67,7 @@ fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result
             return Ok(bus.mmio_write(address, data, session).map_break(Stopped::End));
         }
         VcpuExit::Intr => {}
+        VcpuExit::Hlt if bus.lab.halt() => {}
         VcpuExit::Hlt => return Ok(ControlFlow::Break(Stopped::Watchdog(WatchdogCause::Halted))),
         VcpuExit::Shutdown => return Ok(ControlFlow::Break(Stopped::Crashed(CrashCause::TripleFault))),
         VcpuExit::FailEntry(reason, _) => {
