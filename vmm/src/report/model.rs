@@ -8,10 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::quantiles::Quantiles;
+use super::stages::Stages;
 
 /// Name and version of the JSON's shape.
 pub const SCHEMA: &str = "faultlab.report/1";
@@ -20,7 +22,7 @@ pub const SCHEMA: &str = "faultlab.report/1";
 pub const COLLECTION_SCHEMA: &str = "faultlab.collection/1";
 
 /// What the time-stamp counter counts: the unit of everything in a report that is called cycles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CostUnit {
     /// Time, at the counter's rate.
@@ -53,9 +55,10 @@ impl CostUnit {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// The host's identity: CPU, kernel, KVM kind, second-level paging, whether ring 0 is emulated, rates.
     pub host: Map<String, Value>,
@@ -89,9 +92,10 @@ impl Report {
 }
 
 /// Reports side by side: of several machines, or of one in several states. Each names its own host and unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Collection {
     /// [`COLLECTION_SCHEMA`].
+    #[schemars(extend("const" = COLLECTION_SCHEMA))]
     pub schema: String,
     /// In the order measured.
     pub reports: Vec<Report>,
@@ -107,7 +111,7 @@ impl Collection {
 }
 
 /// One kind of fault in one known state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// One of [`super::SCENARIOS`].
     pub name: String,
@@ -128,6 +132,11 @@ pub struct Scenario {
     pub cycles: Quantiles<u64>,
     /// The range that holds the true median of `cycles` with 95 % confidence.
     pub p50_interval_cycles: [u64; 2],
+    /// The distribution of `cycles`: `[percent, cycles]` pairs with rising percent, from 0 (the smallest sample) to 100
+    /// (the largest), denser towards the largest; see [`super::distribution`]. Empty in reports of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "in_one_line")]
+    #[schemars(with = "Vec<Percentile>")]
+    pub percentiles_cycles: Vec<Percentile>,
     /// Cost of one, in nanoseconds.
     pub ns: Quantiles<f64>,
     /// KVM's own statistics of the vCPU, moved per fault.
@@ -140,6 +149,19 @@ pub struct Scenario {
     pub totals: Counters,
     /// Whether the counts add up; see [`super::checks`].
     pub checks: Vec<Check>,
+    /// Where the time of these faults went in the guest kernel; only with tracing on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
+}
+
+/// One point of a distribution: this percentage of the samples, 0 to 100, took at most so many cycles. In JSON a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentile(pub f64, pub u64);
+
+/// One line of the file instead of four a point.
+fn in_one_line<S: Serializer>(points: &[Percentile], serializer: S) -> Result<S::Ok, S::Error> {
+    let text = serde_json::value::to_raw_value(points).map_err(serde::ser::Error::custom)?;
+    text.serialize(serializer)
 }
 
 impl Scenario {
@@ -152,7 +174,7 @@ impl Scenario {
 
 /// Differences of counters over a phase, by name. Signed: less the marks, a counter may end below zero, and then a
 /// check says so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
     /// The guest's own, named after `/proc/vmstat` ([`faultlab_abi::vmstat`]).
     pub guest: BTreeMap<String, i64>,
@@ -163,7 +185,7 @@ pub struct Counters {
 }
 
 /// One rule applied to one row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// The rule's name.
     pub name: String,
@@ -175,7 +197,7 @@ pub struct Check {
 
 /// Two ways to learn what a second-level fault costs: (alloc-cold − alloc-warm) and (second-level-only − warm-touch),
 /// both of medians. Informational: it judges the instrument, not a row.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Closure {
     /// alloc-cold − alloc-warm, p50, cycles.
     pub alloc_difference_cycles: i64,
