@@ -10,6 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use faultlab::memory::Backing;
 use faultlab::report::SCENARIOS;
+pub(crate) use faultlab::report::header::show_size;
 use faultlab::swap_file::SWAP_MIN_BYTES;
 use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 
@@ -24,7 +25,7 @@ Exit status:
     0  success
     1  run: the counts of a row did not add up (the row is marked, the reason printed);
        gate: that, or a scenario costs over 1 % more than the baseline says
-    2  wrong command line, bad values included
+    2  wrong command line, bad values included, and files that are not what they should be
    69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
   124  the guest made no progress, or --timeout was reached
@@ -72,6 +73,9 @@ pub(crate) enum Command {
     /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
     #[command(after_long_help = EXIT_STATUSES)]
     Gate(GateArgs),
+    /// Show reports that --json wrote, or turn them into HTML, CSV or Markdown
+    #[command(after_long_help = EXIT_STATUSES)]
+    Report(ReportArgs),
 }
 
 /// The guest, for every command that boots one.
@@ -273,6 +277,26 @@ pub(crate) struct GateArgs {
     pub(crate) timeout: u64,
 }
 
+/// `faultlab report`.
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    /// A file that --json wrote: one report, or a collection
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) file: Option<PathBuf>,
+    /// Write one self-contained page with the table, the stages and the distributions
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write one line a row, with units in the names of the columns
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a table for a comment on GitHub
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Print the JSON Schema of such files
+    #[arg(long, exclusive = true)]
+    pub(crate) schema: bool,
+}
+
 /// `--machine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RigMachine {
@@ -342,16 +366,6 @@ fn parse_pages(text: &str) -> Result<Pages, String> {
         Ok(pages @ 1..=PAGES_MAX) => Ok(Pages::Exactly(pages)),
         _ => Err(format!("not a number of pages; give 1 to {PAGES_MAX}, or auto")),
     }
-}
-
-/// `bytes` with the largest suffix that divides it: the inverse of [`parse_size`].
-pub(crate) fn show_size(bytes: u64) -> String {
-    for (shift, suffix) in [(30, 'G'), (20, 'M'), (10, 'K')] {
-        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
-            return format!("{}{suffix}", bytes >> shift);
-        }
-    }
-    bytes.to_string()
 }
 
 /// clap's report of a wrong command line as one line.

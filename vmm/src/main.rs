@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),
         Command::Gate(args) => commands::gate::gate(args, cli.quiet),
+        Command::Report(args) => commands::report::report(args),
     };
     let status = status.unwrap_or_else(|failure| {
         complain(&format!("faultlab: {failure}"));

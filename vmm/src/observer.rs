@@ -1,6 +1,7 @@
 //! What a run tells its caller while it happens.
 
 use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
 use crate::devices::bus::BusCounters;
@@ -95,4 +96,8 @@ pub struct PhaseRecord {
     pub bus_after: BusCounters,
     /// Time-stamp counter cycles of every sample, in the order of the touches.
     pub samples: Vec<u64>,
+    /// What the guest traced in the phase, oldest first; empty with tracing off.
+    pub trace: Vec<Record>,
+    /// Records of the phase that the guest overwrote before its end.
+    pub trace_lost: u64,
 }

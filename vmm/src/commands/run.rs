@@ -1,7 +1,6 @@
 //! `faultlab run`: measures the standard set of faults, prints the table, writes the JSON.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
 
 use faultlab::host::{Ring0, SecondLevelPaging};
 use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, stages, table};
@@ -11,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::progress::Progress;
 use super::signals::StopOnSignals;
-use super::{Failure, print, report_end, vm_config};
-use crate::cli::{Pages, RunArgs, TraceLevel, VmArgs, show_size};
+use super::{Failure, colours, print, report_end, vm_config};
+use crate::cli::{Pages, RunArgs, TraceLevel, VmArgs};
 
 /// Time for the program, in milliseconds, where ring 0 is emulated: the whole command may take 15 s.
 const EMULATED_BUDGET_MS: u64 = 11_000;
@@ -74,8 +73,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     };
     drop(signals);
     // What was measured is shown even if it could not be saved.
-    let lines = header_lines(&identity, &args.vm, budget_ms);
-    print(&table::render(&report, &lines, colours()))?;
+    print(&table::render(&report, &header::lines(&report), colours()))?;
     if let (TraceLevel::Stages, Some(outcome)) = (args.vm.trace_level, &outcome) {
         print(&stages::render(&outcome.trace, outcome.trace_lost))?;
     }
@@ -166,25 +164,6 @@ fn status(report: &Report, outcome: &Outcome) -> u8 {
     }
 }
 
-fn header_lines(identity: &HostIdentity, vm: &VmArgs, budget_ms: u64) -> Vec<String> {
-    let mut lines = header::host_lines(identity).to_vec();
-    let swap = match (&vm.swap_file, vm.swap) {
-        (Some(path), _) => format!("swap on {}", path.display()),
-        (None, 0) => "no swap".to_owned(),
-        (None, bytes) => format!("{} swap on a temporary file", show_size(bytes)),
-    };
-    let trace = match vm.trace_level {
-        TraceLevel::Off => "tracing off",
-        TraceLevel::Stages => "TRACING ON (costs include it)",
-    };
-    let budget = format!("{:.0} s budget", budget_ms as f64 / 1e3);
-    lines.push(format!(
-        "VM    {} memory, {swap}, 1 vCPU, {trace}, {budget}",
-        show_size(vm.memory)
-    ));
-    lines
-}
-
 /// The `host` object: the identity, and which faultlab measured.
 fn host_map(identity: &HostIdentity) -> Map<String, Value> {
     // An identity has only string keys and finite numbers, so this gives an object.
@@ -213,6 +192,9 @@ fn vm_map(args: &VmArgs, backing: &str, budget_ms: u64, outcome: Option<&Outcome
     map.insert("backing".into(), backing.into());
     map.insert("vcpus".into(), 1.into());
     map.insert("swap_file".into(), json!(swap_file));
+    if swap_file.is_none() {
+        map.insert("swap_bytes".into(), args.swap.into());
+    }
     map.insert("trace_level".into(), trace_level.into());
     map.insert("budget_ms".into(), budget_ms.into());
     if let Some(outcome) = outcome {
@@ -227,11 +209,6 @@ fn vm_map(args: &VmArgs, backing: &str, budget_ms: u64, outcome: Option<&Outcome
         map.insert("start_to_guest_us".into(), json!(outcome.start_to_guest.as_micros()));
     }
     map
-}
-
-/// Colours on a terminal, unless <https://no-color.org> says otherwise.
-fn colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Turns what the guest says into rows and progress.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::checks::{Row, judge};
+use super::distribution;
 use super::measured::{Measured, Regime};
 use super::model::{Closure, CostUnit, Counters, Report, SCHEMA, Scenario};
 use super::quantiles::{Quantiles, median_interval, round_milli};
+use super::stages::Stages;
 
 /// Guest counters that every row shows, moved or not.
 const GUEST_BASIC: [&str; 5] = ["pgfault", "pgmajfault", "pgalloc_normal", "pswpout", "pswpin"];
@@ -62,7 +64,7 @@ impl Builder {
         let measured = |name: &String| self.scenarios.iter().any(|row| row.name == *name);
         let missing = self.wanted.iter().filter(|name| !measured(name)).cloned().collect();
         Report {
-            schema: SCHEMA,
+            schema: SCHEMA.to_owned(),
             cost_unit: CostUnit::on(&self.host),
             host: self.host,
             vm,
@@ -87,10 +89,11 @@ impl Builder {
             backing: self.backing.clone(),
             page_bytes: args.page_bytes,
             pattern: measured.pattern(),
-            access: if args.stores == 1 { "store" } else { "load" },
+            access: if args.stores == 1 { "store" } else { "load" }.to_owned(),
             vcpus: 1,
             count: args.count,
             cycles,
+            percentiles_cycles: distribution::points(&measured.cycles),
             p50_interval_cycles: median_interval(&measured.cycles),
             ns: cycles.to_ns(self.tsc_khz),
             kvm_per_fault: per_fault(&net.kvm, args.count, &KVM_BASIC),
@@ -106,6 +109,7 @@ impl Builder {
                 regime: self.regime,
             }),
             totals: net,
+            stages: Stages::of(&measured.trace, measured.trace_lost),
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn judge(row: &Row) -> Vec<Check> {
     let check = |rule: &Rule| {
         let Verdict { ok, detail } = (rule.judge)(row);
         Check {
-            name: rule.name,
+            name: rule.name.to_owned(),
             ok,
             detail,
         }

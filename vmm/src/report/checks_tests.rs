@@ -17,7 +17,7 @@ fn verdicts(measured: &Measured, regime: Regime) -> Vec<Check> {
 }
 
 /// Names of the rules that fail.
-fn failing(measured: &Measured, regime: Regime) -> Vec<&'static str> {
+fn failing(measured: &Measured, regime: Regime) -> Vec<String> {
     verdicts(measured, regime)
         .into_iter()
         .filter(|check| !check.ok)

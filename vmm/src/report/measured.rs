@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use faultlab_abi::dev::{EMPTY_PHASE, NAME_BYTES, PhaseArgs};
+use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
 use super::model::Counters;
@@ -27,6 +28,10 @@ pub struct Measured {
     pub cycles: Vec<u64>,
     /// Counters at the end of the phase less those at its beginning.
     pub moved: Counters,
+    /// What the guest traced.
+    pub trace: Vec<Record>,
+    /// Traced records that were overwritten.
+    pub trace_lost: u64,
 }
 
 impl Measured {
@@ -94,6 +99,8 @@ impl From<PhaseRecord> for Measured {
             args: record.args,
             cycles: record.samples,
             moved: Counters { guest, kvm, host },
+            trace: record.trace,
+            trace_lost: record.trace_lost,
         }
     }
 }
@@ -164,6 +171,8 @@ mod tests {
                 ..BusCounters::default()
             },
             samples: vec![1, 2],
+            trace: Vec::new(),
+            trace_lost: 0,
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;
         record.vmstat_after[vmstat::Item::NrFreePages as usize] = 3;

@@ -4,24 +4,39 @@
 //! |---|---|
 //! | [`measured`] | the input: one phase, its samples and the counters it moved |
 //! | [`quantiles`] | exact order statistics of the samples |
+//! | [`distribution`] | the whole distribution as a list of percentiles |
+//! | [`stages`] | where the time of traced faults went |
 //! | [`checks`] | the rules that a row's counts must keep |
 //! | [`model`] | the report as a value, in the shape of the JSON |
-//! | [`build`] | joins the four above |
+//! | [`build`] | joins the six above |
+//! | [`schema`] | the shape of the JSON as a JSON Schema |
+//! | [`read`] | a file of either shape back into reports |
 //! | [`header`] | the lines that name machine, KVM and guest |
 //! | [`table`] | the report for people |
-//! | [`json`] | the report for programs, written all at once or not at all |
+//! | [`json`] | the report for programs |
+//! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
+//! | [`key`] | what makes a row that row, and its name |
+//! | [`file`] | writes a file all at once or not at all |
 //!
 //! # Invariants
 //! Nothing here invents a number: a phase that was not measured has no row, a counter that the host lacks has no
-//! column. Everything is a pure function of its input except [`json`], which writes one file.
+//! column. Everything is a pure function of its input except [`file`], which writes one, and [`read`], which reads one.
 
 pub mod build;
 pub mod checks;
+pub mod csv;
+pub mod distribution;
+pub mod file;
 pub mod header;
+pub mod html;
 pub mod json;
+pub mod key;
+pub mod markdown;
 pub mod measured;
 pub mod model;
 pub mod quantiles;
+pub mod read;
+pub mod schema;
 pub mod stages;
 pub mod table;
 
@@ -33,9 +48,10 @@ mod table_tests;
 mod testing;
 
 pub use build::Builder;
+pub use file::WholeFile;
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{Check, Closure, CostUnit, Counters, Report, SCHEMA, Scenario};
+pub use model::{COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Report, SCHEMA, Scenario};
 
 /// Every scenario of `faultlab run`, in the order of the table. Source: DESIGN.md, "Measurement".
 pub const SCENARIOS: [&str; 9] = [

@@ -1,22 +1,28 @@
 //! The report as a value: what `--json` writes and the table shows.
 //!
-//! The JSON is `faultlab.report/1`. Later versions of faultlab only add fields; a reader ignores those it does not
-//! know. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds
+//! The JSON is `faultlab.report/1`, or a `faultlab.collection/1` of several. Later versions of faultlab only add
+//! fields; a reader ignores those it does not know. So a field that is added here has `#[serde(default)]`: older files
+//! lack it. Units are in the names: `_bytes`, `_khz`, `_ms`; `cycles` are time-stamp counter cycles and `ns` nanoseconds
 //! (in a simulated machine, see `cost_unit`).
 //! `*_per_fault` are differences over the phase, less what the phase's marks move themselves, divided by `count`.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::quantiles::Quantiles;
+use super::stages::Stages;
 
 /// Name and version of the JSON's shape.
 pub const SCHEMA: &str = "faultlab.report/1";
 
+/// The same of several reports in one file.
+pub const COLLECTION_SCHEMA: &str = "faultlab.collection/1";
+
 /// What the time-stamp counter counts: the unit of everything in a report that is called cycles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CostUnit {
     /// Time, at the counter's rate.
@@ -49,10 +55,11 @@ impl CostUnit {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
-    pub schema: &'static str,
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: String,
     /// The host's identity: CPU, kernel, KVM kind, second-level paging, whether ring 0 is emulated, rates.
     pub host: Map<String, Value>,
     /// What `cycles` are on this host.
@@ -62,17 +69,17 @@ pub struct Report {
     /// The run was cut short (a signal, a failure): only what was measured until then is here.
     pub partial: bool,
     /// Why the run was cut short.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// What the marks of a phase move themselves, already subtracted from every scenario; absent if not measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marks: Option<Counters>,
     /// One row per scenario, in the order measured.
     pub scenarios: Vec<Scenario>,
     /// Scenarios that were asked for and not measured.
     pub missing: Vec<String>,
     /// Whether two ways to learn the cost of a second-level fault agree.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Closure>,
 }
 
@@ -84,8 +91,27 @@ impl Report {
     }
 }
 
+/// Reports side by side: of several machines, or of one in several states. Each names its own host and unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Collection {
+    /// [`COLLECTION_SCHEMA`].
+    #[schemars(extend("const" = COLLECTION_SCHEMA))]
+    pub schema: String,
+    /// In the order measured.
+    pub reports: Vec<Report>,
+}
+
+impl Collection {
+    /// These reports as one file.
+    #[must_use]
+    pub fn of(reports: Vec<Report>) -> Self {
+        let schema = COLLECTION_SCHEMA.to_owned();
+        Self { schema, reports }
+    }
+}
+
 /// One kind of fault in one known state.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// One of [`super::SCENARIOS`].
     pub name: String,
@@ -97,7 +123,7 @@ pub struct Scenario {
     pub pattern: String,
     /// `store` or `load`: how the pages are touched. The distinction matters below: a read-modify-write takes more
     /// than one second-level violation.
-    pub access: &'static str,
+    pub access: String,
     /// vCPUs that touch.
     pub vcpus: u32,
     /// Faults (touches, exits) provoked.
@@ -106,6 +132,11 @@ pub struct Scenario {
     pub cycles: Quantiles<u64>,
     /// The range that holds the true median of `cycles` with 95 % confidence.
     pub p50_interval_cycles: [u64; 2],
+    /// The distribution of `cycles`: `[percent, cycles]` pairs with rising percent, from 0 (the smallest sample) to 100
+    /// (the largest), denser towards the largest; see [`super::distribution`]. Empty in reports of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "in_one_line")]
+    #[schemars(with = "Vec<Percentile>")]
+    pub percentiles_cycles: Vec<Percentile>,
     /// Cost of one, in nanoseconds.
     pub ns: Quantiles<f64>,
     /// KVM's own statistics of the vCPU, moved per fault.
@@ -118,6 +149,19 @@ pub struct Scenario {
     pub totals: Counters,
     /// Whether the counts add up; see [`super::checks`].
     pub checks: Vec<Check>,
+    /// Where the time of these faults went in the guest kernel; only with tracing on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
+}
+
+/// One point of a distribution: this percentage of the samples, 0 to 100, took at most so many cycles. In JSON a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentile(pub f64, pub u64);
+
+/// One line of the file instead of four a point.
+fn in_one_line<S: Serializer>(points: &[Percentile], serializer: S) -> Result<S::Ok, S::Error> {
+    let text = serde_json::value::to_raw_value(points).map_err(serde::ser::Error::custom)?;
+    text.serialize(serializer)
 }
 
 impl Scenario {
@@ -130,7 +174,7 @@ impl Scenario {
 
 /// Differences of counters over a phase, by name. Signed: less the marks, a counter may end below zero, and then a
 /// check says so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
     /// The guest's own, named after `/proc/vmstat` ([`faultlab_abi::vmstat`]).
     pub guest: BTreeMap<String, i64>,
@@ -141,10 +185,10 @@ pub struct Counters {
 }
 
 /// One rule applied to one row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// The rule's name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it holds.
     pub ok: bool,
     /// What was found and what had to be.
@@ -153,7 +197,7 @@ pub struct Check {
 
 /// Two ways to learn what a second-level fault costs: (alloc-cold − alloc-warm) and (second-level-only − warm-touch),
 /// both of medians. Informational: it judges the instrument, not a row.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Closure {
     /// alloc-cold − alloc-warm, p50, cycles.
     pub alloc_difference_cycles: i64,

@@ -7,10 +7,11 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 use super::model::{CostUnit, Report, Scenario};
 
 /// A column of a counter per fault: three lines of heading, and where the number is found.
-struct CounterColumn {
+pub(super) struct CounterColumn {
     heading: &'static str,
     source: Source,
-    name: &'static str,
+    /// The counter's name in [`Scenario`].
+    pub(super) name: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -38,7 +39,8 @@ const fn column(heading: &'static str, source: Source, name: &'static str) -> Co
 }
 
 impl CounterColumn {
-    fn of(&self, row: &Scenario) -> Option<f64> {
+    /// The counter per fault in `row`; `None` if the host or guest has none.
+    pub(super) fn of(&self, row: &Scenario) -> Option<f64> {
         let counters = match self.source {
             Source::Guest => &row.guest_per_fault,
             Source::Kvm => &row.kvm_per_fault,
@@ -68,11 +70,14 @@ pub fn render(report: &Report, header: &[String], colours: bool) -> String {
     text
 }
 
+/// The columns of counters that at least one row has.
+pub(super) fn counter_columns(report: &Report) -> Vec<&'static CounterColumn> {
+    let has = |column: &&CounterColumn| report.scenarios.iter().any(|row| column.of(row).is_some());
+    COUNTERS.iter().filter(has).collect()
+}
+
 fn grid(report: &Report, colours: bool) -> Table {
-    let columns: Vec<&CounterColumn> = COUNTERS
-        .iter()
-        .filter(|column| report.scenarios.iter().any(|row| column.of(row).is_some()))
-        .collect();
+    let columns = counter_columns(report);
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -134,7 +139,7 @@ fn cells(row: &Scenario, unit: CostUnit, columns: &[&CounterColumn]) -> Vec<Cell
 
 /// A number in few digits: whole numbers as they are, others with three significant digits, none past the point
 /// from 100 on.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let magnitude = value.abs();
     if value.fract() == 0.0 || magnitude >= 100.0 {
         format!("{value:.0}")
@@ -148,7 +153,8 @@ fn short(value: f64) -> String {
     }
 }
 
-fn footer(report: &Report) -> Vec<String> {
+/// What must be said below the table: closure, the reasons of rows that fail, what is missing.
+pub(super) fn footer(report: &Report) -> Vec<String> {
     let unit = report.cost_unit.name();
     let mut lines = vec![
         "Counters are per fault, less what the marks of a phase move. ok: every count was exactly what was provoked."

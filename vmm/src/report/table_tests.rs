@@ -193,3 +193,23 @@ fn closure_compares_the_two_differences() {
     report.scenarios.retain(|row| row.name != "alloc-warm");
     assert_eq!(super::Closure::of(&report.scenarios), None);
 }
+
+#[test]
+fn what_is_written_can_be_read_back() {
+    let report = report(Regime::TwoDimensional);
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<super::Report>(&text).unwrap(), report);
+    let both = super::Collection::of(vec![report.clone(), report]);
+    let text = serde_json::to_string(&both).unwrap();
+    assert_eq!(serde_json::from_str::<super::Collection>(&text).unwrap(), both);
+}
+
+#[test]
+fn a_reader_ignores_what_a_later_version_adds() {
+    let report = report(Regime::Shadow);
+    let mut json = serde_json::to_value(&report).unwrap();
+    json["added"] = json!({"later": [1]});
+    json["scenarios"][0]["added"] = json!(1);
+    json["scenarios"][0]["cycles"]["p9999"] = json!(1);
+    assert_eq!(serde_json::from_value::<super::Report>(json).unwrap(), report);
+}

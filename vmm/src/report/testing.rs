@@ -74,6 +74,7 @@ pub(super) fn phase(scenario: &str, regime: Regime) -> Measured {
         cycles: cycles.collect(),
         args,
         moved,
+        ..Measured::default()
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) fn empty() -> Measured {
         args,
         cycles: Vec::new(),
         moved,
+        ..Measured::default()
     }
 }
 
@@ -118,7 +120,7 @@ fn object(value: Value) -> Map<String, Value> {
 /// A builder for a host of this kind, with the marks already known.
 pub(super) fn builder(regime: Regime) -> Builder {
     let wanted = SCENARIOS.map(str::to_owned).to_vec();
-    let host = object(json!({"cpu": "Test CPU", "tsc_khz": 2_000_000}));
+    let host = object(json!({"cpu_model": "Test CPU", "tsc_khz": 2_000_000}));
     let mut builder = Builder::new(host, "anon", 2_000_000, regime, wanted);
     builder.add(&empty());
     builder

@@ -183,8 +183,10 @@ impl LabDevice {
             kind::EXIT => commands::exit(args[0], &mut self.phase, session),
             kind::PANIC => commands::panic(args[0], &mut self.phase, session),
             kind::LOG => commands::log(args, session),
-            kind::PHASE_BEGIN => self.phase.begin(args[0], session, &mut self.dropped),
-            kind::PHASE_END => self.phase.end(args[0], session),
+            kind::PHASE_BEGIN => self
+                .phase
+                .begin(args[0], self.hello.as_ref(), session, &mut self.dropped),
+            kind::PHASE_END => self.phase.end(args[0], self.hello.as_ref(), session),
             kind::SAMPLES => self.phase.samples(args[0], args[1], session),
             kind::COLD => memory::cold(args, session),
             kind::WARM => memory::warm(args, session),
