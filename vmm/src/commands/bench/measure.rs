@@ -24,11 +24,13 @@ struct Ended {
 
 /// Measures, prints the table, writes the JSON; the exit status.
 pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
+    vm_config::check_backing(&plan.vm.backing, &plan.backings)?;
     let host = Host::open()?;
     let identity = host.identity();
     let budget_ms = plan.budget_ms(identity.ring0);
     // Built now, so that what is wrong with it is known before anything else happens.
-    let config = vm_config::of(plan.vm, &plan.command(budget_ms))?;
+    let backing = plan.backings.first().copied().unwrap_or_default();
+    let config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
     let stopping = Stopping::listen().map_err(Failure::Signals)?;
     // Claimed now: a path that cannot be written is known before anything is measured.
     let json_file = plan.json.map(|path| claim(path)).transpose()?;

@@ -62,7 +62,7 @@ impl<'a> Plan<'a> {
             scenarios,
             patterns: vec![Pattern::Seq],
             access: Access::Store,
-            backings: vec![Backing::default()],
+            backings: vec![args.backing],
             backings_are_optional: false,
             unavailable: Vec::new(),
             pages: args.pages,
