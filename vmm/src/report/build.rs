@@ -95,6 +95,7 @@ impl Builder {
             cycles,
             percentiles_cycles: distribution::points(&measured.cycles),
             p50_interval_cycles: median_interval(&measured.cycles),
+            noise_floor_percent: None,
             ns: cycles.to_ns(self.tsc_khz),
             kvm_per_fault: per_fault(&net.kvm, args.count, &KVM_BASIC),
             guest_per_fault: per_fault(&net.guest, args.count, &GUEST_BASIC),

@@ -16,6 +16,7 @@
 //! | [`json`] | the report for programs |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
 //! | [`key`] | what makes a row that row, and its name |
+//! | [`compare`] | two reports, row by row |
 //! | [`file`] | writes a file all at once or not at all |
 //!
 //! # Invariants
@@ -24,6 +25,7 @@
 
 pub mod build;
 pub mod checks;
+pub mod compare;
 pub mod csv;
 pub mod distribution;
 pub mod file;

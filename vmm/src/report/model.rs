@@ -137,6 +137,10 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "in_one_line")]
     #[schemars(with = "Vec<Percentile>")]
     pub percentiles_cycles: Vec<Percentile>,
+    /// A/A: how far the row's median moves when the same is measured again in the same run, in percent of it; absent
+    /// if that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_floor_percent: Option<f64>,
     /// Cost of one, in nanoseconds.
     pub ns: Quantiles<f64>,
     /// KVM's own statistics of the vCPU, moved per fault.
