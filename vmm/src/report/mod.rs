@@ -15,6 +15,7 @@
 //! | [`table`] | the report for people |
 //! | [`json`] | the report for programs |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
+//! | [`html`] | the report as a page with plots |
 //! | [`key`] | what makes a row that row, and its name |
 //! | [`compare`] | two reports, row by row |
 //! | [`file`] | writes a file all at once or not at all |
@@ -53,7 +54,9 @@ pub use build::Builder;
 pub use file::WholeFile;
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Report, SCHEMA, Scenario};
+pub use model::{
+    COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Percentile, Report, SCHEMA, Scenario,
+};
 
 /// Every scenario of `faultlab run`, in the order of the table. Source: DESIGN.md, "Measurement".
 pub const SCENARIOS: [&str; 9] = [

@@ -137,10 +137,14 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "in_one_line")]
     #[schemars(with = "Vec<Percentile>")]
     pub percentiles_cycles: Vec<Percentile>,
-    /// A/A: how far the row's median moves when the same is measured again in the same run, in percent of it; absent
-    /// if that was not measured.
+    /// Medians of the two halves of the row, each measured in its own setting of the same state, in cycles. Absent when there was
+    /// only one sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub noise_floor_percent: Option<f64>,
+    pub halves_p50_cycles: Option<[u64; 2]>,
+    /// By how much the row differs from itself: the difference of the halves' medians, in cycles, at least 1, the resolution of
+    /// the counter. No smaller difference to another row means anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_floor_cycles: Option<u64>,
     /// Cost of one, in nanoseconds.
     pub ns: Quantiles<f64>,
     /// KVM's own statistics of the vCPU, moved per fault.

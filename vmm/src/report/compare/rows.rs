@@ -60,10 +60,11 @@ fn judge(key: RowKey, rows: [&Scenario; 2], steps: [u64; 2], noise: f64) -> Row 
     }
 }
 
-/// The larger of `least` and what either row's A/A measurement found, in percent.
+/// The largest of `least` and what either row differs from itself by, in percent of its median.
 fn noise_of(rows: [&Scenario; 2], least: f64) -> f64 {
-    let own = rows.iter().filter_map(|row| row.noise_floor_percent);
-    own.fold(least, f64::max)
+    let percent = |row: &&Scenario| Some(row.noise_floor_cycles? as f64 * 100.0 / row.cycles.p50.max(1) as f64);
+    let own = rows.iter().filter_map(percent);
+    round_milli(own.fold(least, f64::max))
 }
 
 /// The verdict of a ratio's interval with so much noise in percent.

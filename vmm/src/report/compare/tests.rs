@@ -80,9 +80,9 @@ fn a_rows_own_noise_counts_if_it_is_larger_whichever_side_has_it() {
             verdict(&Comparison::of(a, b, None).unwrap(), "minor")
         };
         assert_eq!(slower(&reports), Verdict::Slower);
-        reports[edited].scenarios[1].noise_floor_percent = Some(0.1);
+        reports[edited].scenarios[1].noise_floor_cycles = Some(10);
         assert_eq!(slower(&reports), Verdict::Slower);
-        reports[edited].scenarios[1].noise_floor_percent = Some(7.5);
+        reports[edited].scenarios[1].noise_floor_cycles = Some(750);
         assert_eq!(slower(&reports), Verdict::Same);
     }
 }
