@@ -69,9 +69,17 @@ pub(super) fn mmap_target(offset: u64, len: u64) -> Result<(u64, u64), Errno> {
 }
 
 fn window_bytes() -> Result<u64, Errno> {
-    const AT: usize = core::mem::offset_of!(HostInfo, window_bytes);
+    info_word(core::mem::offset_of!(HostInfo, window_bytes))
+}
+
+fn granule_bytes() -> Result<u64, Errno> {
+    info_word(core::mem::offset_of!(HostInfo, granule_bytes))
+}
+
+/// The word at this offset of the [`HostInfo`].
+fn info_word(offset: usize) -> Result<u64, Errno> {
     let info = host_info()?;
-    Ok(info[AT..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
+    Ok(info[offset..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
 /// A [`HostInfo`], as the VMM fills it.
