@@ -6,12 +6,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use faultlab::memory::Backing;
 use faultlab::report::SCENARIOS;
 pub(crate) use faultlab::report::header::show_size;
 use faultlab::swap_file::SWAP_MIN_BYTES;
-use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES};
+use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
@@ -26,7 +27,7 @@ Exit status:
        gate: that, or a scenario costs over 1 % more than the baseline says;
        compare --fail-on: a row is slower, or cannot be judged because its checks failed
     2  wrong command line, bad values included, and files that are not what they should be
-   69  this host cannot run guests; `faultlab doctor` says what is missing
+   69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
   124  the guest made no progress, or --timeout was reached
   125  any other failure of faultlab itself
@@ -94,12 +95,78 @@ pub(crate) struct VmArgs {
     /// overwritten
     #[arg(long, value_name = "PATH")]
     pub(crate) swap_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) backing: BackingArgs,
+    /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
+    pub(crate) window: u64,
     /// Time-stamp the stages of every fault; costs time, so the table then says so
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub(crate) trace_level: TraceLevel,
     /// End the guest after this many seconds, with status 124
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
+}
+
+/// How the host backs the guest's memory.
+#[derive(Args, Debug)]
+pub(crate) struct BackingArgs {
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
+    /// The file of backings file and file-cold: created if missing, its contents are lost [default: a temporary one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) backing_file: Option<PathBuf>,
+    /// Threads that serve userfaultfd, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) uffd_threads: Option<u64>,
+    /// Delay of each answer to userfaultfd in microseconds, up to 1000000 [default: 0]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) uffd_delay_us: Option<u64>,
+    /// What userfaultfd makes of a missing page [default: copy]
+    #[arg(long, value_name = "FILL")]
+    pub(crate) uffd_fill: Option<UffdFill>,
+    /// How far guest memory is brought in before the guest runs
+    #[arg(long, value_name = "WHAT", default_value = "none")]
+    pub(crate) prepare: PrepareWhat,
+    /// How stores to the lab window are logged, when a program asks for that
+    #[arg(long, value_name = "HOW", default_value = "log")]
+    pub(crate) dirty: DirtyHow,
+}
+
+/// `--uffd-fill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UffdFill {
+    /// A page of its own, by UFFDIO_COPY
+    Copy,
+    /// The kernel's zero page, by UFFDIO_ZEROPAGE
+    Zeropage,
+}
+
+/// `--prepare`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareWhat {
+    /// Pages are backed as they are touched
+    None,
+    /// The host backs all pages (MADV_POPULATE_WRITE)
+    Populate,
+    /// KVM maps all pages, too (KVM_PRE_FAULT_MEMORY)
+    Prefault,
+}
+
+/// `--dirty`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirtyHow {
+    /// The bitmap of the memory slot (KVM_GET_DIRTY_LOG)
+    Log,
+    /// The ring of the vCPU (KVM_CAP_DIRTY_LOG_RING)
+    Ring,
+}
+
+/// Takes the name of a backing.
+pub(crate) fn backing_parser() -> impl TypedValueParser<Value = Backing> {
+    let names = PossibleValuesParser::new(Backing::ALL.map(Backing::name));
+    names.try_map(|name| Backing::named(&name).ok_or("no such backing"))
 }
 
 /// What the guest kernel records while it runs.
@@ -299,6 +366,13 @@ fn parse_pages_within(text: &str, min: u64, max: u64) -> Result<u64, String> {
 
 fn parse_memory(text: &str) -> Result<u64, String> {
     parse_pages_within(text, RAM_MIN_BYTES, RAM_MAX_BYTES)
+}
+
+fn parse_window(text: &str) -> Result<u64, String> {
+    if parse_size(text)? == 0 {
+        return Ok(0);
+    }
+    parse_pages_within(text, PAGE_SIZE, WINDOW_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
 }
 
 fn parse_swap(text: &str) -> Result<u64, String> {

@@ -23,6 +23,7 @@ const NEED_SWAP: [&str; 2] = ["swap-out", "swap-in"];
 
 /// Measures and reports; the exit status.
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
+    vm_config::check_backing(&args.vm.backing, &[args.vm.backing.backing])?;
     let wanted = wanted(args)?;
     let host = Host::open()?;
     let identity = host.identity().clone();

@@ -27,6 +27,29 @@ pub fn map(bytes: usize, protection: u32, flags: u32, descriptor: i32) -> Result
     Ok(address as *mut u8)
 }
 
+/// `mmap(2)` of a device's memory from byte `offset` on, shared, readable and writable.
+///
+/// # Errors
+/// As in the man page.
+pub fn map_device(descriptor: i32, offset: u64, bytes: usize) -> Result<*mut u8, Errno> {
+    let protection = (PROT_READ | PROT_WRITE) as usize;
+    // SAFETY: without MAP_FIXED nothing that exists is replaced.
+    let address = unsafe {
+        call(
+            general::__NR_mmap,
+            [
+                0,
+                bytes,
+                protection,
+                MAP_SHARED as usize,
+                descriptor as usize,
+                offset as usize,
+            ],
+        )
+    }?;
+    Ok(address as *mut u8)
+}
+
 /// Address of `bytes` bytes where nothing is mapped; a mapping of that size was there for a moment.
 ///
 /// # Errors
