@@ -135,6 +135,17 @@ fn exec_keeps_the_programs_own_options() {
 }
 
 #[test]
+fn compare_takes_what_is_noise_and_what_fails() {
+    let args = |options: &[&str]| match parse(&[&["compare", "a", "b"], options].concat()).unwrap().command {
+        Command::Compare(args) => (args.noise, args.fail_on),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(args(&[]), (None, None));
+    assert_eq!(args(&["--fail-on", "slower"]), (None, Some(0.0)));
+    assert_eq!(args(&["--noise=0.5", "--fail-on=slower:2.5"]), (Some(0.5), Some(2.5)));
+}
+
+#[test]
 fn refusals_name_the_value_and_the_remedy() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["run", "--memory", "4M"], &["4M", "--memory", "give 8M to 3G"]),
@@ -158,6 +169,22 @@ fn refusals_name_the_value_and_the_remedy() {
         (&["run", "extra"], &["extra"]),
         (&["exec"], &["PROG"]),
         (&["exec", "--bogus", "prog"], &["--bogus"]),
+        (&["report"], &["FILE"]),
+        (&["report", "--schema", "r.json"], &["--schema"]),
+        (&["compare", "a.json"], &["<B>"]),
+        (&["compare", "a", "b", "--noise", "-1"], &["-1"]),
+        (
+            &["compare", "a", "b", "--noise", "NaN"],
+            &["NaN", "--noise", "0 to 1000"],
+        ),
+        (
+            &["compare", "a", "b", "--fail-on", "faster"],
+            &["faster", "--fail-on", "slower:5"],
+        ),
+        (
+            &["compare", "a", "b", "--fail-on", "slower:"],
+            &["--fail-on", "0 to 1000"],
+        ),
         (&["-v", "-q", "doctor"], &["--verbose", "--quiet"]),
         (&["fly"], &["fly"]),
         (&[], &["run", "exec", "programs", "doctor"]),

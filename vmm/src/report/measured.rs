@@ -92,6 +92,7 @@ impl From<PhaseRecord> for Measured {
         let host = BTreeMap::from([
             (host_fault::MINFLT.to_owned(), moved(before.minor, after.minor)),
             (host_fault::MAJFLT.to_owned(), moved(before.major, after.major)),
+            (host_fault::SERVED.to_owned(), moved(before.served, after.served)),
             (
                 exit_kind::PIO.to_owned(),
                 moved(record.bus_before.pio, record.bus_after.pio),
