@@ -75,7 +75,7 @@ pub(crate) enum Command {
     /// Run any other command inside a simulated machine: nested paging, and instruction counts that repeat
     #[command(after_long_help = EXIT_STATUSES)]
     Rig(RigArgs),
-    /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
+    /// Measure all scenarios in a simulated machine, and fail if one costs over 1 % more than recorded
     #[command(after_long_help = EXIT_STATUSES)]
     Gate(GateArgs),
     /// Show reports that --json wrote, or turn them into HTML, CSV or Markdown
