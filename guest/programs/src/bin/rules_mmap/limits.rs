@@ -50,10 +50,11 @@ fn mlockall(flags: u32) -> Answer {
     unsafe { address_space::mlockall([flags as usize]) }
 }
 
-/// Runs `work` in a child with a limit, in bytes.
+/// Runs `work` in a child with a limit, in bytes. The hard limit falls with it: to keep it, or to raise it, can take a capability that a
+/// container's root lacks.
 fn limited(resource: u32, bytes: usize, work: impl FnOnce()) {
     let end = in_child(|| {
-        if let Err(errno) = set_limit(resource, bytes as u64, u64::MAX) {
+        if let Err(errno) = set_limit(resource, bytes as u64, bytes as u64) {
             line("B13", "setrlimit", errno);
             return 1;
         }
@@ -154,12 +155,11 @@ fn set_and_get() {
         line("B13", "no such limit", set(16, 0, 0));
         line("B13", "soft above hard", set(RLIMIT_MEMLOCK, 2, 1));
         line("B13", "lower", set(RLIMIT_MEMLOCK, 4096, 8192));
-        line("B13", "root raises it", set(RLIMIT_MEMLOCK, 4096, 16384));
         if become_user(USER, USER).is_err() {
             return 1;
         }
-        line("B13", "a user raises the soft one", set(RLIMIT_MEMLOCK, 16384, 16384));
-        line("B13", "and the hard one", set(RLIMIT_MEMLOCK, 16384, 16385));
+        line("B13", "a user raises the soft one", set(RLIMIT_MEMLOCK, 8192, 8192));
+        line("B13", "and the hard one", set(RLIMIT_MEMLOCK, 8192, 8193));
         line("B13", "what it is", limit(RLIMIT_MEMLOCK).unwrap_or(0));
         line(
             "B13",
