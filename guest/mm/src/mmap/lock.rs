@@ -44,8 +44,10 @@ impl<P: Platform> Memory<P> {
         }
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        self.can_do_mlock(mm)?;
         let onfault = flags & lock_flag::ONFAULT != 0;
         let range = lock_range(addr, len)?;
+        self.may_lock(mm, &range)?;
         let bits = vm::LOCKED | if onfault { vm::LOCKONFAULT } else { 0 };
         self.apply_lock(mm, range.clone(), bits)?;
         if onfault {
@@ -74,6 +76,10 @@ impl<P: Platform> Memory<P> {
         }
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        self.can_do_mlock(mm)?;
+        if flags & lock_flag::MCL_CURRENT != 0 && mm.total_vm() > mm.rlimit_memlock() >> PAGE_SHIFT {
+            return Err(Error::Enomem);
+        }
         let onfault = flags & lock_flag::MCL_ONFAULT != 0;
         let bits = vm::LOCKED | if onfault { vm::LOCKONFAULT } else { 0 };
         mm.set_def_flags(if flags & lock_flag::MCL_FUTURE != 0 { bits } else { 0 });
