@@ -18,20 +18,18 @@ pub(crate) fn require_kvm() -> Option<Host> {
         Err(error) => {
             let required = std::env::var_os("FAULTLAB_REQUIRE_KVM").is_some_and(|value| value == "1");
             assert!(!required, "FAULTLAB_REQUIRE_KVM=1, but {error}");
-            let test = std::thread::current().name().unwrap_or("?").to_owned();
-            // One write, so that lines of parallel tests do not mix.
-            std::io::stderr()
-                .write_all(
-                    format!(
-                        "SKIPPED {test}: {error}
-"
-                    )
-                    .as_bytes(),
-                )
-                .ok();
+            skipped(&error.to_string());
             None
         }
     }
+}
+
+/// Says on stderr, past the test harness's capture, that (a part of) the running test is left out.
+pub(crate) fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    // One write, so that lines of parallel tests do not mix.
+    let line = format!("SKIPPED {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).ok();
 }
 
 /// The smallest RAM.

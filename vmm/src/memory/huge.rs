@@ -5,7 +5,7 @@
 //!
 //! Source: Linux, Documentation/admin-guide/mm/transhuge.rst; proc_pid_smaps(5).
 
-use std::fs;
+use std::{fs, io};
 
 use faultlab_abi::layout::PAGE_SIZE;
 use rustix::mm::Advice;
@@ -27,8 +27,9 @@ pub(super) fn forbid(area: &Area) {
 /// Asks for huge pages of `granule` bytes and verifies that touching one page gives one. The setting that decides is named.
 pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -> Result<(), Unavailable> {
     let area = &backed.area;
-    let chosen = fs::read_to_string(format!("{SETTINGS}/{setting}")).unwrap_or_default();
-    let chosen = chosen.trim();
+    let setting = format!("{SETTINGS}/{setting}");
+    let choices = fs::read_to_string(&setting).unwrap_or_default();
+    let chosen = choices.split(['[', ']']).nth(1).unwrap_or("unknown");
     if area.advise(&(0..area.bytes()), Advice::LinuxHugepage).is_err() {
         let why = "this kernel has no transparent huge pages";
         return Err(Unavailable::here(why, "use one with CONFIG_TRANSPARENT_HUGEPAGE"));
@@ -39,12 +40,9 @@ pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -
     if mapped >= granule {
         return Ok(());
     }
-    if chosen.contains("[never]") || chosen.contains("[deny]") {
-        let remedy = format!("echo {good} | sudo tee {SETTINGS}/{setting}");
-        return Err(Unavailable::here(
-            format!("transparent huge pages are off ({setting}: {chosen})"),
-            remedy,
-        ));
+    if matches!(chosen, "never" | "deny") {
+        let why = format!("the host gives no transparent huge pages ({setting} is {chosen})");
+        return Err(Unavailable::here(why, format!("echo {good} | sudo tee {setting}")));
     }
     let why = format!("the host gave small pages although {setting} is {chosen}");
     Err(Unavailable::here(
@@ -54,7 +52,7 @@ pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -
 }
 
 /// Bytes mapped by huge entries in the mapping that begins at `start`.
-fn huge_bytes(start: u64) -> std::io::Result<u64> {
+fn huge_bytes(start: u64) -> io::Result<u64> {
     Ok(huge_bytes_in(&fs::read_to_string("/proc/self/smaps")?, start))
 }
 

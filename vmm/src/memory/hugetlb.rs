@@ -23,18 +23,20 @@ pub(super) fn map(bytes: u64, granule: u64) -> Result<Backed, Unavailable> {
         Ok((area, memfd)) => Ok(Backed::new(area, memfd)),
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::NOMEM) => {
-                let pages = bytes / granule;
-                let file = format!("{pool}/nr_hugepages");
-                let have = std::fs::read_to_string(format!("{pool}/free_hugepages")).unwrap_or_default();
-                let total = std::fs::read_to_string(&file).unwrap_or_default();
-                let total = total.trim().parse().unwrap_or(0_u64);
-                let free = have.trim().parse().unwrap_or(0_u64);
+                let needed = bytes / granule;
+                let count = |name: &str| {
+                    let text = std::fs::read_to_string(format!("{pool}/{name}")).unwrap_or_default();
+                    text.trim().parse().unwrap_or(0_u64)
+                };
+                // Pages that others have reserved count as free.
+                let free = count("free_hugepages").saturating_sub(count("resv_hugepages"));
                 let why = format!(
-                    "{pages} pages of {} MiB are needed, and the pool has {free} free",
+                    "of {needed} pages of {} MiB that are needed, the pool has {free}",
                     granule >> 20
                 );
-                // What is there stays; RAM and the window are mapped one after the other.
-                let remedy = format!("echo {} | sudo tee {file}", total + pages);
+                // RAM and the window are mapped one after the other, so this may be asked for twice.
+                let total = (count("nr_hugepages") + needed).saturating_sub(free);
+                let remedy = format!("echo {total} | sudo tee {pool}/nr_hugepages");
                 Err(Unavailable::here(why, remedy))
             }
             Some(Errno::NODEV | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {

@@ -8,7 +8,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use faultlab::HostIdentity;
+use faultlab::error::MemoryError;
 use faultlab::host::{KvmKind, Ring0, SecondLevelPaging};
+use faultlab::memory::Backing;
 use faultlab::report::header;
 use rustix::fs::statvfs;
 use rustix::io::Errno;
@@ -147,12 +149,24 @@ fn hugetlb(host: &HostIdentity) -> Finding {
 
 /// Findings that need no KVM.
 pub(super) fn of_machine() -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         userfault(),
         tracefs(Path::new("/sys/kernel/tracing")),
         swap_directory(&std::env::temp_dir()),
         memory(),
-    ]
+    ];
+    findings.extend(Backing::ALL.map(backing));
+    findings
+}
+
+/// Whether guest memory can be backed so: the least of it is mapped, and let go again.
+fn backing(backing: Backing) -> Finding {
+    let item = format!("backing {}", backing.name());
+    match backing.probe() {
+        Ok(()) => Finding::ok(item, format!("pages of {}", show_size(backing.granule_bytes()))),
+        Err(MemoryError::Unavailable { why, remedy, .. }) => Finding::limited(item, why, remedy),
+        Err(error) => Finding::limited(item, error.to_string(), "see dmesg"),
+    }
 }
 
 fn userfault() -> Finding {

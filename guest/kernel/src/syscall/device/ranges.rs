@@ -8,8 +8,8 @@ use faultlab_mm::addr::{Pfn, VirtAddr};
 
 use super::pair;
 use crate::global::Global;
-use crate::syscall::Errno;
 use crate::platform::MEMORY;
+use crate::syscall::Errno;
 use crate::{lab, process, ram, uaccess};
 
 /// Most ranges in one command.
