@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 
+use faultlab::Host;
 use faultlab::memory::Backing;
 
 use crate::support::{Needs, Suite, faultlab};
@@ -10,8 +11,12 @@ use crate::support::{Needs, Suite, faultlab};
 /// Status of a host that cannot as asked.
 const UNAVAILABLE: i32 = 69;
 
+/// Capabilities of KVM that options need.
+const PREFAULT: &str = "KVM_CAP_PRE_FAULT_MEMORY";
+const DIRTY_RING: &str = "KVM_CAP_DIRTY_LOG_RING";
+
 /// Ways to run a guest that every backing must bear.
-const WAYS: &[&str] = &["", "--prepare populate", "--dirty ring --memory 8M"];
+const WAYS: &[&str] = &["", "--prepare populate --memory 8M", "--dirty ring"];
 
 /// Options of one backing.
 const DETAILS: &[&str] = &[
@@ -19,7 +24,7 @@ const DETAILS: &[&str] = &[
     "--backing uffd-missing --uffd-threads 64 --uffd-delay-us 50",
     "--backing uffd-minor --uffd-threads 3",
     "--backing file --backing-file FILE",
-    "--backing file-cold --backing-file FILE --prepare populate",
+    "--backing file-cold --backing-file FILE --memory 8M",
 ];
 
 /// Command lines that make no sense, and words of the answer.
@@ -67,26 +72,25 @@ pub(crate) fn tests(suite: &mut Suite) {
     }
     for details in DETAILS {
         suite.test(format!("backings::{details}"), Needs::Kvm, move || {
-            in_the_guest(details, "1M")
+            in_the_guest(details, "1M", "256")
         });
     }
     suite.test("backings::a guest without a window", Needs::Kvm, || {
         let ran = faultlab("exec -- lab-check").run().expect(0);
         assert!(ran.stdout().contains("window: none"), "{}", ran.stdout());
     });
+    suite.test("backings::a full dirty ring loses nothing", Needs::Kvm, || {
+        if kvm_has(DIRTY_RING) {
+            // The ring has 65,536 entries.
+            in_the_guest("--dirty ring", "264M", "67584");
+        }
+    });
     suite.test("backings::what KVM cannot is refused", Needs::Kvm, || {
-        let host = faultlab::Host::open().expect("the test needs KVM");
-        let has = |name| {
-            host.identity()
-                .capabilities
-                .iter()
-                .any(|cap| cap.name == name && cap.present)
-        };
         for (arguments, name) in [
-            ("exec --prepare prefault -- hello", "KVM_CAP_PRE_FAULT_MEMORY"),
-            ("exec --dirty ring -- hello", "KVM_CAP_DIRTY_LOG_RING"),
+            ("exec --prepare prefault -- hello", PREFAULT),
+            ("exec --dirty ring -- hello", DIRTY_RING),
         ] {
-            if has(name) {
+            if kvm_has(name) {
                 faultlab(arguments).run().expect(0);
             } else {
                 faultlab(arguments).run().expect_refusal(UNAVAILABLE, &[name]);
@@ -105,12 +109,24 @@ pub(crate) fn tests(suite: &mut Suite) {
     }
 }
 
+fn kvm_has(name: &str) -> bool {
+    let host = Host::open().expect("the test needs KVM");
+    let capabilities = &host.identity().capabilities;
+    capabilities
+        .iter()
+        .any(|capability| capability.name == name && capability.present)
+}
+
 fn check(backing: Backing, way: &str) {
+    if way.contains("ring") && !kvm_has(DIRTY_RING) {
+        return;
+    }
+
     // At least two granules; of the largest one is enough, and there is no more memory in a small machine.
     let window = (2 * backing.granule_bytes()).clamp(1 << 20, 1 << 30).to_string();
     let options = format!("--backing {} {way}", backing.name());
     match backing.probe() {
-        Ok(()) => in_the_guest(&options, &window),
+        Ok(()) => in_the_guest(&options, &window, "256"),
         Err(_) => faultlab("exec --window")
             .args([&window])
             .args(options.split_ascii_whitespace())
@@ -120,8 +136,8 @@ fn check(backing: Backing, way: &str) {
     }
 }
 
-/// Everything that the lab does for a program, checked by the program.
-fn in_the_guest(options: &str, window: &str) {
+/// Everything that the lab does for a program, checked by the program with so many pages of the window.
+fn in_the_guest(options: &str, window: &str, pages: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("memory");
     let options = options.split_ascii_whitespace().map(|word| match word {
@@ -129,7 +145,7 @@ fn in_the_guest(options: &str, window: &str) {
         word => OsStr::new(word),
     });
     let ran = faultlab("exec --quiet --window").args([window]);
-    let ran = ran.args(options).args(["--", "lab-check"]).run().expect(0);
+    let ran = ran.args(options).args(["--", "lab-check", pages]).run().expect(0);
     assert!(ran.stdout().ends_with("\nlab-check: ok\n"), "{}", ran.stdout());
     assert_eq!(ran.stderr(), "");
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use faultlab_abi::lab::reg;
-use faultlab_abi::layout::{BOOT_PAGE_TABLES, KERNEL_LOAD, LAB_MMIO, PAGE_SIZE, RAM_MIN_BYTES};
+use faultlab_abi::layout::{BOOT_PAGE_TABLES, KERNEL_LOAD, LAB_MMIO, PAGE_SIZE, RAM_MIN_BYTES, WINDOW};
 
 use crate::host::Host;
 use crate::memory::{Backing, GuestRam};
@@ -171,9 +171,9 @@ impl TinyGuest {
             .code(&[0x48, 0x89, 0x00])
     }
 
-    /// Maps the fourth and the fifth GiB one to one in 2 MiB pages, so that the device window and more is in reach.
+    /// Maps the fourth, the fifth and the ninth GiB one to one in 2 MiB pages: devices, lab window and more are in reach.
     pub(crate) fn map_devices(mut self) -> TinyGuest {
-        for gib in [3_u64, 4] {
+        for gib in [3_u64, 4, WINDOW >> 30] {
             // Present, writable, large. CR3 need not be loaded again: nothing there was mapped before.
             let entries: Vec<u64> = (0..512).map(|page| ((gib << 30) + (page << 21)) | 0x83).collect();
             let directory = self.page_of(&entries);
