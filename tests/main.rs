@@ -5,6 +5,7 @@
 //! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`backings`] | every way to back guest memory does what the lab's services say of it, or is refused with the remedy |
+//! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
@@ -21,6 +22,7 @@
 //! missing `/dev/kvm` is a failure instead; with `FAULTLAB_REQUIRE_RIG=1`, a missing simulator. To run some of them: `cargo test --release --test e2e -- oracle::`.
 
 mod backings;
+mod bench;
 mod ending;
 mod gate;
 mod host;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     swap::tests(&mut suite);
     run::tests(&mut suite);
     backings::tests(&mut suite);
+    bench::tests(&mut suite);
     gate::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
