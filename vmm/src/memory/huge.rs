@@ -12,11 +12,17 @@ use rustix::mm::Advice;
 
 use super::area::Area;
 use super::backing::{Backed, Unavailable};
+use crate::rig::MACHINE_VARIABLE;
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
 
 /// Fields of smaps that count what is mapped by huge entries.
 const HUGE_FIELDS: [&str; 3] = ["AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"];
+
+/// Changes a setting of the kernel, in a simulated machine only: that is ours, and thrown away afterwards.
+pub(super) fn set_in_simulated_machine(setting: &str, value: &str) -> bool {
+    std::env::var_os(MACHINE_VARIABLE).is_some() && fs::write(setting, value).is_ok()
+}
 
 /// Asks for 4 KiB pages.
 pub(super) fn forbid(area: &Area) {
@@ -28,6 +34,7 @@ pub(super) fn forbid(area: &Area) {
 pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -> Result<(), Unavailable> {
     let area = &backed.area;
     let setting = format!("{SETTINGS}/{setting}");
+    set_in_simulated_machine(&setting, good);
     let choices = fs::read_to_string(&setting).unwrap_or_default();
     let chosen = choices.split(['[', ']']).nth(1).unwrap_or("unknown");
     if area.advise(&(0..area.bytes()), Advice::LinuxHugepage).is_err() {

@@ -2,6 +2,8 @@
 //!
 //! The whole area is reserved from the pool when it is mapped, so that no touch finds the pool empty.
 //!
+//! In a simulated machine, which is thrown away afterwards, the pool is enlarged as needed.
+//!
 //! Source: memfd_create(2), `MFD_HUGETLB`; Linux, Documentation/admin-guide/mm/hugetlbpage.rst.
 
 use rustix::fs::MemfdFlags;
@@ -9,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mm::MapFlags;
 
 use super::backing::{Backed, Unavailable};
+use super::huge;
 use super::shmem::Memfd;
 
 /// Maps `bytes` in huge pages of `granule` bytes: 2 MiB or 1 GiB.
@@ -19,7 +22,16 @@ pub(super) fn map(bytes: u64, granule: u64) -> Result<Backed, Unavailable> {
         MemfdFlags::HUGE_2MB
     };
     let pool = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", granule >> 10);
-    match Memfd::map(bytes, granule, MemfdFlags::HUGETLB | size, MapFlags::empty()) {
+    let map = || Memfd::map(bytes, granule, MemfdFlags::HUGETLB | size, MapFlags::empty());
+    let mapped = map().or_else(|error| {
+        let count = std::fs::read_to_string(format!("{pool}/nr_hugepages")).unwrap_or_default();
+        let more = count.trim().parse().unwrap_or(0_u64) + bytes / granule;
+        match huge::set_in_simulated_machine(&format!("{pool}/nr_hugepages"), &more.to_string()) {
+            true => map(),
+            false => Err(error),
+        }
+    });
+    match mapped {
         Ok((area, memfd)) => Ok(Backed::new(area, memfd)),
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::NOMEM) => {
