@@ -72,7 +72,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     }
     for details in DETAILS {
         suite.test(format!("backings::{details}"), Needs::Kvm, move || {
-            in_the_guest(details, "1M", "256")
+            in_the_guest(details, "1M", "256");
         });
     }
     suite.test("backings::a guest without a window", Needs::Kvm, || {
