@@ -60,7 +60,8 @@ mod tests {
         let smaps = "1000-3000 r-xp 00000000 08:01 5 /bin/a-b\nSize: 8 kB\nRss:                   8 kB\n\
                      7f00-8f00 rw-p 00000000 00:00 0\nRss:  4096 kB\nVmFlags: rd nh\n\
                      9000-a000 rw-p 00000000 00:00 0 [stack]\nRss:     4 kB\n";
-        assert_eq!(resident_kib_in(smaps, &[0x7000..0x8000]), 12);
+        let other = 0x7000..0x8000;
+        assert_eq!(resident_kib_in(smaps, std::slice::from_ref(&other)), 12);
         assert_eq!(resident_kib_in(smaps, &[]), 4108);
     }
 
