@@ -162,7 +162,10 @@ fn cold(row: &Row) -> Verdict {
                 return verdict;
             }
             // Uncached MMIO translations: each access is a violation of its own.
-            let each = args.expect_cold.saturating_add(args.expect_exits);
+            let each = match args.expect_cold.checked_add(args.expect_exits) {
+                Some(each) if each != SAME_EACH_TIME => each,
+                _ => return verdict,
+            };
             let uncached = counter(&row.net.kvm, "pf_taken", each, args.count);
             if uncached.ok { uncached } else { verdict }
         }

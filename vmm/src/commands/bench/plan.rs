@@ -12,6 +12,9 @@ use faultlab_abi::scenario::{self, Scenario, Touches};
 use crate::cli::{Access, BenchArgs, Pages, Pattern, RunArgs, VmArgs};
 use crate::commands::Failure;
 
+/// Patterns that the program takes.
+const PATTERNS_MAX: usize = 16;
+
 /// Time for one row of a matrix, in milliseconds, where ring 0 is native.
 const NATIVE_ROW_MS: u64 = 300;
 /// The same where it is emulated.
@@ -84,6 +87,12 @@ impl<'a> Plan<'a> {
             if !patterns.contains(pattern) {
                 patterns.push(*pattern);
             }
+        }
+        if patterns.len() > PATTERNS_MAX {
+            return Err(Failure::Usage(format!(
+                "--pattern with {} patterns: give at most {PATTERNS_MAX}",
+                patterns.len()
+            )));
         }
         let (backings, unavailable) = backings(&args.backing, all(&args.backing))?;
         Ok(Self {

@@ -17,7 +17,7 @@ const DEFAULT_BUDGET_MS: u64 = 10_000;
 /// Most samples that one hand-over to the lab takes. Source: `faultlab_abi::dev::Samples`.
 const MAX_PAGES: u64 = 65_536;
 /// Most patterns in one run.
-const MAX_PATTERNS: usize = 8;
+const MAX_PATTERNS: usize = 16;
 /// Seed of random orders, if none is given.
 const DEFAULT_SEED: u64 = 1;
 
@@ -136,7 +136,7 @@ impl Options {
             let refused = Usage::Value(
                 "--pattern",
                 list,
-                "up to 8 of seq, rand and stride:N, N from 1 to 65536",
+                "up to 16 of seq, rand and stride:N, N from 1 to 65536",
             );
             let pattern = match (text, text.strip_prefix(b"stride:")) {
                 (b"seq", _) => Some(Pattern::Seq),
