@@ -46,6 +46,8 @@ pub mod table;
 #[cfg(test)]
 mod checks_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod table_tests;
 #[cfg(test)]
 mod testing;
