@@ -97,7 +97,11 @@ fn parsed(text: &str) -> Value {
 fn round() {
     let place = Place::with("");
     let file = place.path("a.json");
-    let printed = faultlab("run --pages 16 --json").args([&file]).run().expect(0).stdout();
+    let printed = faultlab("run --pages 16 --trace-level stages --json")
+        .args([&file])
+        .run()
+        .expect(0)
+        .stdout();
     let shown = faultlab("report").args([&file]).run().expect(0).stdout();
     assert_eq!(shown, printed);
     let report = parsed(&place.read("a.json"));

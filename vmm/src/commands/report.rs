@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use faultlab::exit;
-use faultlab::report::{Report, WholeFile, csv, header, html, markdown, schema, table};
+use faultlab::report::{Report, WholeFile, csv, header, html, markdown, schema, stage_table, table};
 
 use super::{Failure, colours, print, read_reports};
 use crate::cli::ReportArgs;
@@ -55,6 +55,6 @@ fn cannot_write(path: &Path, source: io::Error) -> Failure {
 
 /// The tables as `faultlab run` prints them.
 fn tables(reports: &[Report]) -> String {
-    let one = |report| table::render(report, &header::lines(report), colours());
+    let one = |report| table::render(report, &header::lines(report), colours()) + &stage_table::render(report);
     reports.iter().map(one).collect::<Vec<_>>().join("\n\n")
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use faultlab::host::{Ring0, SecondLevelPaging};
-use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, stages, table};
+use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, stage_table, table};
 use faultlab::{End, Host, HostIdentity, Observer, Outcome, PhaseRecord, Stream, Vm, exit};
 use faultlab_abi::dev::PhaseArgs;
 use serde_json::{Map, Value, json};
@@ -74,9 +74,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     drop(signals);
     // What was measured is shown even if it could not be saved.
     print(&table::render(&report, &header::lines(&report), colours()))?;
-    if let (TraceLevel::Stages, Some(outcome)) = (args.vm.trace_level, &outcome) {
-        print(&stages::render(&outcome.trace, outcome.trace_lost))?;
-    }
+    print(&stage_table::render(&report))?;
     written?;
     match (outcome, failure) {
         (_, Some(error)) => Err(error.into()),

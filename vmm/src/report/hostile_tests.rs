@@ -7,7 +7,7 @@ use super::compare::{self, Comparison};
 use super::measured::Regime;
 use super::stages::{StageCost, Stages};
 use super::testing::report;
-use super::{Report, csv, header, html, markdown, read, table};
+use super::{Report, csv, header, html, markdown, read, stage_table, table};
 
 /// Text that is markup somewhere, in a field that any reader shows.
 pub(super) const MARKUP: &str = "</td><script>alert(1)</script>\"'&`|=@\u{1b}[2J\u{202e}";
@@ -40,7 +40,7 @@ pub(super) fn full() -> Report {
 fn show_all(reports: &[Report]) -> usize {
     let tables = reports
         .iter()
-        .map(|report| table::render(report, &header::lines(report), true).len());
+        .map(|report| table::render(report, &header::lines(report), true).len() + stage_table::render(report).len());
     let compared = match Comparison::of(reports, &[full()], None) {
         Ok(comparison) => {
             let other_way = Comparison::of(&[full()], reports, Some(0.0)).map(|it| it.has_slower(5.0));
