@@ -15,15 +15,15 @@ use faultlab::{SwapConfig, TraceLevel, VmConfig};
 use super::Failure;
 use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, UffdFill, VmArgs};
 
-/// The guest for `args`, which runs `command`: a program and its arguments, at least the program.
+/// The guest for `args` on `backing`, which runs `command`: a program and its arguments, at least the program.
 ///
 /// The program's environment is empty, so that a run does not depend on who started it.
-pub(super) fn of(args: &VmArgs, command: &[OsString]) -> Result<VmConfig, Failure> {
+pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Result<VmConfig, Failure> {
     let argv = command.iter().map(|word| word.clone().into_vec()).collect();
     Ok(VmConfig {
         memory_bytes: args.memory,
         window_bytes: args.window,
-        backing: args.backing.backing,
+        backing,
         backing_options: backing_options(&args.backing),
         prepare: match args.backing.prepare {
             PrepareWhat::None => Prepare::None,

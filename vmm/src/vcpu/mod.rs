@@ -69,7 +69,7 @@ fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result
         }
         VcpuExit::Intr => {}
         VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL) => bus.lab.dirty_ring_full(session.ram)?,
-        VcpuExit::Hlt if bus.lab.halt() => {}
+        VcpuExit::Hlt if bus.halt() => {}
         VcpuExit::Hlt => return Ok(ControlFlow::Break(Stopped::Watchdog(WatchdogCause::Halted))),
         VcpuExit::Shutdown => return Ok(ControlFlow::Break(Stopped::Crashed(CrashCause::TripleFault))),
         VcpuExit::FailEntry(reason, _) => {
