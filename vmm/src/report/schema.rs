@@ -15,7 +15,7 @@ use super::model::{Collection, Report};
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its shape is used")]
 enum ReportFile {
-    One(Report),
+    One(Box<Report>),
     Several(Collection),
 }
 
