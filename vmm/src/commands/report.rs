@@ -23,9 +23,12 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// One form of a report, as text.
+type Render = fn(&[Report]) -> io::Result<String>;
+
 /// Writes the files that were asked for; how many.
 fn write_all(args: &ReportArgs, reports: &[Report]) -> Result<usize, Failure> {
-    let wanted: [(_, fn(&[Report]) -> io::Result<String>); 3] = [
+    let wanted: [(_, Render); 3] = [
         (&args.html, |reports| Ok(html::render(reports))),
         (&args.csv, |reports| csv::render(reports).map_err(Into::into)),
         (&args.markdown, |reports| Ok(markdown::render(reports))),
