@@ -9,6 +9,7 @@
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
+//! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -28,6 +29,7 @@ mod gate;
 mod host;
 mod loading;
 mod oracle;
+mod report;
 mod run;
 mod support;
 mod swap;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     ending::tests(&mut suite);
     loading::tests(&mut suite);
     host::tests(&mut suite);
+    report::tests(&mut suite);
     usage::tests(&mut suite);
     let conclusion = libtest_mimic::run(&arguments, suite.into_trials());
     if conclusion.num_ignored > 0 {

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use faultlab::host::SecondLevelPaging;
 use faultlab::memory::Backing;
-use faultlab::report::{Builder, JsonFile, Regime, Report, header, stages, table};
+use faultlab::report::{Builder, JsonFile, Regime, Report, header, stage_table, table};
 use faultlab::{End, Error, Host, HostIdentity, Outcome, Vm, VmConfig, exit};
 
 use super::described;
 use super::plan::Plan;
 use super::recorder::Recorder;
 use super::stopping::Stopping;
-use crate::cli::TraceLevel;
 use crate::commands::progress::Progress;
 use crate::commands::{Failure, colours, print, report_end, vm_config};
 
@@ -62,9 +61,7 @@ pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
     drop(stopping);
     // What was measured is shown even if it could not be saved.
     print(&table::render(&report, &header::lines(&report), colours()))?;
-    if let (TraceLevel::Stages, Some(outcome)) = (plan.vm.trace_level, &ended.outcome) {
-        print(&stages::render(&outcome.trace, outcome.trace_lost))?;
-    }
+    print(&stage_table::render(&report))?;
     written?;
     ended.status(&report)
 }
