@@ -185,6 +185,9 @@ pub(crate) struct RigArgs {
     /// End the machine after this many seconds, with status 124
     #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+    /// Run a program of this machine there in faultlab's place; ARGS are its path and its arguments
+    #[arg(long)]
+    pub(crate) exec: bool,
     /// The command and its arguments; the files they name are taken along and brought back
     #[arg(value_name = "ARGS", required = true, last = true)]
     pub(crate) arguments: Vec<OsString>,

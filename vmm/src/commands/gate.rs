@@ -103,6 +103,7 @@ fn measure(args: &GateArgs, pages: u64, quiet: bool) -> Result<(u8, Vec<u8>), Fa
         no_icount: false,
         mitigations: false,
         timeout: args.timeout,
+        exec: false,
         arguments: command.map(OsString::from).to_vec(),
     };
     let mut stdout = Vec::new();

@@ -40,6 +40,9 @@ pub(super) fn run_in_machine(args: &RigArgs, stdout: &mut dyn Write, stderr: &mu
 
 /// Answers a command line that the machine would only refuse, before booting it.
 fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
+    if args.exec {
+        return Ok(());
+    }
     let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
     match Cli::try_parse_from(words) {
         Ok(Cli {
@@ -60,12 +63,17 @@ fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
 }
 
 fn config(args: &RigArgs) -> RigConfig {
+    let (program, arguments) = match args.arguments.split_first() {
+        Some((program, arguments)) if args.exec => (Some(program.into()), arguments),
+        _ => (None, args.arguments.as_slice()),
+    };
     RigConfig {
         machine: match args.machine {
             RigMachine::Amd => Machine::Amd,
             RigMachine::Intel => Machine::Intel,
         },
-        arguments: args.arguments.clone(),
+        program,
+        arguments: arguments.to_vec(),
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: !args.no_icount,

@@ -38,6 +38,8 @@ pub(super) struct Launch {
     pub(super) command: Command,
     /// What the machine's second serial port sends. Ends with the simulator, once `command` is gone.
     pub(super) frames: PipeReader,
+    /// By which bytes reach the machine's serial port of [`super::plan::Plan::signals`].
+    pub(super) signals: File,
     /// The terminal that it draws on, if it insists on one: to be read, so that it can go on.
     pub(super) screen: Option<File>,
     /// Files of this process that it opens by [`path_of`].
