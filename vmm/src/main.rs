@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     start_log(cli.verbose, cli.quiet);
     let status = match &cli.command {
         Command::Run(args) => commands::run::run(args, cli.quiet),
+        Command::Bench(args) => commands::bench::bench(args, cli.quiet),
         Command::Exec(args) => commands::exec::exec(args),
         Command::Programs(args) => commands::programs::programs(args),
         Command::Doctor(args) => commands::doctor::doctor(args),

@@ -1,6 +1,6 @@
 //! What a run tells its caller while it happens.
 
-use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::dev::{PhaseArgs, SkipArgs};
 use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
@@ -35,6 +35,9 @@ pub trait Observer {
 
     /// So many scenarios follow.
     fn plan(&mut self, _scenarios: u64) {}
+
+    /// A row of the plan will not come, or cannot be trusted.
+    fn skipped(&mut self, _args: &SkipArgs) {}
 
     /// A phase begins.
     fn phase_begin(&mut self, _args: &PhaseArgs) {}

@@ -77,10 +77,10 @@ impl GuestRam {
                 granule,
             });
         }
-        let ram = backing.map(bytes.next_multiple_of(granule), options)?;
-        let window = (window_bytes > 0)
-            .then(|| backing.map(window_bytes, options))
-            .transpose()?;
+        let ram_bytes = bytes.next_multiple_of(granule);
+        let ram = backing.map(ram_bytes, 0, options)?;
+        let window = (window_bytes > 0).then(|| backing.map(window_bytes, ram_bytes, options));
+        let window = window.transpose()?;
         Ok(GuestRam {
             memory: view(&ram, bytes)?,
             ram,
@@ -182,6 +182,15 @@ impl GuestRam {
             memory_size: area.bytes(),
             userspace_addr: area.as_ptr() as u64,
         })
+    }
+
+    /// All of RAM, and all of the window.
+    pub(crate) fn ranges(&self) -> Vec<PageRange> {
+        let ranges = [(0, self.bytes), (WINDOW, self.window_bytes())].map(|(start, bytes)| PageRange {
+            start,
+            pages: bytes / PAGE_SIZE,
+        });
+        ranges.into_iter().filter(|range| range.pages > 0).collect()
     }
 
     /// Whether `[start, start + len)` lies in RAM.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faultlab_abi::dev::{EMPTY_PHASE, NAME_BYTES, PhaseArgs};
+use faultlab_abi::dev::{EMPTY_PHASE, PhaseArgs, access};
 use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
@@ -59,11 +59,17 @@ impl Measured {
         self.scenario() == EMPTY_PHASE
     }
 
+    /// How the pages are touched, in words.
+    #[must_use]
+    pub fn access(&self) -> &'static str {
+        access_name(self.args.access)
+    }
+
     /// Whether the program only touches pages that its page tables map already: no fault of its own, no exit and no
     /// work of the kernel is meant.
     #[must_use]
     pub fn touches_mapped_pages(&self) -> bool {
-        self.args.expect_pgfault == 0 && self.args.expect_exits == 0 && self.args.expect_pswpout == 0
+        self.args.access != access::NONE && self.args.expect_pgfault == 0 && self.args.expect_exits == 0
     }
 }
 
@@ -94,6 +100,10 @@ impl From<PhaseRecord> for Measured {
                 exit_kind::MMIO.to_owned(),
                 moved(record.bus_before.mmio, record.bus_after.mmio),
             ),
+            (
+                exit_kind::HLT.to_owned(),
+                moved(record.bus_before.hlt, record.bus_after.hlt),
+            ),
         ]);
         Self {
             args: record.args,
@@ -105,13 +115,35 @@ impl From<PhaseRecord> for Measured {
     }
 }
 
+/// [`PhaseArgs::access`] in words.
+pub(super) fn access_name(access: u64) -> &'static str {
+    match access {
+        access::STORE => "store",
+        access::LOAD => "load",
+        _ => "none",
+    }
+}
+
 /// A NUL-padded name.
-fn padded(bytes: &[u8; NAME_BYTES]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
+pub(super) fn padded(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 impl Counters {
+    /// Adds `other` to these counters.
+    pub(super) fn add(&mut self, other: &Self) {
+        let add = |to: &mut BTreeMap<String, i64>, what: &BTreeMap<String, i64>| {
+            for (name, moved) in what {
+                let sum = to.entry(name.clone()).or_insert(0);
+                *sum = sum.wrapping_add(*moved);
+            }
+        };
+        add(&mut self.guest, &other.guest);
+        add(&mut self.kvm, &other.kvm);
+        add(&mut self.host, &other.host);
+    }
+
     /// These counters less `marks`. A counter that `marks` lacks is kept as it is.
     #[must_use]
     pub fn less(&self, marks: &Self) -> Self {

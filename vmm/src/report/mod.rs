@@ -8,7 +8,9 @@
 //! | [`stages`] | where the time of traced faults went |
 //! | [`checks`] | the rules that a row's counts must keep |
 //! | [`model`] | the report as a value, in the shape of the JSON |
-//! | [`build`] | joins the six above |
+//! | [`halves`] | the two halves of a row as one |
+//! | [`closure`] | whether two ways to learn a second-level fault's cost agree |
+//! | [`build`] | joins all of these |
 //! | [`schema`] | the shape of the JSON as a JSON Schema |
 //! | [`read`] | a file of either shape back into reports |
 //! | [`header`] | the lines that name machine, KVM and guest |
@@ -24,9 +26,11 @@
 
 pub mod build;
 pub mod checks;
+pub mod closure;
 pub mod csv;
 pub mod distribution;
 pub mod file;
+mod halves;
 pub mod header;
 pub mod html;
 pub mod json;
@@ -47,13 +51,14 @@ mod table_tests;
 #[cfg(test)]
 mod testing;
 
-pub use build::Builder;
+pub use build::{Builder, Wanted};
+pub use closure::Closure;
 pub use file::WholeFile;
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{COLLECTION_SCHEMA, Check, Closure, Collection, CostUnit, Counters, Report, SCHEMA, Scenario};
+pub use model::{COLLECTION_SCHEMA, Check, Collection, CostUnit, Counters, Report, SCHEMA, Scenario, Skipped};
 
-/// Every scenario of `faultlab run`, in the order of the table. Source: DESIGN.md, "Measurement".
+/// The standard set of `faultlab run`, in the order of the table. All that can be measured: [`faultlab_abi::scenario`].
 pub const SCENARIOS: [&str; 9] = [
     "warm-touch",
     "minor",
@@ -80,4 +85,6 @@ pub mod exit_kind {
     pub const PIO: &str = "exit_pio";
     /// Device memory: a swap disk's doorbell, the lab device, an address where nothing is.
     pub const MMIO: &str = "exit_mmio";
+    /// Nothing: a halt that was announced.
+    pub const HLT: &str = "exit_hlt";
 }
