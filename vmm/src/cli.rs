@@ -180,6 +180,9 @@ pub(crate) enum TraceLevel {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
     pub(crate) backing: Backing,
@@ -199,6 +202,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
     /// Also write the report to this file as JSON, all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -341,6 +347,9 @@ pub(crate) struct RigArgs {
     /// End the machine after this many seconds, with status 124
     #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+    /// Run it on the machine's own Linux, too, and print both and the ratio: ARGS are those of run or bench
+    #[arg(long, conflicts_with = "exec")]
+    pub(crate) versus_linux: bool,
     /// Run a program of this machine there in faultlab's place; ARGS are its path and its arguments
     #[arg(long)]
     pub(crate) exec: bool,

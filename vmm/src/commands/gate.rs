@@ -104,6 +104,7 @@ fn measure(args: &GateArgs, pages: u64, quiet: bool) -> Result<(u8, Vec<u8>), Fa
         mitigations: false,
         timeout: args.timeout,
         exec: false,
+        versus_linux: false,
         arguments: command.map(OsString::from).to_vec(),
     };
     let mut stdout = Vec::new();

@@ -67,13 +67,18 @@ fn config(args: &RigArgs) -> RigConfig {
         Some((program, arguments)) if args.exec => (Some(program.into()), arguments),
         _ => (None, args.arguments.as_slice()),
     };
+    let mut arguments = arguments.to_vec();
+    if args.versus_linux {
+        // Before what may be a program's.
+        arguments.insert(1.min(arguments.len()), "--versus-linux".into());
+    }
     RigConfig {
         machine: match args.machine {
             RigMachine::Amd => Machine::Amd,
             RigMachine::Intel => Machine::Intel,
         },
         program,
-        arguments: arguments.to_vec(),
+        arguments,
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: !args.no_icount,

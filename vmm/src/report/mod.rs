@@ -15,6 +15,7 @@
 //! | [`read`] | a file of either shape back into reports |
 //! | [`header`] | the lines that name machine, KVM and guest |
 //! | [`table`] | the report for people |
+//! | [`side_by_side`] | several reports in one table |
 //! | [`json`] | the report for programs |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
 //! | [`key`] | what makes a row that row, and its name |
@@ -41,6 +42,7 @@ pub mod model;
 pub mod quantiles;
 pub mod read;
 pub mod schema;
+pub mod side_by_side;
 pub mod stages;
 pub mod table;
 

@@ -20,8 +20,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::cd_image;
 use super::error::RigError;
-use super::launch::{Boot, Launch, MEMORY_MIB, inherit, nameless_file, path_of};
+use super::launch::{Boot, Launch, MEMORY_MIB, nameless_file, path_of};
 use super::packages::{Wanted, remedy};
+use crate::process::inherit;
 
 /// The command.
 pub(super) const SIMULATOR: &str = "bochs";
