@@ -25,7 +25,8 @@ const EXIT_STATUSES: &str = "\
 Exit status:
     0  success
     1  run, bench: the counts of a row did not add up (the row is marked, the reason printed);
-       gate: that, or a scenario costs over 1 % more than the baseline says
+       gate: that, or a scenario costs over 1 % more than the baseline says;
+       compare --fail-on: a row is slower, or cannot be judged because its checks failed
     2  wrong command line, bad values included, and files that are not what they should be
    69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
@@ -74,12 +75,15 @@ pub(crate) enum Command {
     /// Run any other command inside a simulated machine: nested paging, and instruction counts that repeat
     #[command(after_long_help = EXIT_STATUSES)]
     Rig(RigArgs),
-    /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
+    /// Measure all scenarios in a simulated machine, and fail if one costs over 1 % more than recorded
     #[command(after_long_help = EXIT_STATUSES)]
     Gate(GateArgs),
     /// Show reports that --json wrote, or turn them into HTML, CSV or Markdown
     #[command(after_long_help = EXIT_STATUSES)]
     Report(ReportArgs),
+    /// Compare two reports row by row, and call nothing different that is within noise
+    #[command(after_long_help = EXIT_STATUSES)]
+    Compare(CompareArgs),
 }
 
 /// The guest, for every command that boots one.
@@ -401,6 +405,26 @@ pub(crate) struct ReportArgs {
     pub(crate) schema: bool,
 }
 
+/// `faultlab compare`.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// The report or collection to compare with
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// The report or collection whose rows are called slower or faster
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What two runs of the same thing may differ by, 0 to 1000 percent [default: 2 of cycles, 0.5 of instructions]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) noise: Option<f64>,
+    /// Exit with status 1 if a row is slower, by more than PERCENT if that is given, or cannot be judged
+    #[arg(long, value_name = "slower[:PERCENT]", value_parser = parse_fail_on)]
+    pub(crate) fail_on: Option<f64>,
+}
+
 /// `--machine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RigMachine {
@@ -494,6 +518,23 @@ fn parse_pages(text: &str) -> Result<Pages, String> {
     match text.parse() {
         Ok(pages @ 1..=PAGES_MAX) => Ok(Pages::Exactly(pages)),
         _ => Err(format!("not a number of pages; give 1 to {PAGES_MAX}, or auto")),
+    }
+}
+
+/// Percent, 0 to 1000.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err("not a number of percent; give 0 to 1000, such as 2.5".to_owned()),
+    }
+}
+
+/// `slower` or `slower:PERCENT`, as percent.
+fn parse_fail_on(text: &str) -> Result<f64, String> {
+    match text.split_once(':') {
+        None if text == "slower" => Ok(0.0),
+        Some(("slower", percent)) => parse_percent(percent),
+        _ => Err("give slower, or slower and percent, such as slower:5".to_owned()),
     }
 }
 

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),
         Command::Gate(args) => commands::gate::gate(args, cli.quiet),
         Command::Report(args) => commands::report::report(args),
+        Command::Compare(args) => commands::compare::compare(args),
     };
     let status = status.unwrap_or_else(|failure| {
         complain(&format!("faultlab: {failure}"));

@@ -58,12 +58,14 @@ pub struct HostFaults {
     pub minor: u64,
     /// `ru_majflt`.
     pub major: u64,
+    /// Faults in guest memory that other threads of the VMM answered. Those are not in the other two.
+    pub served: u64,
 }
 
 impl HostFaults {
-    /// What the calling thread took so far.
+    /// What the calling thread took so far, and threads that serve guest memory have `served`.
     #[must_use]
-    pub fn of_this_thread() -> HostFaults {
+    pub fn of_this_thread(served: u64) -> HostFaults {
         // SAFETY: all-zero is a valid `rusage`.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a live `rusage`. With valid arguments the call cannot fail.
@@ -71,6 +73,7 @@ impl HostFaults {
         HostFaults {
             minor: usage.ru_minflt as u64,
             major: usage.ru_majflt as u64,
+            served,
         }
     }
 }

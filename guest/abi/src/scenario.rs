@@ -66,7 +66,7 @@ macro_rules! catalogue {
 
 catalogue! {
     WarmTouch = "warm-touch", Pages, 64, "a page that is mapped, and backed by the host", "nothing";
-    TlbMiss = "tlb-miss", Pages, 64, "the same, among more pages than the TLB holds", "nothing";
+    TlbMiss = "tlb-miss", Pages, 1024, "the same, among more pages than the TLB holds", "nothing";
     Minor = "minor", Pages, 64, "a shared page in the page cache, not mapped here", "1 fault";
     MinorRead = "minor-read", Loads, 64, "the same, by a load", "1 fault";
     AllocWarm = "alloc-warm", Pages, 64, "a hole of shared memory; the next free frame is backed", "1 fault, 1 frame";

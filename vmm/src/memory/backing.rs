@@ -184,6 +184,11 @@ impl<E: Into<io::Error>> From<E> for Unavailable {
 pub(super) trait Store: Debug + Send {
     /// Drops the backing of a part of the area, `range` in bytes, whole granules.
     fn make_cold(&self, area: &Area, range: &Range<u64>) -> io::Result<()>;
+
+    /// Faults in the area that threads of this process answered so far.
+    fn served(&self) -> u64 {
+        0
+    }
 }
 
 /// An area and its backing.

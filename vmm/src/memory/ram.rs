@@ -96,6 +96,12 @@ impl GuestRam {
         &self.memory
     }
 
+    /// Faults in RAM and window that threads of the VMM answered so far.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.ram.store.served() + self.window.as_ref().map_or(0, |window| window.store.served())
+    }
+
     /// Bytes of RAM.
     #[must_use]
     pub fn bytes(&self) -> u64 {

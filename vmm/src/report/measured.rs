@@ -94,6 +94,7 @@ impl From<PhaseRecord> for Measured {
         let host = BTreeMap::from([
             (host_fault::MINFLT.to_owned(), moved(before.minor, after.minor)),
             (host_fault::MAJFLT.to_owned(), moved(before.major, after.major)),
+            (host_fault::SERVED.to_owned(), moved(before.served, after.served)),
             (
                 exit_kind::PIO.to_owned(),
                 moved(record.bus_before.pio, record.bus_after.pio),
@@ -175,8 +176,8 @@ mod tests {
         let mut phase = Measured::default();
         phase.args.scenario[..5].copy_from_slice(b"minor");
         assert_eq!(phase.scenario(), "minor");
-        phase.args.scenario = [b'x'; NAME_BYTES];
-        assert_eq!(phase.scenario(), "x".repeat(NAME_BYTES));
+        phase.args.scenario = [b'x'; faultlab_abi::dev::NAME_BYTES];
+        assert_eq!(phase.scenario(), "x".repeat(faultlab_abi::dev::NAME_BYTES));
         phase.args.scenario[0] = 0xff;
         assert!(phase.scenario().starts_with('\u{fffd}'));
     }
@@ -192,8 +193,16 @@ mod tests {
             vmstat_after: [5; vmstat::COUNT],
             kvm_before: KvmCounters::from_pairs(&[("pf_taken", 7), ("exits", 1), ("exits", 100)]),
             kvm_after: KvmCounters::from_pairs(&[("pf_taken", 9), ("exits", 4), ("exits", 200)]),
-            host_before: HostFaults { minor: 10, major: 1 },
-            host_after: HostFaults { minor: 12, major: 1 },
+            host_before: HostFaults {
+                minor: 10,
+                major: 1,
+                served: 3,
+            },
+            host_after: HostFaults {
+                minor: 12,
+                major: 1,
+                served: 7,
+            },
             bus_before: BusCounters {
                 pio: 1,
                 mmio: 2,

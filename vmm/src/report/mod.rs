@@ -18,7 +18,9 @@
 //! | [`side_by_side`] | several reports in one table |
 //! | [`json`] | the report for programs |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
+//! | [`html`] | the report as a page with plots |
 //! | [`key`] | what makes a row that row, and its name |
+//! | [`compare`] | two reports, row by row |
 //! | [`file`] | writes a file all at once or not at all |
 //!
 //! # Invariants
@@ -28,6 +30,7 @@
 pub mod build;
 pub mod checks;
 pub mod closure;
+pub mod compare;
 pub mod csv;
 pub mod distribution;
 pub mod file;
@@ -58,7 +61,9 @@ pub use closure::Closure;
 pub use file::WholeFile;
 pub use json::JsonFile;
 pub use measured::{Measured, Regime};
-pub use model::{COLLECTION_SCHEMA, Check, Collection, CostUnit, Counters, Report, SCHEMA, Scenario, Skipped};
+pub use model::{
+    COLLECTION_SCHEMA, Check, Collection, CostUnit, Counters, Percentile, Report, SCHEMA, Scenario, Skipped,
+};
 
 /// The standard set of `faultlab run`, in the order of the table. All that can be measured: [`faultlab_abi::scenario`].
 pub const SCENARIOS: [&str; 9] = [
@@ -79,6 +84,8 @@ pub mod host_fault {
     pub const MINFLT: &str = "minflt";
     /// Faults with I/O.
     pub const MAJFLT: &str = "majflt";
+    /// Faults in guest memory that another thread of the VMM answered, which neither of the two counts.
+    pub const SERVED: &str = "uffd_served";
 }
 
 /// Names of the exits to the VMM in [`Counters::host`], by what the guest accessed.

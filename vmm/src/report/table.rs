@@ -43,6 +43,15 @@ const fn column(heading: &'static str, source: Source, name: &'static str) -> Co
 }
 
 impl CounterColumn {
+    /// Who counts.
+    pub(super) fn group(&self) -> &'static str {
+        match self.source {
+            Source::Guest => "guest",
+            Source::Kvm => "KVM",
+            Source::Host => "host",
+        }
+    }
+
     /// The counter per fault in `row`; `None` if the host or guest has none.
     pub(super) fn of(&self, row: &Scenario) -> Option<f64> {
         let counters = match self.source {

@@ -91,11 +91,13 @@ pub(super) fn plan(scenarios: u64, session: &mut Session<'_>) -> Handled {
 }
 
 /// A row of the plan will not come.
-pub(super) fn skip(address: u64, session: &mut Session<'_>) -> Handled {
+pub(super) fn skip(address: u64, phase: &mut PhaseState, session: &mut Session<'_>) -> Handled {
     let args: SkipArgs = copy(session.ram, address)?;
     if args.failed > 1 || args.access > access::NONE {
         return Err(Refusal::Invalid);
     }
+    // What was measured before comes first.
+    phase.deliver(session);
     session.observer.skipped(&args);
     Ok(None)
 }

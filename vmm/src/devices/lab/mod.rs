@@ -196,7 +196,7 @@ impl LabDevice {
             kind::DIRTY_STOP => memory::dirty_stop(self.dirty_log.as_mut(), session),
             kind::HOST_INFO => memory::host_info(args[0], self.dirty_log.as_ref(), session),
             kind::HALTS => self.halts.announce(args),
-            kind::SKIP => commands::skip(args[0], session),
+            kind::SKIP => commands::skip(args[0], &mut self.phase, session),
             kind::PLAN => commands::plan(args[0], session),
             _ => Err(Refusal::Unknown),
         }

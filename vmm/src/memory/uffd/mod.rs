@@ -72,7 +72,7 @@ enum Memory {
 /// See the module.
 #[derive(Debug)]
 struct Served {
-    _server: Server,
+    server: Server,
     memory: Memory,
 }
 
@@ -94,10 +94,7 @@ pub(super) fn map_minor(bytes: u64, options: &UffdOptions) -> Result<Backed, Una
 fn serve(area: Area, descriptor: Descriptor, memory: Memory, options: &UffdOptions) -> Result<Backed, Unavailable> {
     descriptor.register(&area)?;
     let server = Server::start(descriptor, *options)?;
-    let served = Served {
-        _server: server,
-        memory,
-    };
+    let served = Served { server, memory };
     Ok(Backed::new(area, served))
 }
 
@@ -113,5 +110,9 @@ impl Store for Served {
             )?;
         }
         area.advise(range, Advice::LinuxDontNeed)
+    }
+
+    fn served(&self) -> u64 {
+        self.server.served()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ struct Shared {
     /// Readable once the threads are to end.
     stop: std::os::fd::OwnedFd,
     options: UffdOptions,
+    /// Faults that were read, to be answered.
+    served: AtomicU64,
     /// Whether an answer failed, and the kernel serves from now on.
     failed: AtomicBool,
 }
@@ -38,6 +40,7 @@ impl Server {
             descriptor,
             stop: eventfd(0, EventfdFlags::CLOEXEC)?,
             options,
+            served: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         });
         let mut server = Server {
@@ -51,6 +54,11 @@ impl Server {
             server.threads.push(thread.spawn(move || shared.serve())?);
         }
         Ok(server)
+    }
+
+    /// Faults answered so far; whoever waited for an answer sees its own counted.
+    pub(super) fn served(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
     }
 }
 
@@ -79,6 +87,8 @@ impl Shared {
             }
             match self.descriptor.read() {
                 Ok(Some(fault)) => {
+                    // Before the answer: the kernel orders what happens before it and what the waiter does next.
+                    self.served.fetch_add(1, Ordering::Relaxed);
                     wait(self.options.delay);
                     if let Err(error) = self.descriptor.answer(fault, self.options.fill) {
                         self.give_up(Some(fault), &error);
