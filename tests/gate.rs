@@ -87,7 +87,10 @@ fn differences() {
     assert!(table.contains("holds for another Linux: 2.6.7; now "), "{table}");
     assert!(table.contains(" 64 pages "), "{table}");
     assert!(
-        table.contains(&format!("faultlab gate --baseline {} --record", path.display())),
+        table.contains(&format!(
+            "faultlab gate --machine amd --baseline {} --record",
+            path.display()
+        )),
         "{table}"
     );
     let after = std::fs::read_to_string(&path).expect("the baseline is still there");

@@ -8,6 +8,7 @@
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
+//! | [`rig`] | the simulated machine passes signals on, runs programs of this host, sets Linux beside the guest |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -26,6 +27,7 @@ mod gate;
 mod host;
 mod loading;
 mod oracle;
+mod rig;
 mod run;
 mod support;
 mod swap;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     run::tests(&mut suite);
     bench::tests(&mut suite);
     gate::tests(&mut suite);
+    rig::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);

@@ -328,11 +328,11 @@ pub(crate) struct DoctorArgs {
 }
 
 /// `faultlab rig`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct RigArgs {
-    /// Which machine
+    /// Which machine; all: this one, if it has KVM, and both simulated ones, side by side
     #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    pub(crate) machine: RigMachines,
     /// Boot this Linux kernel (a bzImage); otherwise one from /boot, or the distribution's package, fetched once
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -371,9 +371,9 @@ pub(crate) struct GateArgs {
     /// Make what is measured the new baseline, and show what moved
     #[arg(long)]
     pub(crate) record: bool,
-    /// Which machine
-    #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    /// Which machine; otherwise the baseline's
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<RigMachine>,
     /// Boot this Linux kernel, as in rig
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -432,6 +432,17 @@ pub(crate) enum RigMachine {
     Amd,
     /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
     Intel,
+}
+
+/// `--machine` of rig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RigMachines {
+    /// AMD with SVM and nested paging (NPT), simulated by QEMU
+    Amd,
+    /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
+    Intel,
+    /// This machine, AMD and Intel: run or bench only
+    All,
 }
 
 /// Bytes of `text`: digits with an optional suffix K, M or G (either case), binary multiples.

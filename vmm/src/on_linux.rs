@@ -200,6 +200,45 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_measured_on_this_linux() {
+        let words = ["faults", "--scenario", "anon,getppid,pio-exit", "--pages", "16"].map(OsString::from);
+        let program = faultlab_images::program("faults").unwrap();
+        let mut builder = Builder::new(
+            serde_json::Map::new(),
+            1_000_000,
+            crate::report::Regime::Linux,
+            Vec::new(),
+        );
+        builder.boot("linux");
+        let ended = Process::start(program, &words).unwrap().record(&mut builder).unwrap();
+        assert!(ended.success(), "{ended}");
+        let report = builder.finish(serde_json::Map::new(), None);
+        let names: Vec<&str> = report.scenarios.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["anon", "getppid"]);
+        assert!(report.adds_up(), "{:?}", report.scenarios);
+        assert_eq!(report.scenarios[0].totals.host[host_fault::MINFLT], 16);
+        assert_eq!(
+            (report.skipped[0].name.as_str(), report.skipped[0].failed),
+            ("pio-exit", false)
+        );
+    }
+
+    #[test]
+    fn a_program_can_be_ended() {
+        let words = ["faults", "--scenario", "fork", "--pages", "65536"].map(OsString::from);
+        let process = Process::start(faultlab_images::program("faults").unwrap(), &words).unwrap();
+        process.ender().end();
+        let mut builder = Builder::new(
+            serde_json::Map::new(),
+            1_000_000,
+            crate::report::Regime::Linux,
+            Vec::new(),
+        );
+        let ended = process.record(&mut builder).unwrap();
+        assert_eq!(ended.code(), None, "{ended}");
+    }
+
+    #[test]
     fn half_a_record_is_none_and_nonsense_is_an_error() {
         let whole = phase(&[1]);
         for length in 0..whole.len() {

@@ -125,7 +125,13 @@ pub fn host_lines(host: &HostIdentity) -> Vec<String> {
         } else {
             "in real time: costs are the simulator's, not a processor's"
         };
-        lines.push(format!("simulated: {simulator}, {clock}"));
+        let told = host.kernel_command_line.as_deref().unwrap_or_default();
+        let defences = match told.split_ascii_whitespace().any(|word| word == "mitigations=off") {
+            true => "",
+            false if told.is_empty() => "",
+            false => ", mitigations on",
+        };
+        lines.push(format!("simulated: {simulator}, {clock}{defences}"));
     }
     lines
 }
@@ -175,6 +181,7 @@ mod tests {
             capabilities: Vec::new(),
             machine: None,
             simulator: None,
+            kernel_command_line: None,
         }
     }
 
@@ -206,6 +213,16 @@ mod tests {
         };
         let counted = "simulated: QEMU 7.2, one cycle = one instruction";
         assert_eq!(simulated("rig:amd:icount").as_deref(), Some(counted));
+        let defended = HostIdentity {
+            kernel_command_line: Some("console=ttyS0 quiet".to_owned()),
+            machine: Some("rig:amd:icount".to_owned()),
+            ..emulating_host()
+        };
+        assert!(
+            host_lines(&defended)
+                .pop()
+                .is_some_and(|line| line.ends_with(", mitigations on"))
+        );
         assert!(simulated("rig:amd").is_some_and(|line| line.contains("in real time")));
     }
 

@@ -47,6 +47,7 @@ ata0-master: type=cdrom, path=/cd, status=inserted
 boot: cdrom
 com1: enabled=1, mode=file, dev=/c
 com2: enabled=1, mode=file, dev=/f
+com3: enabled=1, mode=term, dev=/s
 display_library: term
 plugin_ctrl: speaker=0
 log: -
