@@ -10,6 +10,7 @@
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
+//! | [`rig`] | the simulated machine passes signals on, runs programs of this host, sets Linux beside the guest |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -30,6 +31,7 @@ mod host;
 mod loading;
 mod oracle;
 mod report;
+mod rig;
 mod run;
 mod support;
 mod swap;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     backings::tests(&mut suite);
     bench::tests(&mut suite);
     gate::tests(&mut suite);
+    rig::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);

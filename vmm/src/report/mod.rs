@@ -15,6 +15,7 @@
 //! | [`read`] | a file of either shape back into reports |
 //! | [`header`] | the lines that name machine, KVM and guest |
 //! | [`table`] | the report for people |
+//! | [`side_by_side`] | several reports in one table |
 //! | [`json`] | the report for programs |
 //! | [`stage_table`] | the stages for people |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
@@ -45,6 +46,7 @@ pub mod model;
 pub mod quantiles;
 pub mod read;
 pub mod schema;
+pub mod side_by_side;
 pub mod stage_table;
 pub mod stages;
 pub mod table;

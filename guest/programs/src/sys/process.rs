@@ -150,3 +150,29 @@ pub const fn exit_status(wait_status: i32) -> i32 {
         signal => 128 + signal,
     }
 }
+
+/// Page faults of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Without I/O.
+    pub minor: u64,
+    /// With I/O.
+    pub major: u64,
+}
+
+/// `getrusage(RUSAGE_SELF)`: the faults of this process so far; none if the kernel does not count.
+#[inline(always)]
+#[must_use]
+pub fn faults() -> Faults {
+    let mut usage = core::mem::MaybeUninit::<general::rusage>::zeroed();
+    let arguments = [general::RUSAGE_SELF as usize, usage.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: `usage` is the record that the call fills; all zeroes is a valid one, too.
+    let usage = unsafe {
+        _ = call(general::__NR_getrusage, arguments);
+        usage.assume_init()
+    };
+    Faults {
+        minor: usage.ru_minflt as u64,
+        major: usage.ru_majflt as u64,
+    }
+}
