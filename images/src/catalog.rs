@@ -28,4 +28,8 @@ pub const CATALOG: &[(&str, &str)] = &[
         "rules-mmap",
         "one line for each rule of mmap and its relatives: what this kernel does",
     ),
+    (
+        "rules-file",
+        "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
+    ),
 ];

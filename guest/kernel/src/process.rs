@@ -15,8 +15,8 @@
 
 use core::cell::{Cell, UnsafeCell};
 
-use faultlab_kernel::cred::Cred;
-use faultlab_kernel::files::Files;
+use faultlab_linux::cred::Cred;
+use faultlab_linux::fdtable::TableId;
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
 
@@ -55,7 +55,7 @@ pub(crate) struct Process {
     pub(crate) parent: Cell<u32>,
     pub(crate) state: Cell<State>,
     pub(crate) mm: Cell<Option<MmId>>,
-    pub(crate) files: Cell<Files>,
+    pub(crate) files: Cell<Option<TableId>>,
     pub(crate) cred: Cell<Cred>,
     pub(crate) regs: Cell<PtRegs>,
     pub(crate) fs_base: Cell<u64>,
@@ -72,7 +72,7 @@ impl Process {
             parent: Cell::new(0),
             state: Cell::new(State::Free),
             mm: Cell::new(None),
-            files: Cell::new(Files::NONE),
+            files: Cell::new(None),
             cred: Cell::new(Cred::ROOT),
             regs: Cell::new(PtRegs::ZERO),
             fs_base: Cell::new(0),
@@ -125,6 +125,18 @@ pub(crate) fn current_mm() -> MmId {
     match current().mm.get() {
         Some(mm) => mm,
         None => panic!("the running process has no address space"),
+    }
+}
+
+/// Its descriptors.
+///
+/// # Panics
+/// As [`current_mm`].
+#[inline(always)]
+pub(crate) fn current_files() -> TableId {
+    match current().files.get() {
+        Some(files) => files,
+        None => panic!("the running process has no descriptors"),
     }
 }
 

@@ -3,6 +3,7 @@
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::mmap::map_flag;
 
+use super::file::Target;
 use super::{Errno, file};
 use crate::platform::MEMORY;
 use crate::process::current_mm;
@@ -16,7 +17,13 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     if flags & map_flag::ANONYMOUS != 0 {
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
-    let phys = file::mmap_target(descriptor)?;
+    let phys = match file::mmap_target(descriptor)? {
+        Target::Object(object) => {
+            let pgoff = offset / PAGE_SIZE;
+            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+        }
+        Target::Device(phys) => phys,
+    };
     // One page of registers, at an address of the kernel's choice.
     if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 || offset != 0 {
         return Err(Errno::EINVAL);

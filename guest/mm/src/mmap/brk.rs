@@ -41,6 +41,7 @@ impl<P: Platform> Memory<P> {
                 file: None,
                 pgoff: old_end.0 >> PAGE_SHIFT,
                 shm: None,
+                opened: 0,
             };
             find_vma_intersection(self, mm, old_end, new_end).is_none() && self.mmap_region(mm_id, mapping).is_ok()
         } else {
