@@ -154,7 +154,15 @@ fn map_program(mm: MmId, file: &[u8], program: &Program) -> Result<(), Error> {
 fn file_of_bytes(mm: MmId, content: &[u8]) -> Result<InodeId, Error> {
     let len = content.len() as u64;
     let inode = MEMORY.shmem_file_setup(len, true)?;
-    let addr = MEMORY.do_mmap(mm, 0, len, prot::READ | prot::WRITE, map_flag::SHARED, Some(inode.into()), 0)?;
+    let addr = MEMORY.do_mmap(
+        mm,
+        0,
+        len,
+        prot::READ | prot::WRITE,
+        map_flag::SHARED,
+        Some(inode.into()),
+        0,
+    )?;
     uaccess::copy_to_user(addr, content).map_err(|_| Error::Enomem)?;
     MEMORY.do_munmap(mm, addr, len)?;
     Ok(inode)

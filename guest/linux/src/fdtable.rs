@@ -216,7 +216,11 @@ impl<P: Platform> Linux<'_, P> {
             let free = !block.open() >> (number % BLOCK);
             if free != 0 {
                 return Ok(number + u64::from(free.trailing_zeros())).and_then(|number| {
-                    if number < NOFILE { Ok(number) } else { Err(Errno::EMFILE) }
+                    if number < NOFILE {
+                        Ok(number)
+                    } else {
+                        Err(Errno::EMFILE)
+                    }
                 });
             }
             number = (number / BLOCK + 1) * BLOCK;

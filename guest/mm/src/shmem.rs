@@ -193,7 +193,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shmem_getpage(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let inode = self.inode(id);
         if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
@@ -208,6 +208,12 @@ impl<P: Platform> Memory<P> {
             }
             _ => self.shmem_getpage_slow(id, index, sgp, entry),
         }
+    }
+
+    /// [`Memory::shmem_getpage`] for others than faults, whose path it would lengthen if the compiler did not inline it there.
+    #[inline(never)]
+    fn shmem_getpage_called(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        self.shmem_getpage(id, index, sgp)
     }
 
     #[inline(never)]

@@ -10,9 +10,7 @@ use core::arch::asm;
 use core::fmt::{self, Display};
 
 use crate::println;
-use crate::sys::memory::{
-    MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PAGE_BYTES, PROT_NONE, PROT_READ, PROT_WRITE,
-};
+use crate::sys::memory::{MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PAGE_BYTES, PROT_NONE, PROT_READ, PROT_WRITE};
 use crate::sys::process::{self, Fork};
 use crate::sys::{self, Errno, address_space};
 use linux_raw_sys::general::MAP_FIXED;

@@ -38,7 +38,7 @@ impl<P: Platform> Memory<P> {
         }
         let (first, last) = (start >> PAGE_SHIFT, pages_for(end));
         for index in first..last {
-            match self.shmem_getpage(id, index, Sgp::Falloc) {
+            match self.shmem_getpage_called(id, index, Sgp::Falloc) {
                 Ok(got) => self.put_page(got.pfn),
                 Err(error) => {
                     self.undo_allocation(id, first, index);

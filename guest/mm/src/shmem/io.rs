@@ -81,7 +81,7 @@ impl<P: Platform> Memory<P> {
         let entry = self.filemap_get_entry(self.inode(id), chunk.index());
         if entry.as_value().is_some() {
             // The page comes back from swap, and stays while the program's is fetched again.
-            let got = self.shmem_getpage(id, chunk.index(), Sgp::Write)?;
+            let got = self.shmem_getpage_called(id, chunk.index(), Sgp::Write)?;
             let user = self.get_user_page(mm_id, user_page, true);
             if let Ok(user) = user {
                 self.copy_to_program(user, got.pfn, chunk);
@@ -158,7 +158,7 @@ impl<P: Platform> Memory<P> {
                 pfn
             }
             None => {
-                let got = self.shmem_getpage(id, chunk.index(), Sgp::Write)?;
+                let got = self.shmem_getpage_called(id, chunk.index(), Sgp::Write)?;
                 // That may have reclaimed.
                 match self.get_user_page(mm_id, user_page, false) {
                     Ok(again) => user = again,

@@ -57,7 +57,7 @@ impl<P: Platform> Memory<P> {
         if entry.is_null() {
             return Ok(());
         }
-        let got = self.shmem_getpage(id, index, Sgp::Write)?;
+        let got = self.shmem_getpage_called(id, index, Sgp::Write)?;
         self.platform
             .clear_bytes(got.pfn, (start & PAGE_MASK) as usize, (end - start) as usize);
         self.page(got.pfn).set_flags(flag::DIRTY);

@@ -57,7 +57,11 @@ fn numbers() {
     line("dup", "from beyond all on", file.fcntl(DUPFD, 1 << 30));
     line("dup", "negative", file.fcntl(DUPFD, usize::MAX));
     for number in [20, 64, 65, 100] {
-        line("dup", format_args!("{number} closes on exec"), File(number).fcntl(GETFD, 0));
+        line(
+            "dup",
+            format_args!("{number} closes on exec"),
+            File(number).fcntl(GETFD, 0),
+        );
     }
     line("dup", "none of them is left", dup2(100, 101));
 }
@@ -74,7 +78,11 @@ fn flags() {
     line("fcntl", "append", file.fcntl(SETFL, APPEND | 1));
     line("fcntl", "flags", file.fcntl(GETFL, 0));
     must(file.write(0, 10, 1));
-    line("fcntl", "pwrite to 0 of a file that appends", Count(file.write(0, 10, 2)));
+    line(
+        "fcntl",
+        "pwrite to 0 of a file that appends",
+        Count(file.write(0, 10, 2)),
+    );
     line("fcntl", "content", file.read(0, 100));
     line("fcntl", "of nothing", File(99).fcntl(GETFL, 0));
 }

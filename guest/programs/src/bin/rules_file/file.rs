@@ -50,8 +50,7 @@ impl File {
     pub(crate) fn read(&self, offset: usize, bytes: usize) -> Content {
         let mut buffer = [0xaau8; 12288];
         // SAFETY: writes no more than the buffer.
-        let answer =
-            unsafe { files::pread([self.0, buffer.as_mut_ptr() as usize, bytes.min(buffer.len()), offset]) };
+        let answer = unsafe { files::pread([self.0, buffer.as_mut_ptr() as usize, bytes.min(buffer.len()), offset]) };
         let sum = buffer
             .iter()
             .take(*answer.as_ref().unwrap_or(&0))

@@ -88,7 +88,11 @@ fn arguments(arena: &Arena) {
     // SAFETY: as above.
     line("C13", "of nothing", Count(unsafe { files::pread([99, at, 1, 0]) }));
     // SAFETY: as above.
-    line("C13", "from standard output's number", Count(unsafe { files::read([99, at, 1]) }));
+    line(
+        "C13",
+        "from standard output's number",
+        Count(unsafe { files::read([99, at, 1]) }),
+    );
     line("C13", "position", file.seek(0, SEEK_SET));
     // SAFETY: as above.
     line("C13", "read", Count(unsafe { files::read([file.0, at, 100]) }));
@@ -112,8 +116,16 @@ fn vectors(arena: &Arena) {
     line("C14", "writev", writev(&good, 3));
     line("C14", "content", file.read(0, 100));
     line("C14", "writev of nothing", writev(&good, 0));
-    line("C14", "writev, the second bad", writev(&[[at, 10], [arena.page(5), 10]], 2));
-    line("C14", "writev, the first bad", writev(&[[arena.page(5), 10], [at, 10]], 2));
+    line(
+        "C14",
+        "writev, the second bad",
+        writev(&[[at, 10], [arena.page(5), 10]], 2),
+    );
+    line(
+        "C14",
+        "writev, the first bad",
+        writev(&[[arena.page(5), 10], [at, 10]], 2),
+    );
     line("C14", "writev, too long", writev(&[[at, 10], [at, usize::MAX]], 2));
     line("C14", "writev, too many", writev(&good, 1025));
     line("C14", "extent", file.extent());

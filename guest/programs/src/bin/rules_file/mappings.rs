@@ -37,8 +37,16 @@ fn arguments(arena: &Arena) {
         Place(mmap_raw([at, bytes, RW, flags, descriptor, offset]), at)
     };
     line("B2", "inside a page", map(P, SHARED, file.0, 100));
-    line("B2", "beyond the largest offset", map(P, SHARED, file.0, MAX & !(P - 1)));
-    line("B2", "to the largest offset", map(P, SHARED, file.0, (MAX & !(P - 1)) - P));
+    line(
+        "B2",
+        "beyond the largest offset",
+        map(P, SHARED, file.0, MAX & !(P - 1)),
+    );
+    line(
+        "B2",
+        "to the largest offset",
+        map(P, SHARED, file.0, (MAX & !(P - 1)) - P),
+    );
     line("B3", "no kind", map(P, 0x10, file.0, 0));
     line("B3", "checked", map(P, VALIDATE, file.0, 0));
     line("B3", "checked, synchronous", map(P, VALIDATE | SYNC, file.0, 0));
@@ -92,8 +100,16 @@ fn past_the_end(arena: &Arena) {
         line("B36", format_args!("{case}: stored to"), store(at + 2 * P));
     }
     // SAFETY: only reads memory, and says so if it cannot.
-    line("B36", "by the kernel", Count(unsafe { address_space::write([1, shared + 2 * P, 1]) }));
-    line("B36", "by itself, to itself", Count(unsafe_write(file.0, shared + 2 * P)));
+    line(
+        "B36",
+        "by the kernel",
+        Count(unsafe { address_space::write([1, shared + 2 * P, 1]) }),
+    );
+    line(
+        "B36",
+        "by itself, to itself",
+        Count(unsafe_write(file.0, shared + 2 * P)),
+    );
     must(file.truncate(3 * P));
     line("B36", "once it has grown", load(shared + 2 * P));
 }
@@ -130,7 +146,11 @@ fn populate(arena: &Arena) {
     must(mmap_raw([arena.page(10), 2 * P, RO, SHARED | POPULATE, file.0, 0]));
     line("B14", "shared", file.extent());
     let at = arena.page(20);
-    line("B14", "past the end", Place(mmap_raw([at, 8 * P, RW, SHARED | POPULATE, file.0, 2 * P]), at));
+    line(
+        "B14",
+        "past the end",
+        Place(mmap_raw([at, 8 * P, RW, SHARED | POPULATE, file.0, 2 * P]), at),
+    );
     line("B14", "extent", file.extent());
     let file = File::of_bytes(4 * P);
     must(mmap_raw([arena.page(40), 4 * P, RW, PRIVATE | POPULATE, file.0, 0]));
@@ -166,16 +186,19 @@ fn advice(arena: &Arena) {
     line("B35", "wiped by fork", Plain(madvise(private, P, WIPEONFORK)));
     line("B35", "populate", Plain(madvise(private, 4 * P, POPULATE_READ)));
     line("B35", "extent", file.extent());
-    line("B35", "populate past the end", Plain(madvise(private, 8 * P, POPULATE_WRITE)));
+    line(
+        "B35",
+        "populate past the end",
+        Plain(madvise(private, 8 * P, POPULATE_WRITE)),
+    );
 }
 
 fn layout(arena: &Arena) {
     let file = File::of_bytes(16 * P);
     let other = File::of_bytes(16 * P);
     arena.clear();
-    let map = |page: usize, file: &File, offset: usize| {
-        must(mmap_raw([arena.page(page), P, RW, SHARED, file.0, offset * P]))
-    };
+    let map =
+        |page: usize, file: &File, offset: usize| must(mmap_raw([arena.page(page), P, RW, SHARED, file.0, offset * P]));
     let taken = |page: usize| must(mmap_raw([arena.page(page), P, NONE, 0x32, usize::MAX, 0]));
     let at = map(10, &file, 0);
     map(11, &file, 1);

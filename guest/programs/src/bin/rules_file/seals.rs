@@ -46,10 +46,19 @@ fn create(arena: &Arena) {
     let nowhere = unsafe { files::memfd_create([arena.page(5), 0x40]) };
     line("C46", "unknown flags", Plain(nowhere));
     line("C46", "to execute and not to", Plain(memfd_create(c"", 0x18)));
-    for (flags, case) in [(0, "plain"), (ALLOW_SEALING, "with seals"), (8, "not to execute"), (0x10, "to execute")] {
+    for (flags, case) in [
+        (0, "plain"),
+        (ALLOW_SEALING, "with seals"),
+        (8, "not to execute"),
+        (0x10, "to execute"),
+    ] {
         let file = File::new(flags);
         let (mode, names) = file.mode();
-        line("C46", format_args!("{case}: mode"), format_args!("{mode:o}, {names} names"));
+        line(
+            "C46",
+            format_args!("{case}: mode"),
+            format_args!("{mode:o}, {names} names"),
+        );
         line("C46", format_args!("{case}: extent"), file.extent());
         line("C47", format_args!("{case}: seals"), file.fcntl(GET, 0));
         line("C47", format_args!("{case}: one more"), file.fcntl(ADD, GROW));
@@ -93,12 +102,32 @@ fn size() {
     line("C49", "no growing: larger", Plain(file.truncate(4 * P)));
     line("C49", "no growing: the same", Plain(file.truncate(3 * P)));
     line("C49", "no growing: write to the end", Count(file.write(2 * P, P, 1)));
-    line("C49", "no growing: write over the end", Count(file.write(2 * P - 5, 2 * P, 2)));
-    line("C49", "no growing: write from inside the last page over the end", Count(file.write(3 * P - 5, 10, 2)));
-    line("C49", "no growing: write from the end on", Count(file.write(3 * P, 10, 2)));
+    line(
+        "C49",
+        "no growing: write over the end",
+        Count(file.write(2 * P - 5, 2 * P, 2)),
+    );
+    line(
+        "C49",
+        "no growing: write from inside the last page over the end",
+        Count(file.write(3 * P - 5, 10, 2)),
+    );
+    line(
+        "C49",
+        "no growing: write from the end on",
+        Count(file.write(3 * P, 10, 2)),
+    );
     line("C49", "no growing: allocate", Plain(file.allocate(0, 0, 3 * P)));
-    line("C49", "no growing: allocate over the end", Plain(file.allocate(0, 0, 4 * P)));
-    line("C49", "no growing: the same, keeping the size", Plain(file.allocate(1, 0, 4 * P)));
+    line(
+        "C49",
+        "no growing: allocate over the end",
+        Plain(file.allocate(0, 0, 4 * P)),
+    );
+    line(
+        "C49",
+        "no growing: the same, keeping the size",
+        Plain(file.allocate(1, 0, 4 * P)),
+    );
     line("C49", "no growing: extent", file.extent());
     line("C49", "no growing: a hole", Plain(file.allocate(PUNCH, 0, P)));
 }
@@ -115,7 +144,11 @@ fn write(arena: &Arena) {
     line("C49", "no writing: truncate", Plain(file.truncate(P)));
     line("C49", "no writing: map to write", Plain(shared(arena, &file, 10, RW)));
     line("C49", "no writing: map to read", Plain(shared(arena, &file, 10, RO)));
-    line("C49", "no writing: then to write", Plain(mprotect(arena.page(10), P, RW)));
+    line(
+        "C49",
+        "no writing: then to write",
+        Plain(mprotect(arena.page(10), P, RW)),
+    );
     let private = must(mmap_raw([arena.page(12), P, RW, 0x12, file.0, 0]));
     poke(private, 9);
     line("C49", "no writing: private", peek(private));
@@ -132,13 +165,25 @@ fn future_write(arena: &Arena) {
     line("C49", "no more writing: an old mapping", peek(old));
     line("C49", "no more writing: write", Count(file.write(0, 1, 2)));
     line("C49", "no more writing: a hole", Plain(file.allocate(PUNCH, 0, P)));
-    line("C49", "no more writing: a new mapping", Plain(shared(arena, &file, 20, RW)));
+    line(
+        "C49",
+        "no more writing: a new mapping",
+        Plain(shared(arena, &file, 20, RW)),
+    );
     let new = must(shared(arena, &file, 20, RO));
     line("C49", "no more writing: a new one to read", load(new));
     line("C49", "no more writing: which is stored to", store(new));
     line("C49", "no more writing: then to write", Plain(mprotect(new, P, RW)));
-    line("C49", "no more writing: the old one read-only", Plain(mprotect(old, P, RO)));
-    line("C49", "no more writing: and writable again", Plain(mprotect(old, P, RW)));
+    line(
+        "C49",
+        "no more writing: the old one read-only",
+        Plain(mprotect(old, P, RO)),
+    );
+    line(
+        "C49",
+        "no more writing: and writable again",
+        Plain(mprotect(old, P, RW)),
+    );
     line("C49", "no more writing: no writing, mapped", file.fcntl(ADD, WRITE));
     must(munmap(old, 1));
     line("C49", "no more writing: no writing, unmapped", file.fcntl(ADD, WRITE));

@@ -70,10 +70,18 @@ fn punch() {
     line("C28", "parts of two pages", Plain(file.allocate(PUNCH, 3 * P - 10, 20)));
     line("C28", "extent", file.extent());
     line("C28", "content", file.read(2 * P, 2 * P));
-    line("C28", "from inside a page to inside another", Plain(file.allocate(PUNCH, 2 * P + 1, 3 * P - 2)));
+    line(
+        "C28",
+        "from inside a page to inside another",
+        Plain(file.allocate(PUNCH, 2 * P + 1, 3 * P - 2)),
+    );
     line("C28", "extent", file.extent());
     line("C28", "content", file.read(2 * P, 3 * P));
-    line("C28", "the first byte of a page to its end", Plain(file.allocate(PUNCH, 5 * P, P)));
+    line(
+        "C28",
+        "the first byte of a page to its end",
+        Plain(file.allocate(PUNCH, 5 * P, P)),
+    );
     line("C28", "extent", file.extent());
     line("C28", "past the end", Plain(file.allocate(PUNCH, 10 * P, P)));
     line("C28", "all and more", Plain(file.allocate(PUNCH, 0, MAX)));
