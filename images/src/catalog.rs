@@ -32,4 +32,8 @@ pub const CATALOG: &[(&str, &str)] = &[
         "rules-file",
         "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
     ),
+    (
+        "lab-check",
+        "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
+    ),
 ];

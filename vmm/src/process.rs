@@ -3,6 +3,7 @@
 //! Source: proc_pid_stat(5) (`starttime`), proc_pid_statm(5), proc_pid_smaps(5).
 
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Time since this process was started, up to 10 ms too long (the kernel's clock ticks); 0 if it cannot be read.
@@ -27,20 +28,20 @@ fn since_boot() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// Resident memory of this process, in KiB, without the mapping that starts at `address`; 0 if it cannot be read.
-pub(crate) fn resident_kib_without(address: usize) -> u64 {
+/// Resident memory of this process, in KiB, without the mappings that start in `left_out`; 0 if it cannot be read.
+pub(crate) fn resident_kib_without(left_out: &[Range<usize>]) -> u64 {
     let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    resident_kib_in(&smaps, address)
+    resident_kib_in(&smaps, left_out)
 }
 
-fn resident_kib_in(smaps: &str, address: usize) -> u64 {
+fn resident_kib_in(smaps: &str, without: &[Range<usize>]) -> u64 {
     let mut left_out = false;
     let mut sum = 0;
     for line in smaps.lines() {
         if let Some((start, _)) = line.split_once('-')
             && let Ok(start) = usize::from_str_radix(start, 16)
         {
-            left_out = start == address;
+            left_out = without.iter().any(|range| range.contains(&start));
         } else if let Some(rest) = line.strip_prefix("Rss:")
             && !left_out
         {
@@ -59,8 +60,8 @@ mod tests {
         let smaps = "1000-3000 r-xp 00000000 08:01 5 /bin/a-b\nSize: 8 kB\nRss:                   8 kB\n\
                      7f00-8f00 rw-p 00000000 00:00 0\nRss:  4096 kB\nVmFlags: rd nh\n\
                      9000-a000 rw-p 00000000 00:00 0 [stack]\nRss:     4 kB\n";
-        assert_eq!(resident_kib_in(smaps, 0x7f00), 12);
-        assert_eq!(resident_kib_in(smaps, 0), 4108);
+        assert_eq!(resident_kib_in(smaps, &[0x7000..0x8000]), 12);
+        assert_eq!(resident_kib_in(smaps, &[]), 4108);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads the guest's trace ring at the end of a run.
+//! Reads the guest's trace ring at the end of a run, or of a phase.
 //!
 //! The guest is hostile: the ring's address and size were checked with the hello; its header's capacity is checked
 //! against that size here, and records are read with bounds checks.
@@ -15,8 +15,21 @@ use crate::memory::GuestRam;
 /// Most records that are kept: 4 MiB of them, half of what the VMM may use.
 const KEEP_MAX: u64 = 262_144;
 
+/// Records that the guest has written so far; 0 without a ring.
+pub(crate) fn head(ram: &GuestRam, hello: &Hello) -> u64 {
+    if hello.trace_bytes == 0 {
+        return 0;
+    }
+    ram.memory().read_obj(GuestAddress(hello.trace)).unwrap_or(0)
+}
+
 /// The last records, oldest first, and how many were overwritten or left out before them.
 pub(crate) fn read(ram: &GuestRam, hello: &Hello) -> (Vec<Record>, u64) {
+    read_since(ram, hello, 0)
+}
+
+/// The same of the records written since [`head`] was `since`.
+pub(crate) fn read_since(ram: &GuestRam, hello: &Hello, since: u64) -> (Vec<Record>, u64) {
     if hello.trace_bytes == 0 {
         return (Vec::new(), 0);
     }
@@ -30,7 +43,9 @@ pub(crate) fn read(ram: &GuestRam, hello: &Hello) -> (Vec<Record>, u64) {
         );
         return (Vec::new(), 0);
     }
-    let kept = head.min(capacity).min(KEEP_MAX);
+    // A head that went back has no records since then.
+    let written = head.saturating_sub(since);
+    let kept = written.min(capacity).min(KEEP_MAX);
     let records = (head - kept..head)
         .map(|number| {
             let at = hello.trace + PAGE_SIZE + number % capacity * size_of::<Record>() as u64;
@@ -40,7 +55,7 @@ pub(crate) fn read(ram: &GuestRam, hello: &Hello) -> (Vec<Record>, u64) {
             }
         })
         .collect();
-    (records, head - kept)
+    (records, written - kept)
 }
 
 #[cfg(test)]
@@ -74,6 +89,14 @@ mod tests {
             (vec![102, 103, 100, 101], 6),
             "numbers 6 to 9 are in slots 2, 3, 0, 1"
         );
+        let since = |number| {
+            let (records, lost) = read_since(&ram, &hello(2 * PAGE_SIZE), number);
+            (records.iter().map(|record| record.tsc).collect::<Vec<_>>(), lost)
+        };
+        assert_eq!(head(&ram, &hello(2 * PAGE_SIZE)), 10);
+        assert_eq!(since(8), (vec![100, 101], 0));
+        assert_eq!(since(5), (vec![102, 103, 100, 101], 1));
+        assert_eq!((since(10), since(11)), ((vec![], 0), (vec![], 0)));
     }
 
     #[test]

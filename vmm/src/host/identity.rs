@@ -6,22 +6,22 @@ use std::fs;
 use std::path::Path;
 
 use kvm_ioctls::Kvm;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{KvmKind, Ring0, SecondLevelPaging, detect};
 use crate::rig;
 
 /// One capability of this host's KVM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
     /// Its name in the KVM API documentation.
-    pub name: &'static str,
+    pub name: String,
     /// Whether `KVM_CHECK_EXTENSION` reports it.
     pub present: bool,
 }
 
 /// A pool of huge pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HugetlbPool {
     /// Bytes of one page.
     pub page_bytes: u64,
@@ -31,8 +31,9 @@ pub struct HugetlbPool {
     pub free_pages: u64,
 }
 
-/// The identity of a host, in every report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// The identity of a host, in every report. What a report that is read lacks is empty, 0 or unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostIdentity {
     /// `model name` of `/proc/cpuinfo`.
     pub cpu_model: String,

@@ -81,14 +81,14 @@ impl Host {
         let mut capabilities: Vec<Capability> = OPTIONAL
             .iter()
             .map(|(cap, name)| Capability {
-                name,
+                name: (*name).to_owned(),
                 present: kvm.check_extension(*cap),
             })
             .collect();
         // kvm-ioctls has no name for this one.
         let stats = kvm.check_extension_raw(u64::from(kvm_bindings::KVM_CAP_BINARY_STATS_FD)) > 0;
         capabilities.push(Capability {
-            name: "KVM_CAP_BINARY_STATS_FD",
+            name: "KVM_CAP_BINARY_STATS_FD".to_owned(),
             present: stats,
         });
         let identity = HostIdentity::gather(capabilities, &kvm);

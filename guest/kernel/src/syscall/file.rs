@@ -102,18 +102,11 @@ pub(super) fn fchmod(descriptor: u64, mode: u64) -> Result<u64, Errno> {
     Ok(MEMORY.shmem_chmod(inode, mode as u32).map(|()| 0)?)
 }
 
-/// What `mmap` of a descriptor maps.
-pub(super) enum Target {
-    /// An object.
-    Object(MapFile),
-    /// Device memory at this physical address.
-    Device(u64),
-}
-
-pub(super) fn mmap_target(descriptor: u64) -> Result<Target, Errno> {
+/// The object that a descriptor names, to be mapped; `None` for `/dev/faultlab`.
+pub(super) fn mmap_target(descriptor: u64) -> Result<Option<MapFile>, Errno> {
     match LINUX.map_file(file(descriptor)?) {
-        Ok(object) => Ok(Target::Object(object)),
-        Err(Kind::Lab) => lab::scratch().map(Target::Device).ok_or(Errno::ENODEV),
+        Ok(object) => Ok(Some(object)),
+        Err(Kind::Lab) => Ok(None),
         Err(_) => Err(Errno::ENODEV),
     }
 }

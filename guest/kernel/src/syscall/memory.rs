@@ -3,8 +3,7 @@
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::mmap::map_flag;
 
-use super::file::Target;
-use super::{Errno, file};
+use super::{Errno, device, file};
 use crate::platform::MEMORY;
 use crate::process::current_mm;
 
@@ -17,21 +16,16 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     if flags & map_flag::ANONYMOUS != 0 {
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
-    let phys = match file::mmap_target(descriptor)? {
-        Target::Object(object) => {
-            let pgoff = offset / PAGE_SIZE;
-            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
-        }
-        Target::Device(phys) => phys,
-    };
-    // One page of registers, at an address of the kernel's choice.
-    if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 || offset != 0 {
+    if let Some(object) = file::mmap_target(descriptor)? {
+        let pgoff = offset / PAGE_SIZE;
+        return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+    }
+    // Device memory, at an address of the kernel's choice.
+    if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 {
         return Err(Errno::EINVAL);
     }
-    if len == 0 || len > PAGE_SIZE {
-        return Err(Errno::EINVAL);
-    }
-    Ok(MEMORY.map_device(current_mm(), phys, PAGE_SIZE)?)
+    let (phys, len) = device::mmap_target(offset, len)?;
+    Ok(MEMORY.map_device(current_mm(), phys, len)?)
 }
 
 #[inline(never)]

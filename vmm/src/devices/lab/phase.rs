@@ -10,7 +10,7 @@
 //! The VMM's own snapshots lie inside the guest's: the last thing that a begin does, and the first that an end does.
 
 use faultlab_abi::dev::PhaseArgs;
-use faultlab_abi::lab::Phase;
+use faultlab_abi::lab::{Hello, Phase};
 
 use super::records::{copy, copy_array, in_one_page};
 use super::{Handled, Refusal};
@@ -19,6 +19,7 @@ use crate::devices::bus::BusCounters;
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
+use crate::trace_ring;
 
 /// Samples in one command, stated in [`faultlab_abi::lab::kind::SAMPLES`].
 const SAMPLES_PER_COMMAND: u64 = 512;
@@ -45,10 +46,17 @@ pub(super) struct Opened {
     kvm: KvmCounters,
     host: HostFaults,
     bus: BusCounters,
+    trace_head: u64,
 }
 
 impl PhaseState {
-    pub(super) fn begin(&mut self, address: u64, session: &mut Session<'_>, limit: &mut RateLimit) -> Handled {
+    pub(super) fn begin(
+        &mut self,
+        address: u64,
+        hello: Option<&Hello>,
+        session: &mut Session<'_>,
+        limit: &mut RateLimit,
+    ) -> Handled {
         let phase: Phase = copy(session.ram, address)?;
         self.deliver(session);
         if let PhaseState::Open(dropped) = self {
@@ -65,16 +73,17 @@ impl PhaseState {
             kvm: kvm_counters(session)?,
             host: HostFaults::default(),
             bus: session.bus,
+            trace_head: hello.map_or(0, |hello| trace_ring::head(session.ram, hello)),
         });
         // Last, so that no fault of the VMM's own allocations is counted.
-        opened.host = HostFaults::of_this_thread();
+        opened.host = HostFaults::of_this_thread(session.ram.served());
         *self = PhaseState::Open(opened);
         Ok(None)
     }
 
-    pub(super) fn end(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
+    pub(super) fn end(&mut self, address: u64, hello: Option<&Hello>, session: &mut Session<'_>) -> Handled {
         // First, for the same reason.
-        let host_after = HostFaults::of_this_thread();
+        let host_after = HostFaults::of_this_thread(session.ram.served());
         let kvm_after = kvm_counters(session)?;
         let phase: Phase = copy(session.ram, address)?;
         let opened = match std::mem::take(self) {
@@ -84,6 +93,9 @@ impl PhaseState {
                 return Err(Refusal::Invalid);
             }
         };
+        let (trace, trace_lost) = hello.map_or_else(Default::default, |hello| {
+            trace_ring::read_since(session.ram, hello, opened.trace_head)
+        });
         *self = PhaseState::Ended(Box::new(PhaseRecord {
             args: phase.args,
             vmstat_before: opened.vmstat,
@@ -95,6 +107,8 @@ impl PhaseState {
             bus_before: opened.bus,
             bus_after: session.bus,
             samples: Vec::new(),
+            trace,
+            trace_lost,
         }));
         Ok(None)
     }
