@@ -172,7 +172,7 @@ fn private_copies() {
         world
             .memory
             .store(world.mm, world.view + page * PAGE_SIZE, page + 10)
-            .unwrap()
+            .unwrap();
     });
     world.page_out();
     let (anon, _, swapped, _) = world.memory.mm_counters(world.mm);
