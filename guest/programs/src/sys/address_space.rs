@@ -3,8 +3,6 @@
 //!
 //! Source: the man page of each.
 
-use super::bare;
-
 bare! {
     mmap, __NR_mmap, 6, "mmap(address, bytes, protection, flags, descriptor, offset)";
     munmap, __NR_munmap, 2, "munmap(address, bytes)";

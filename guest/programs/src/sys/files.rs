@@ -2,8 +2,6 @@
 //!
 //! Source: the man page of each.
 
-use super::bare;
-
 bare! {
     memfd_create, __NR_memfd_create, 2, "memfd_create(name, flags)";
     read, __NR_read, 3, "read(descriptor, address, bytes)";

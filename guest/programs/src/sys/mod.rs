@@ -29,8 +29,6 @@ macro_rules! bare {
     };
 }
 
-use bare;
-
 pub mod address_space;
 pub mod files;
 pub mod memory;
