@@ -29,6 +29,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "one line for each rule of mmap and its relatives: what this kernel does",
     ),
     (
+        "rules-file",
+        "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

@@ -2,7 +2,8 @@
 
 use core::arch::asm;
 
-use faultlab_mm::addr::{Frame, PAGE_WORDS, Pfn, VirtAddr};
+use faultlab_linux::Linux;
+use faultlab_mm::addr::{Frame, PAGE_SIZE, PAGE_WORDS, Pfn, VirtAddr};
 use faultlab_mm::page::Page;
 use faultlab_mm::platform::{IoError, Stage, Vmstat};
 use faultlab_mm::{Memory, Platform};
@@ -13,6 +14,9 @@ use faultlab_kernel::pte::X86Pte;
 
 /// The one memory manager.
 pub(crate) static MEMORY: Memory<Machine> = Memory::new(Machine);
+
+/// The one system-call layer over it.
+pub(crate) static LINUX: Linux<'static, Machine> = Linux::new(&MEMORY);
 
 /// x86-64 with RAM in the direct map.
 #[derive(Debug)]
@@ -60,6 +64,20 @@ impl Platform for Machine {
         }
     }
 
+    #[inline]
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize) {
+        let (to, from) = (byte_address(to, len), byte_address(from, len));
+        // SAFETY: both lie in frames that are the caller's (contract of `Platform`), checked by `byte_address`; they may overlap.
+        unsafe { to.copy_from(from, len) };
+    }
+
+    #[inline]
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize) {
+        let at = byte_address((pfn, offset), len);
+        // SAFETY: as for `copy_bytes`.
+        unsafe { at.write_bytes(0, len) };
+    }
+
     fn init_root(&self, root: Pfn) {
         for index in [PGD_DIRECT, PGD_KERNEL] {
             self.frame(root)[index].set(ram::kernel_root_entry(index));
@@ -103,4 +121,16 @@ impl Platform for Machine {
     fn stage(&self, stage: Stage, arg: u64) {
         trace::stage(trace::of_mm(stage), arg);
     }
+}
+
+/// Address of `len` bytes of a frame.
+///
+/// # Panics
+/// When they reach beyond it.
+#[inline(always)]
+fn byte_address((pfn, offset): (Pfn, usize), len: usize) -> *mut u8 {
+    if offset.saturating_add(len) > PAGE_SIZE as usize {
+        panic!("bytes beyond a frame");
+    }
+    ram::frame_address(pfn).cast::<u8>().wrapping_add(offset)
 }

@@ -24,6 +24,19 @@ pub trait Platform {
     /// Copies frame `from` to frame `to`, as fast as the machine can.
     fn copy_page(&self, to: Pfn, from: Pfn);
 
+    /// Copies `len` bytes of one frame to another, or to another place of the same: (frame, first byte) each. Bytes that overlap are copied
+    /// as if through a third place.
+    ///
+    /// # Panics
+    /// When the bytes do not lie in their frames.
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize);
+
+    /// Zeroes `len` bytes of a frame from `offset` on.
+    ///
+    /// # Panics
+    /// When they do not lie in the frame.
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize);
+
     /// Makes a cleared frame usable as the root of an address space (enters the kernel's half).
     fn init_root(&self, root: Pfn);
 

@@ -8,6 +8,20 @@
 //!
 //! Source: Linux, mm/shmem.c. Rules A15, C1, C2, C3, C6, C7, C8, C37, F12, F13, F19.
 
+mod fallocate;
+mod io;
+mod seals;
+mod seek;
+mod size;
+mod stat;
+#[cfg(test)]
+mod tests;
+
+pub use fallocate::falloc;
+pub use seals::seal;
+pub use seek::Whence;
+pub use stat::Kstat;
+
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -25,7 +39,7 @@ id_type!(
 
 record! {
     /// A memory object. Source: Linux, `struct inode`, `struct address_space`, `struct shmem_inode_info`.
-    pub struct Inode[16] {
+    pub struct Inode[24] {
         /// Bytes.
         i_size, set_i_size: u64 = 0;
         /// Pages in the page cache.
@@ -44,6 +58,20 @@ record! {
         i_mtime, set_i_mtime: i64 = 9;
         /// Pages charged to the commit counter at creation.
         commit, set_commit: u64 = 10;
+        /// [`seal`] bits.
+        seals, set_seals: u64 = 11;
+        /// Type and rights, as `st_mode`.
+        i_mode, set_i_mode: u32 = 12;
+        /// Owner.
+        i_uid, set_i_uid: u32 = 13;
+        /// Group.
+        i_gid, set_i_gid: u32 = 14;
+        /// Names.
+        i_nlink, set_i_nlink: u64 = 15;
+        /// When its content or what is known about it last changed, seconds since 1970.
+        i_ctime, set_i_ctime: i64 = 16;
+        /// When it was last read, seconds since 1970.
+        i_atime, set_i_atime: i64 = 17;
     }
 }
 
@@ -65,8 +93,10 @@ pub mod inode_flag {
 pub enum Sgp {
     /// A fault: holes are filled, the end of the object is respected.
     Cache,
-    /// A write: holes are filled, also past the end.
+    /// A write: holes are filled, also past the end. The page may not be up to date: the writer fills it.
     Write,
+    /// `fallocate`: holes get pages, also past the end, that are not up to date and read as holes.
+    Falloc,
 }
 
 /// A page of an object, with a reference for the caller.
@@ -105,7 +135,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Takes a reference to an object.
-    pub(crate) fn ihold(&self, id: InodeId) {
+    pub fn ihold(&self, id: InodeId) {
         let inode = self.inode(id);
         inode.set_i_count(inode.i_count() + 1);
     }
@@ -163,7 +193,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shmem_getpage(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let inode = self.inode(id);
         if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
@@ -172,12 +202,18 @@ impl<P: Platform> Memory<P> {
         let entry = self.filemap_get_entry(inode, index);
         self.platform.stage(Stage::FilemapGetEntry, index);
         match entry.as_page() {
-            Some(pfn) => {
+            Some(pfn) if self.page(pfn).has(flag::UPTODATE) => {
                 self.get_page(pfn);
                 Ok(GotPage { pfn, major: false })
             }
-            None => self.shmem_getpage_slow(id, index, sgp, entry),
+            _ => self.shmem_getpage_slow(id, index, sgp, entry),
         }
+    }
+
+    /// [`Memory::shmem_getpage`] for others than faults, whose path it would lengthen if the compiler did not inline it there.
+    #[inline(never)]
+    fn shmem_getpage_called(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        self.shmem_getpage(id, index, sgp)
     }
 
     #[inline(never)]
@@ -188,6 +224,7 @@ impl<P: Platform> Memory<P> {
         loop {
             let got = match (entry.as_page(), entry.as_value()) {
                 (Some(pfn), _) => {
+                    self.fill_if_fallocated(pfn);
                     self.get_page(pfn);
                     Ok(GotPage { pfn, major: false })
                 }
@@ -199,6 +236,14 @@ impl<P: Platform> Memory<P> {
                 return got;
             }
             entry = self.filemap_get_entry(self.inode(id), index);
+        }
+    }
+
+    /// Gives a page that `fallocate` or an unfinished write left without content its zeroes. Rules C2 (7), C29.
+    fn fill_if_fallocated(&self, pfn: Pfn) {
+        if !self.page(pfn).has(flag::UPTODATE) {
+            self.platform.clear_page(pfn);
+            self.page(pfn).set_flags(flag::UPTODATE | flag::DIRTY);
         }
     }
 
@@ -214,12 +259,12 @@ impl<P: Platform> Memory<P> {
             };
         }
         self.platform.stage(Stage::AddToPageCache, index);
+        let page = self.page(pfn);
         if sgp == Sgp::Cache {
             self.platform.clear_page(pfn);
             self.platform.stage(Stage::ClearPage, 0);
+            page.set_flags(flag::UPTODATE);
         }
-        let page = self.page(pfn);
-        page.set_flags(flag::UPTODATE);
         page.clear_flags(flag::LOCKED);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
@@ -273,6 +318,7 @@ impl<P: Platform> Memory<P> {
             return None;
         }
         let slot = self.add_to_swap(pfn, 1)?;
+        self.fill_if_fallocated(pfn);
         let replaced = self.shmem_replace(
             id,
             self.page(pfn).index.get(),

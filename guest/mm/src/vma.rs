@@ -62,6 +62,8 @@ record! {
         anon_prev, set_anon_prev: Option<VmaId> = 17;
         /// The System V segment it attaches, if any.
         shm, set_shm: Option<ShmId> = 18;
+        /// The open file description that it was mapped through, a number never used again; 0 for none.
+        opened, set_opened: u64 = 19;
     }
 }
 

@@ -139,6 +139,7 @@ impl<P: Platform> Memory<P> {
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));
         copy.set_shm(vma.shm());
+        copy.set_opened(vma.opened());
         let wiped = vma.has(vm::WIPEONFORK);
         self.vma_opened(copy_id, vma.anon_vma().filter(|_| !wiped));
         vma_link(self, new, copy_id);

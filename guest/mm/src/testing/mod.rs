@@ -63,6 +63,18 @@ impl FakeMachine {
         }
     }
 
+    /// A byte of a frame.
+    fn byte(&self, pfn: Pfn, at: usize) -> u8 {
+        self.frame(pfn)[at / 8].get().to_le_bytes()[at % 8]
+    }
+
+    fn set_byte(&self, pfn: Pfn, at: usize, byte: u8) {
+        let word = &self.frame(pfn)[at / 8];
+        let mut bytes = word.get().to_le_bytes();
+        bytes[at % 8] = byte;
+        word.set(u64::from_le_bytes(bytes));
+    }
+
     /// A counter's value.
     #[must_use]
     pub fn counter(&self, item: Vmstat) -> u64 {
@@ -125,6 +137,17 @@ impl Platform for FakeMachine {
         for (to, from) in self.frame(to).iter().zip(self.frame(from)) {
             to.set(from.get());
         }
+    }
+
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize) {
+        let bytes: Vec<u8> = (from.1..from.1 + len).map(|at| self.byte(from.0, at)).collect();
+        for (at, byte) in (to.1..).zip(bytes) {
+            self.set_byte(to.0, at, byte);
+        }
+    }
+
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize) {
+        (offset..offset + len).for_each(|at| self.set_byte(pfn, at, 0));
     }
 
     fn init_root(&self, root: Pfn) {

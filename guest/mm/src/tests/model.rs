@@ -17,6 +17,7 @@ use crate::mmap::{map_flag, prot};
 use crate::testing::{FakeMachine, machine};
 use crate::vma::MmId;
 
+mod files;
 mod injected;
 mod ops;
 mod remap;
@@ -33,6 +34,8 @@ const SLOTS: u32 = 512;
 enum Content {
     Private(u64),
     Object(usize, u64),
+    /// The object's, until it is stored to.
+    Copy(usize, u64, Option<u64>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ struct World {
     memory: Memory<FakeMachine>,
     processes: Vec<Process>,
     segments: Vec<Segment>,
+    files: Vec<files::ModelFile>,
+    tool: files::Tool,
     objects: usize,
     words: HashMap<(usize, u64), u64>,
     /// Pages of each object: beyond them, mappings have nothing to show.
@@ -84,6 +89,7 @@ const TARGETS: u64 = 0x2000_0000;
 impl World {
     fn new() -> Self {
         let memory = machine(FRAMES, SLOTS);
+        let tool = files::Tool::new(&memory);
         let mm = memory.mm_alloc().expect("an address space");
         memory.set_brk_start(mm, HEAP);
         let first = Process {
@@ -97,6 +103,8 @@ impl World {
             memory,
             processes: [first].into(),
             segments: Vec::new(),
+            files: Vec::new(),
+            tool,
             objects: 0,
             words: HashMap::new(),
             object_pages: HashMap::new(),
@@ -142,7 +150,10 @@ impl World {
     fn expected(&self, page: ModelPage) -> u64 {
         match page.content {
             Content::Private(value) => value,
-            Content::Object(object, index) => self.words.get(&(object, index)).copied().unwrap_or(0),
+            Content::Copy(_, _, Some(value)) => value,
+            Content::Object(object, index) | Content::Copy(object, index, None) => {
+                self.words.get(&(object, index)).copied().unwrap_or(0)
+            }
         }
     }
 
@@ -150,12 +161,12 @@ impl World {
     fn word_of(addr: u64, content: Content) -> u64 {
         match content {
             Content::Private(_) => (addr >> 12) % 512,
-            Content::Object(_, index) => index * 7 % 512,
+            Content::Object(_, index) | Content::Copy(_, index, _) => index * 7 % 512,
         }
     }
 
     fn past_the_end(&self, page: ModelPage) -> bool {
-        matches!(page.content, Content::Object(object, index) if index >= self.object_pages[&object])
+        matches!(page.content, Content::Object(object, index) | Content::Copy(object, index, _) if index >= self.object_pages[&object])
     }
 
     fn store(&mut self, who: usize, addr: u64, value: u64) {
@@ -173,6 +184,10 @@ impl World {
                                 ..page
                             },
                         );
+                    }
+                    Content::Copy(object, index, _) => {
+                        let content = Content::Copy(object, index, Some(value));
+                        self.processes[who].pages.insert(addr, ModelPage { content, ..page });
                     }
                     Content::Object(object, index) => {
                         self.words.insert((object, index), value);
@@ -309,6 +324,7 @@ impl World {
                     self.segments[segment].removed = true;
                 }
             }
+            Op::File { file, ref op } => self.file_op(file, op),
             Op::Kswapd => self.memory.kswapd(),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
@@ -375,8 +391,10 @@ impl World {
                 assert_eq!(result, Err(Error::Einval), "a locked mapping was not noticed");
                 return;
             }
-            if let Content::Private(value) = &mut page.content {
-                *value = 0;
+            match &mut page.content {
+                Content::Private(value) => *value = 0,
+                Content::Copy(_, _, value) => *value = None,
+                Content::Object(..) => {}
             }
         }
         assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
@@ -442,6 +460,8 @@ impl World {
         for process in self.processes.drain(..) {
             self.memory.mmput(process.mm, process.pid);
         }
+        self.memory.mmput(self.tool.mm, 1);
+        self.drop_files();
         let caller = Caller {
             pid: 1,
             euid: 0,
