@@ -3,6 +3,7 @@
 //! | module | what must hold |
 //! |---|---|
 //! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
+//! | [`swap_faults`] | a swap disk that is late, fails, stalls or is full costs who needs the page, and nobody a wrong byte |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
@@ -27,6 +28,7 @@ mod oracle;
 mod run;
 mod support;
 mod swap;
+mod swap_faults;
 mod usage;
 
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::default();
     swap::tests(&mut suite);
+    swap_faults::tests(&mut suite);
     run::tests(&mut suite);
     gate::tests(&mut suite);
     oracle::tests(&mut suite);

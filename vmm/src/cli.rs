@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use faultlab::SwapFaults;
 use faultlab::report::SCENARIOS;
 pub(crate) use faultlab::report::header::show_size;
+use faultlab::swap_faults::{ErrorRates, Latency};
 use faultlab::swap_file::SWAP_MIN_BYTES;
 use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 
@@ -93,12 +95,72 @@ pub(crate) struct VmArgs {
     /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
     pub(crate) window: u64,
+    /// What --swap is kept in; null loses every page and is only for measuring
+    #[arg(long, value_name = "WHAT", default_value = "file", conflicts_with = "swap_file")]
+    pub(crate) swap_backend: SwapBackend,
+    /// Bypass the host's page cache (O_DIRECT) on the way to the swap file
+    #[arg(long)]
+    pub(crate) swap_direct: bool,
+    #[command(flatten)]
+    pub(crate) faults: SwapFaultArgs,
     /// Time-stamp the stages of every fault; costs time, so the table then says so
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub(crate) trace_level: TraceLevel,
     /// End the guest after this many seconds, with status 124
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
+}
+
+/// What is to go wrong with the swap disk, on purpose.
+#[derive(Args, Debug)]
+pub(crate) struct SwapFaultArgs {
+    /// Answer swap requests late: fixed:80us, normal:MEAN,SD, or file:TRACE with a delay a line, used in turn
+    #[arg(long, value_name = "LATENCY", value_parser = str::parse::<Latency>)]
+    pub(crate) swap_latency: Option<Latency>,
+    /// Fail swap requests with these probabilities: read:P,write:P,torn:P,lost:P,seed=N; torn writes half and fails,
+    /// lost writes half and claims all
+    #[arg(long, value_name = "RATES", value_parser = str::parse::<ErrorRates>)]
+    pub(crate) swap_errors: Option<ErrorRates>,
+    /// Answer this many swap requests and then none any more; the watchdog ends the guest with status 124
+    #[arg(long, value_name = "N")]
+    pub(crate) swap_stall: Option<u64>,
+    /// Let the swap file run out of disk after this much was written to it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) swap_space: Option<u64>,
+}
+
+impl SwapFaultArgs {
+    /// As the library has them.
+    pub(crate) fn faults(&self) -> SwapFaults {
+        SwapFaults {
+            latency: self.swap_latency.clone().unwrap_or_default(),
+            errors: self.swap_errors.unwrap_or_default(),
+            stall_after: self.swap_stall,
+            space_bytes: self.swap_space,
+        }
+    }
+}
+
+/// `--swap-backend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SwapBackend {
+    /// A temporary file in TMPDIR
+    File,
+    /// The host's memory
+    Memory,
+    /// Nothing: what is written is lost
+    Null,
+}
+
+impl SwapBackend {
+    /// Its name in reports and on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SwapBackend::File => "file",
+            SwapBackend::Memory => "memory",
+            SwapBackend::Null => "null",
+        }
+    }
 }
 
 /// What the guest kernel records while it runs.

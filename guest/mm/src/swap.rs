@@ -27,8 +27,9 @@ pub const SLOTS_MAX: u32 = 1 << 21;
 const SWAP_HAS_CACHE: u8 = 0x40;
 /// Largest count in a slot's byte. Rule F16.
 const SWAP_MAP_MAX: u8 = 0x3e;
-/// A slot that must not be used: the header, or one whose write failed. Rules F16, F29.
-const SWAP_MAP_BAD: u8 = 0x3f;
+/// Bit of a slot's byte: a write to it failed. It keeps its users and its page, but is not in use for the accounts, and never becomes
+/// free. Differs from Linux, which keeps using such slots. Rule F29.
+const SWAP_RETIRED: u8 = 0x80;
 /// Mask of the count in a slot's byte.
 const COUNT_MASK: u8 = 0x3f;
 
@@ -259,7 +260,7 @@ impl<P: Platform> Memory<P> {
 
     /// One page-table entry or object less means the slot. The last gives up its frame in the swap cache, too.
     pub(crate) fn swap_free(&self, slot: SwapSlot) {
-        if self.swap_free_keeping_page(slot) == SWAP_HAS_CACHE {
+        if self.swap_free_keeping_page(slot) & !SWAP_RETIRED == SWAP_HAS_CACHE {
             self.free_cached_slot(slot);
         }
     }
@@ -315,10 +316,14 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Never uses a free slot again: a write to it failed. Rule F29.
+    /// Never gives a slot out again: a write to it failed. Rule F29.
     pub(crate) fn retire_slot(&self, slot: SwapSlot) {
         let _guard = self.locks.swap.lock();
-        self.update_slot(slot, |_| u32::from(SWAP_MAP_BAD));
+        let byte = self.update_slot(slot, |entry| entry.0 | u32::from(SWAP_RETIRED)).byte();
+        debug_assert!(byte & SWAP_RETIRED == 0, "slot {} is retired already", slot.0);
+        if byte != 0 {
+            self.swap.inuse.sub(1);
+        }
         self.swap.bad.add(1);
     }
 
@@ -355,18 +360,18 @@ impl<P: Platform> Memory<P> {
 impl<P: Platform> Memory<P> {
     /// Panics unless the slot map, the swap cache and the counters agree. For tests; takes as long as the area is large.
     pub fn check_swap(&self) {
-        let mut used = 0;
+        let (mut used, mut bad) = (0, 0);
         for slot in (1..self.swap.max.get()).map(SwapSlot) {
             let (byte, cached) = (self.slot_entry(slot).byte(), self.slot_entry(slot).cached());
-            if byte != SWAP_MAP_BAD {
-                used += u32::from(byte != 0);
-                assert_eq!(
-                    byte & SWAP_HAS_CACHE != 0,
-                    cached.is_some(),
-                    "slot {}: byte {byte:#x}",
-                    slot.0
-                );
-            }
+            let retired = byte & SWAP_RETIRED != 0;
+            used += u32::from(byte != 0 && !retired);
+            bad += u32::from(retired);
+            assert_eq!(
+                byte & SWAP_HAS_CACHE != 0,
+                cached.is_some(),
+                "slot {}: byte {byte:#x}",
+                slot.0
+            );
             if let Some(pfn) = cached {
                 let page = self.page(pfn);
                 assert!(
@@ -378,5 +383,6 @@ impl<P: Platform> Memory<P> {
             }
         }
         assert_eq!(self.swap.inuse.get(), used, "slots in use");
+        assert_eq!(self.swap.bad.get(), bad, "retired slots");
     }
 }

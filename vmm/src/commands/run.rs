@@ -194,6 +194,12 @@ fn vm_map(args: &VmArgs, backing: &str, budget_ms: u64, outcome: Option<&Outcome
     if swap_file.is_none() {
         map.insert("swap_bytes".into(), args.swap.into());
     }
+    map.insert("swap_backend".into(), args.swap_backend.name().into());
+    map.insert("swap_direct".into(), args.swap_direct.into());
+    let faults = args.faults.faults();
+    if !faults.is_none() {
+        map.insert("swap_faults".into(), format!("{faults:?}").into());
+    }
     map.insert("trace_level".into(), trace_level.into());
     map.insert("budget_ms".into(), budget_ms.into());
     if let Some(outcome) = outcome {

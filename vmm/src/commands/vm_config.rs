@@ -12,7 +12,7 @@ use faultlab::swap_file::SWAP_DEFAULT_BYTES;
 use faultlab::{SwapConfig, TraceLevel, VmConfig};
 
 use super::Failure;
-use crate::cli::{self, VmArgs};
+use crate::cli::{self, SwapBackend, VmArgs};
 
 /// The guest for `args`, which runs `command`: a program and its arguments, at least the program.
 ///
@@ -23,6 +23,8 @@ pub(super) fn of(args: &VmArgs, command: &[OsString]) -> Result<VmConfig, Failur
         memory_bytes: args.memory,
         window_bytes: args.window,
         swap: swap(args),
+        swap_direct: args.swap_direct,
+        swap_faults: args.faults.faults(),
         trace: match args.trace_level {
             cli::TraceLevel::Off => TraceLevel::Off,
             cli::TraceLevel::Stages => TraceLevel::Stages,
@@ -39,7 +41,11 @@ fn swap(args: &VmArgs) -> SwapConfig {
             create_bytes: SWAP_DEFAULT_BYTES,
         },
         (None, 0) => SwapConfig::None,
-        (None, bytes) => SwapConfig::Temporary { bytes },
+        (None, bytes) => match args.swap_backend {
+            SwapBackend::File => SwapConfig::Temporary { bytes },
+            SwapBackend::Memory => SwapConfig::Memory { bytes },
+            SwapBackend::Null => SwapConfig::Null { bytes },
+        },
     }
 }
 
