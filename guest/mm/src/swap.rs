@@ -11,6 +11,8 @@
 //! area; slots are accounted exactly, not in batches per CPU; no read-ahead yet. The swap cache is part of the table, as in Linux
 //! since 6.18, not an XArray beside it.
 
+mod off;
+
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
@@ -69,10 +71,16 @@ pub(crate) struct SwapArea {
     inuse: Word32,
     /// Slots whose write failed.
     bad: Word32,
+    /// Slots that may be given out, in use or not: 0 while the area is being left.
+    usable: Word32,
     /// Where the search for a free slot goes on.
     cluster_next: Word32,
     /// Frames with the numbers of the swap table's leaves.
     roots: [Word32; ROOTS],
+    /// First of the objects that may have pages in swap.
+    inodes: Word,
+    /// First of all address spaces.
+    mms: Word,
 }
 
 impl SwapArea {
@@ -81,8 +89,11 @@ impl SwapArea {
             max: Word32::new(0),
             inuse: Word32::new(0),
             bad: Word32::new(0),
+            usable: Word32::new(0),
             cluster_next: Word32::new(1),
             roots: [const { Word32::new(0) }; ROOTS],
+            inodes: Word::new(0),
+            mms: Word::new(0),
         }
     }
 }
@@ -130,12 +141,13 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         self.swap.max.set(slots);
+        self.swap.usable.set(slots - 1);
         Ok(())
     }
 
     /// Slots that can be used, in pages: those of the area without its header and without those whose write failed.
     pub fn total_swap_pages(&self) -> u64 {
-        u64::from(self.swap.max.get().saturating_sub(1 + self.swap.bad.get()))
+        u64::from(self.swap.usable.get())
     }
 
     /// Slots in use, in pages.
@@ -325,6 +337,7 @@ impl<P: Platform> Memory<P> {
             self.swap.inuse.sub(1);
         }
         self.swap.bad.add(1);
+        self.swap.usable.sub(1);
     }
 
     /// The frame with a slot's content, with a reference for the caller: from the swap cache, or read into it. The second

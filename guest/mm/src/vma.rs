@@ -67,7 +67,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[18] {
+    pub struct MmStruct[20] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -102,6 +102,10 @@ record! {
         locked_vm, set_locked_vm: u64 = 15;
         /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
         def_flags, set_def_flags: u64 = 16;
+        /// Next of all address spaces.
+        mm_next, set_mm_next: Option<MmId> = 18;
+        /// Previous of all address spaces.
+        mm_prev, set_mm_prev: Option<MmId> = 19;
     }
 }
 

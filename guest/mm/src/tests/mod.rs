@@ -4,3 +4,4 @@ mod mmap;
 mod model;
 mod scenarios;
 mod shm;
+mod swap;

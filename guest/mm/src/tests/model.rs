@@ -308,6 +308,7 @@ impl World {
                     self.segments[segment].removed = true;
                 }
             }
+            Op::Swapoff => self.swapoff(),
             Op::Kswapd => self.memory.kswapd(),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
@@ -372,6 +373,17 @@ impl World {
             }
         }
         assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
+    }
+
+    /// Off and on again, as far as memory allows.
+    fn swapoff(&mut self) {
+        match self.memory.swapoff() {
+            Ok(()) => assert_eq!(self.memory.swap_inuse_pages(), 0),
+            Err(Error::Eio) => assert!(self.reads_fail, "a read failed"),
+            Err(error) => assert!(matches!(error, Error::Enomem | Error::Einval), "{error:?}"),
+        }
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy | Error::Enomem)), "{on:?}");
     }
 
     fn fork(&mut self, who: usize) {
@@ -444,6 +456,9 @@ impl World {
         }
         self.memory.check_invariants();
         assert_eq!(self.memory.swap_inuse_pages(), 0, "slots are left in use");
+        // There may have been no memory for it the last time.
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
         assert_eq!(self.memory.committed_as(), 0, "charges are left");
         assert_eq!(self.memory.shm_tot(), 0, "pages of segments are left");
         for (name, objects) in self.memory.live_records() {

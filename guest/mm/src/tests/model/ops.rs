@@ -80,6 +80,8 @@ pub(super) enum Op {
         segment: usize,
     },
     Kswapd,
+    /// And on again.
+    Swapoff,
     Grow {
         who: usize,
         pages: u64,
@@ -124,6 +126,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => (who.clone(), at).prop_map(|(who, at)| Op::Shmdt { who, at }),
         1 => (0..4usize).prop_map(|segment| Op::Rmid { segment }),
         1 => Just(Op::Kswapd),
+        1 => Just(Op::Swapoff),
         1 => (who, 0..32u64).prop_map(|(who, pages)| Op::Grow { who, pages }),
     ]
 }
