@@ -107,6 +107,9 @@ start_high:
     kmain = sym kmain,
 );
 
+/// log2 of the most pages that one read of swap brings, unless the command line says otherwise. Source: Linux `page_cluster`.
+const PAGE_CLUSTER: u32 = 3;
+
 /// Boot cannot go on.
 pub(crate) fn fail(why: &Line) -> ! {
     panic::stop(panic_reason::BOOT, why)
@@ -144,6 +147,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     ram::unmap_below(layout.trace);
     MEMORY.init(layout.free_start, layout.free_end);
     let syscall_gate = gate::install();
+    MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     let swap = swap_disk::attach(&options.virtio);
     let swap_pages = match swap {
         Ok(pages) if MEMORY.swapon(pages).is_ok() => u64::from(pages) - 1,

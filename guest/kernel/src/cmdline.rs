@@ -6,6 +6,7 @@
 //! | `faultlab.device=SIZE@ADDRESS` | the lab device |
 //! | `tsc_early_khz=N` | rate of the time-stamp counter |
 //! | `faultlab.trace=stages` | stamp every stage of a fault |
+//! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
@@ -16,6 +17,7 @@ use faultlab_abi::layout::{CMDLINE_LAB, CMDLINE_TSC_KHZ, CMDLINE_VIRTIO};
 pub const VIRTIO_MAX: usize = 4;
 
 const CMDLINE_TRACE: &str = "faultlab.trace=";
+const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Options<'a> {
     pub lab: Option<Region>,
     /// Rate of the time-stamp counter in kHz; not 0.
     pub tsc_khz: Option<u64>,
+    /// log2 of the most pages that one read of swap brings.
+    pub page_cluster: Option<u64>,
     /// Whether stages are traced.
     pub trace_stages: bool,
     /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
@@ -69,6 +73,8 @@ impl<'a> Options<'a> {
             self.tsc_khz = Some(number(value).filter(|khz| *khz != 0)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
             self.trace_stages = (value == b"stages").then_some(true)?;
+        } else if let Some(value) = word.strip_prefix(CMDLINE_PAGE_CLUSTER.as_bytes()) {
+            self.page_cluster = Some(number(value)?);
         }
         Some(())
     }

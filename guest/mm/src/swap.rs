@@ -8,10 +8,11 @@
 //! stays reachable at every instant and is read once however many want it.
 //!
 //! Source: Linux, mm/swapfile.c, mm/swap_state.c, include/linux/swap.h. Rules F13, F16, F17, F19, F22, F28. Differs from Linux: one
-//! area; slots are accounted exactly, not in batches per CPU; no read-ahead yet. The swap cache is part of the table, as in Linux
+//! area; slots are accounted exactly, not in batches per CPU. The swap cache is part of the table, as in Linux
 //! since 6.18, not an XArray beside it.
 
 mod off;
+mod readahead;
 
 use crate::addr::Pfn;
 use crate::error::Error;
@@ -75,6 +76,7 @@ pub(crate) struct SwapArea {
     usable: Word32,
     /// Where the search for a free slot goes on.
     cluster_next: Word32,
+    readahead: readahead::State,
     /// Frames with the numbers of the swap table's leaves.
     roots: [Word32; ROOTS],
     /// First of the objects that may have pages in swap.
@@ -91,6 +93,7 @@ impl SwapArea {
             bad: Word32::new(0),
             usable: Word32::new(0),
             cluster_next: Word32::new(1),
+            readahead: readahead::State::new(),
             roots: [const { Word32::new(0) }; ROOTS],
             inodes: Word::new(0),
             mms: Word::new(0),
@@ -348,13 +351,26 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn swapin(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         if let Some(pfn) = self.lookup_swap_cache(slot) {
             self.get_page(pfn);
+            if self.page(pfn).has(flag::READAHEAD) {
+                self.readahead_hit(pfn);
+            }
             return Ok((pfn, false));
         }
+        let window = self.swapin_nr_pages(slot);
+        if window > 1 {
+            return self.swapin_readahead(slot, window);
+        }
+        self.swapin_alone(slot)
+    }
+
+    /// Reads one slot.
+    #[inline]
+    fn swapin_alone(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
         self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
         self.platform.stage(Stage::SwapIoStart, u64::from(slot.0));
-        let read = self.platform.swap_read(slot.0, pfn);
+        let read = self.platform.swap_read(slot.0, &[pfn]);
         self.platform.stage(Stage::SwapIoEnd, u64::from(slot.0));
         if read.is_err() {
             self.delete_from_swap_cache(pfn);

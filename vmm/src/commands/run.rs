@@ -31,7 +31,9 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     } else {
         EMULATED_BUDGET_MS
     };
-    let config = vm_config::of(&args.vm, &command(&wanted, args.pages, budget_ms))?;
+    let mut config = vm_config::of(&args.vm, &command(&wanted, args.pages, budget_ms))?;
+    // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
+    config.command_line.push("faultlab.page_cluster=0".to_owned());
     let backing = config.backing.name();
     let vm = Vm::new(config, &host)?;
     let signals = StopOnSignals::listen(vm.stop_handle()).map_err(Failure::Signals)?;

@@ -20,6 +20,8 @@ pub struct FakeDisk {
     pub writes_until_error: Option<u64>,
     /// One request in so many fails, drawn from a sequence that the seed names: reads, writes, seed.
     pub fails_one_in: Option<(u64, u64, u64)>,
+    /// This slot cannot be read.
+    pub bad_slot: Option<u32>,
     /// Pages read so far.
     pub reads: u64,
     /// Pages written so far.
@@ -34,6 +36,7 @@ impl FakeDisk {
             reads_until_error: None,
             writes_until_error: None,
             fails_one_in: None,
+            bad_slot: None,
             reads: 0,
             writes: 0,
         }
@@ -66,7 +69,7 @@ impl FakeDisk {
 
     pub(super) fn read(&mut self, slot: u32) -> Result<Box<[u64; PAGE_WORDS]>, IoError> {
         assert!(slot > 0 && slot < self.slots, "read of slot {slot} of {}", self.slots);
-        if Self::fails(&mut self.reads_until_error) || self.unlucky(false) {
+        if Self::fails(&mut self.reads_until_error) || self.unlucky(false) || self.bad_slot == Some(slot) {
             return Err(IoError);
         }
         self.reads += 1;

@@ -474,13 +474,16 @@ impl World {
 }
 
 fn run(ops: &[Op]) {
-    run_in(World::new(), ops);
+    let world = World::new();
+    world.memory.set_page_cluster(3);
+    run_in(world, ops);
 }
 
 /// As [`run`], on a disk that fails one read in `reads` and one write in `writes` (0: none), as `seed` will have it.
 fn run_on_bad_disk(ops: &[Op], reads: u64, writes: u64, seed: u64) {
     let mut world = World::new();
     world.reads_fail = reads != 0;
+    world.memory.set_page_cluster((seed % 6) as u32);
     world.memory.platform.disk.borrow_mut().fails_one_in = Some((reads, writes, seed));
     run_in(world, ops);
 }

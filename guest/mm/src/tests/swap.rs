@@ -127,3 +127,58 @@ fn slots_that_cannot_be_written_are_retired() {
         memory.check_invariants();
     }
 }
+
+/// F20, F21: in sequence nearly every page is read ahead, and each exactly once; in disorder none is; both read what was stored.
+#[test]
+fn readahead_pays_in_sequence_and_ends_in_disorder() {
+    let memory = machine(1024, 1024);
+    memory.set_page_cluster(3);
+    let mm = memory.mm_alloc().unwrap();
+    for kind in [map_flag::SHARED, map_flag::PRIVATE] {
+        let before = |item| memory.platform.counter(item);
+        let (ins, ahead, hits) = (
+            before(Vmstat::Pswpin),
+            before(Vmstat::SwapRa),
+            before(Vmstat::SwapRaHit),
+        );
+        let at = swapped_out(&memory, mm, 256, kind);
+        intact(&memory, mm, at, 256);
+        memory.check_invariants();
+        assert_eq!(memory.platform.counter(Vmstat::Pswpin) - ins, 256);
+        let ahead = memory.platform.counter(Vmstat::SwapRa) - ahead;
+        assert!(ahead > 256 * 8 / 10, "{ahead} of 256 read ahead");
+        assert_eq!(memory.platform.counter(Vmstat::SwapRaHit) - hits, ahead);
+        memory.do_madvise(mm, at, 256 * PAGE_SIZE, PAGEOUT).unwrap();
+        let ahead = memory.platform.counter(Vmstat::SwapRa);
+        for page in (0..256).map(|n| n * 149 % 256) {
+            assert_eq!(memory.load(mm, at + page * PAGE_SIZE), Ok(page + 1));
+        }
+        let ahead = memory.platform.counter(Vmstat::SwapRa) - ahead;
+        assert!(ahead < 32, "{ahead} read ahead in disorder");
+        memory.do_munmap(mm, at, 256 * PAGE_SIZE).unwrap();
+        memory.check_invariants();
+        assert_eq!(
+            memory.swap_inuse_pages(),
+            0,
+            "what was read ahead is gone with its slot"
+        );
+    }
+}
+
+/// F21: only the wanted page must be readable.
+#[test]
+fn a_neighbour_that_cannot_be_read_is_nobodys_business() {
+    let memory = machine(512, 256);
+    memory.set_page_cluster(3);
+    let mm = memory.mm_alloc().unwrap();
+    let at = swapped_out(&memory, mm, 64, map_flag::SHARED);
+    intact(&memory, mm, at, 32);
+    memory.platform.disk.borrow_mut().bad_slot = Some(38);
+    let refused: std::vec::Vec<u64> = (32..64)
+        .filter(|page| memory.load(mm, at + page * PAGE_SIZE) == Err(Fault::BusAdrerr))
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    memory.check_invariants();
+    memory.platform.disk.borrow_mut().bad_slot = None;
+    intact(&memory, mm, at, 64);
+}

@@ -11,6 +11,7 @@ use linux_raw_sys::{errno, general};
 pub mod address_space;
 pub mod memory;
 pub mod process;
+pub mod swap;
 pub mod sysv_shm;
 
 pub use process::exit;
