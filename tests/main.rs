@@ -5,6 +5,7 @@
 //! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
 //! | [`swap_faults`] | a swap disk that is late, fails, stalls or is full costs who needs the page, and nobody a wrong byte |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
+//! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
@@ -20,6 +21,7 @@
 //! A test that this machine cannot run is reported as ignored, with the reason. With `FAULTLAB_REQUIRE_KVM=1`, a
 //! missing `/dev/kvm` is a failure instead; with `FAULTLAB_REQUIRE_RIG=1`, a missing simulator. To run some of them: `cargo test --release --test e2e -- oracle::`.
 
+mod bench;
 mod ending;
 mod gate;
 mod host;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     swap::tests(&mut suite);
     swap_faults::tests(&mut suite);
     run::tests(&mut suite);
+    bench::tests(&mut suite);
     gate::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);

@@ -4,16 +4,20 @@
 //! started before the whole command line has been accepted.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use faultlab::SwapFaults;
-use faultlab::report::SCENARIOS;
+use faultlab::memory::Backing;
 pub(crate) use faultlab::report::header::show_size;
-use faultlab::swap_faults::{ErrorRates, Latency};
 use faultlab::swap_file::SWAP_MIN_BYTES;
 use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
+use faultlab_abi::scenario;
+
+mod swap;
+
+pub(crate) use self::swap::{SwapBackend, SwapFaultArgs};
 
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
@@ -24,10 +28,11 @@ const PAGES_MAX: u64 = 65_536;
 const EXIT_STATUSES: &str = "\
 Exit status:
     0  success
-    1  run: the counts of a row did not add up (the row is marked, the reason printed);
-       gate: that, or a scenario costs over 1 % more than the baseline says
+    1  run, bench: the counts of a row did not add up (the row is marked, the reason printed);
+       gate: that, or a scenario costs over 1 % more than the baseline says;
+       compare --fail-on: a row is slower, or cannot be judged because its checks failed
     2  wrong command line, bad values included, and files that are not what they should be
-   69  this host cannot run guests; `faultlab doctor` says what is missing
+   69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
   124  the guest made no progress, or --timeout was reached
   125  any other failure of faultlab itself
@@ -61,6 +66,9 @@ pub(crate) enum Command {
     /// Measure the standard set of faults and print what each costs
     #[command(after_long_help = EXIT_STATUSES)]
     Run(RunArgs),
+    /// Measure any scenarios on any backings in any order of touching: all of them, unless told otherwise
+    #[command(after_long_help = EXIT_STATUSES)]
+    Bench(BenchArgs),
     /// Run one static Linux x86-64 program in the guest
     #[command(after_long_help = EXIT_STATUSES)]
     Exec(ExecArgs),
@@ -71,12 +79,15 @@ pub(crate) enum Command {
     /// Run any other command inside a simulated machine: nested paging, and instruction counts that repeat
     #[command(after_long_help = EXIT_STATUSES)]
     Rig(RigArgs),
-    /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
+    /// Measure all scenarios in a simulated machine, and fail if one costs over 1 % more than recorded
     #[command(after_long_help = EXIT_STATUSES)]
     Gate(GateArgs),
     /// Show reports that --json wrote, or turn them into HTML, CSV or Markdown
     #[command(after_long_help = EXIT_STATUSES)]
     Report(ReportArgs),
+    /// Compare two reports row by row, and call nothing different that is within noise
+    #[command(after_long_help = EXIT_STATUSES)]
+    Compare(CompareArgs),
 }
 
 /// The guest, for every command that boots one.
@@ -92,6 +103,8 @@ pub(crate) struct VmArgs {
     /// overwritten
     #[arg(long, value_name = "PATH")]
     pub(crate) swap_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) backing: BackingArgs,
     /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
     pub(crate) window: u64,
@@ -111,56 +124,62 @@ pub(crate) struct VmArgs {
     pub(crate) timeout: Option<u64>,
 }
 
-/// What is to go wrong with the swap disk, on purpose.
+/// How the host backs the guest's memory.
 #[derive(Args, Debug)]
-pub(crate) struct SwapFaultArgs {
-    /// Answer swap requests late: fixed:80us, normal:MEAN,SD, or file:TRACE with a delay a line, used in turn
-    #[arg(long, value_name = "LATENCY", value_parser = str::parse::<Latency>)]
-    pub(crate) swap_latency: Option<Latency>,
-    /// Fail swap requests with these probabilities: read:P,write:P,torn:P,lost:P,seed=N; torn writes half and fails,
-    /// lost writes half and claims all
-    #[arg(long, value_name = "RATES", value_parser = str::parse::<ErrorRates>)]
-    pub(crate) swap_errors: Option<ErrorRates>,
-    /// Answer this many swap requests and then none any more; the watchdog ends the guest with status 124
-    #[arg(long, value_name = "N")]
-    pub(crate) swap_stall: Option<u64>,
-    /// Let the swap file run out of disk after this much was written to it
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) swap_space: Option<u64>,
+pub(crate) struct BackingArgs {
+    /// The file of backings file and file-cold: created if missing, its contents are lost [default: a temporary one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) backing_file: Option<PathBuf>,
+    /// Threads that serve userfaultfd, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) uffd_threads: Option<u64>,
+    /// Delay of each answer to userfaultfd in microseconds, up to 1000000 [default: 0]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) uffd_delay_us: Option<u64>,
+    /// What userfaultfd makes of a missing page [default: copy]
+    #[arg(long, value_name = "FILL")]
+    pub(crate) uffd_fill: Option<UffdFill>,
+    /// How far guest memory is brought in before the guest runs
+    #[arg(long, value_name = "WHAT", default_value = "none")]
+    pub(crate) prepare: PrepareWhat,
+    /// How stores to the lab window are logged, when a program asks for that
+    #[arg(long, value_name = "HOW", default_value = "log")]
+    pub(crate) dirty: DirtyHow,
 }
 
-impl SwapFaultArgs {
-    /// As the library has them.
-    pub(crate) fn faults(&self) -> SwapFaults {
-        SwapFaults {
-            latency: self.swap_latency.clone().unwrap_or_default(),
-            errors: self.swap_errors.unwrap_or_default(),
-            stall_after: self.swap_stall,
-            space_bytes: self.swap_space,
-        }
-    }
-}
-
-/// `--swap-backend`.
+/// `--uffd-fill`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SwapBackend {
-    /// A temporary file in TMPDIR
-    File,
-    /// The host's memory
-    Memory,
-    /// Nothing: what is written is lost
-    Null,
+pub(crate) enum UffdFill {
+    /// A page of its own, by UFFDIO_COPY
+    Copy,
+    /// The kernel's zero page, by UFFDIO_ZEROPAGE
+    Zeropage,
 }
 
-impl SwapBackend {
-    /// Its name in reports and on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            SwapBackend::File => "file",
-            SwapBackend::Memory => "memory",
-            SwapBackend::Null => "null",
-        }
-    }
+/// `--prepare`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareWhat {
+    /// Pages are backed as they are touched
+    None,
+    /// The host backs all pages (MADV_POPULATE_WRITE)
+    Populate,
+    /// KVM maps all pages, too (KVM_PRE_FAULT_MEMORY)
+    Prefault,
+}
+
+/// `--dirty`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirtyHow {
+    /// The bitmap of the memory slot (KVM_GET_DIRTY_LOG)
+    Log,
+    /// The ring of the vCPU (KVM_CAP_DIRTY_LOG_RING)
+    Ring,
+}
+
+/// Takes the name of a backing.
+pub(crate) fn backing_parser() -> impl TypedValueParser<Value = Backing> {
+    let names = PossibleValuesParser::new(Backing::ALL.map(Backing::name));
+    names.try_map(|name| Backing::named(&name).ok_or("no such backing"))
 }
 
 /// What the guest kernel records while it runs.
@@ -177,15 +196,94 @@ pub(crate) enum TraceLevel {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
     /// Also write the report to this file as JSON, all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Measure only these scenarios, separated by commas
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = PossibleValuesParser::new(SCENARIOS))]
+    /// Measure these scenarios instead, separated by commas (`faultlab bench --list` says what they are)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', hide_possible_values = true, value_parser = PossibleValuesParser::new(scenario_names()))]
     pub(crate) scenario: Vec<String>,
     /// Pages touched in each scenario, 1 to 65536; auto suits the count to the host's speed
     #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
     pub(crate) pages: Pages,
+}
+
+/// `faultlab bench`.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) vm: VmArgs,
+    /// Also write the report to this file as JSON, all of it or nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Scenarios, separated by commas, or all (--list says what they are)
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "all",
+        hide_possible_values = true
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(with_all(scenario_names())))]
+    pub(crate) scenario: Vec<String>,
+    /// What backs guest memory on the host, separated by commas, or all that this host can do
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "all")]
+    #[arg(value_parser = PossibleValuesParser::new(with_all(backing_names())))]
+    pub(crate) backing: Vec<String>,
+    /// Orders of touching, separated by commas: seq, rand, stride:N (every N-th page, then every N-th of the rest)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "seq", value_parser = parse_pattern)]
+    pub(crate) pattern: Vec<Pattern>,
+    /// How pages are touched, where the scenario leaves it open
+    #[arg(long, value_name = "ACCESS", default_value = "store")]
+    pub(crate) access: Access,
+    /// Seed of random orders
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Pages touched in each row, 1 to 65536, fewer if a huge page each are more than there are; auto suits the count to
+    /// the host's speed
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
+    pub(crate) pages: Pages,
+    /// vCPUs that touch: 1, for now
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) vcpus: u32,
+    /// List the scenarios, with what each is and must be counted as, and measure nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Access {
+    /// Plain 8-byte stores
+    Store,
+    /// Plain 8-byte loads
+    Load,
+}
+
+/// `--pattern`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Nothing is touched; not from the command line.
+    None,
+    /// One page after another.
+    Seq,
+    /// In random order.
+    Rand,
+    /// In steps of so many pages.
+    Stride(u32),
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::None => f.write_str("none"),
+            Pattern::Seq => f.write_str("seq"),
+            Pattern::Rand => f.write_str("rand"),
+            Pattern::Stride(pages) => write!(f, "stride:{pages}"),
+        }
+    }
 }
 
 /// `--pages`.
@@ -197,11 +295,23 @@ pub(crate) enum Pages {
     Exactly(u64),
 }
 
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pages::Auto => f.write_str("auto"),
+            Pages::Exactly(pages) => write!(f, "{pages}"),
+        }
+    }
+}
+
 /// `faultlab exec`.
 #[derive(Args, Debug)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
     /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
     #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
     pub(crate) command: Vec<OsString>,
@@ -295,6 +405,26 @@ pub(crate) struct ReportArgs {
     pub(crate) schema: bool,
 }
 
+/// `faultlab compare`.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// The report or collection to compare with
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// The report or collection whose rows are called slower or faster
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What two runs of the same thing may differ by, 0 to 1000 percent [default: 2 of cycles, 0.5 of instructions]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) noise: Option<f64>,
+    /// Exit with status 1 if a row is slower, by more than PERCENT if that is given, or cannot be judged
+    #[arg(long, value_name = "slower[:PERCENT]", value_parser = parse_fail_on)]
+    pub(crate) fail_on: Option<f64>,
+}
+
 /// `--machine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RigMachine {
@@ -356,6 +486,31 @@ fn parse_swap(text: &str) -> Result<u64, String> {
     parse_pages_within(text, SWAP_MIN_BYTES, SWAP_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
 }
 
+fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    let step = |text: &str| text.parse().ok().filter(|step| (1..=PAGES_MAX as u32).contains(step));
+    match (text, text.strip_prefix("stride:")) {
+        ("seq", _) => Ok(Pattern::Seq),
+        ("rand", _) => Ok(Pattern::Rand),
+        (_, Some(pages)) => step(pages)
+            .map(Pattern::Stride)
+            .ok_or_else(|| format!("not a stride; give stride:N with N from 1 to {PAGES_MAX}")),
+        _ => Err("not a pattern; give seq, rand or stride:N".to_owned()),
+    }
+}
+
+fn scenario_names() -> Vec<&'static str> {
+    scenario::ALL.iter().map(|scenario| scenario.name()).collect()
+}
+
+fn backing_names() -> Vec<&'static str> {
+    Backing::ALL.iter().map(|backing| backing.name()).collect()
+}
+
+fn with_all(mut names: Vec<&'static str>) -> Vec<&'static str> {
+    names.insert(0, "all");
+    names
+}
+
 fn parse_pages(text: &str) -> Result<Pages, String> {
     if text == "auto" {
         return Ok(Pages::Auto);
@@ -363,6 +518,23 @@ fn parse_pages(text: &str) -> Result<Pages, String> {
     match text.parse() {
         Ok(pages @ 1..=PAGES_MAX) => Ok(Pages::Exactly(pages)),
         _ => Err(format!("not a number of pages; give 1 to {PAGES_MAX}, or auto")),
+    }
+}
+
+/// Percent, 0 to 1000.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err("not a number of percent; give 0 to 1000, such as 2.5".to_owned()),
+    }
+}
+
+/// `slower` or `slower:PERCENT`, as percent.
+fn parse_fail_on(text: &str) -> Result<f64, String> {
+    match text.split_once(':') {
+        None if text == "slower" => Ok(0.0),
+        Some(("slower", percent)) => parse_percent(percent),
+        _ => Err("give slower, or slower and percent, such as slower:5".to_owned()),
     }
 }
 

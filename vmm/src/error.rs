@@ -67,7 +67,7 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Error::Host(_) => exit::HOST,
+            Error::Host(_) | Error::Memory(MemoryError::Unavailable { .. }) => exit::HOST,
             Error::Program(ProgramError::NotFound { .. }) => exit::NOT_FOUND,
             Error::Program(ProgramError::NotStaticElf { .. }) => exit::NOT_A_PROGRAM,
             Error::Memory(MemoryError::Size { .. } | MemoryError::WindowSize { .. })
@@ -107,6 +107,14 @@ pub enum HostError {
     ApiVersion {
         /// What `KVM_GET_API_VERSION` answered.
         found: i32,
+    },
+    /// A capability is missing that was asked for.
+    #[error("KVM on this host lacks {name}: {remedy}")]
+    MissingOption {
+        /// Its name in the KVM API documentation.
+        name: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
     },
     /// A capability is missing.
     #[error("KVM on this host lacks {name}: use a newer Linux kernel")]
@@ -169,6 +177,16 @@ pub enum MemoryError {
         bytes: u64,
         /// Page size of the backing, in bytes.
         granule: u64,
+    },
+    /// This host, as it is set up, cannot back memory so.
+    #[error("backing {backing} cannot be had here: {why}; {remedy}")]
+    Unavailable {
+        /// Its name.
+        backing: &'static str,
+        /// What is missing.
+        why: String,
+        /// How to get it.
+        remedy: String,
     },
     /// A range that is no whole pages.
     #[error("pages {start:#x}+{pages} are not whole pages")]

@@ -1,6 +1,6 @@
 //! What a run tells its caller while it happens.
 
-use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::dev::{PhaseArgs, SkipArgs};
 use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
@@ -36,6 +36,9 @@ pub trait Observer {
     /// So many scenarios follow.
     fn plan(&mut self, _scenarios: u64) {}
 
+    /// A row of the plan will not come, or cannot be trusted.
+    fn skipped(&mut self, _args: &SkipArgs) {}
+
     /// A phase begins.
     fn phase_begin(&mut self, _args: &PhaseArgs) {}
 
@@ -55,12 +58,14 @@ pub struct HostFaults {
     pub minor: u64,
     /// `ru_majflt`.
     pub major: u64,
+    /// Faults in guest memory that other threads of the VMM answered. Those are not in the other two.
+    pub served: u64,
 }
 
 impl HostFaults {
-    /// What the calling thread took so far.
+    /// What the calling thread took so far, and threads that serve guest memory have `served`.
     #[must_use]
-    pub fn of_this_thread() -> HostFaults {
+    pub fn of_this_thread(served: u64) -> HostFaults {
         // SAFETY: all-zero is a valid `rusage`.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a live `rusage`. With valid arguments the call cannot fail.
@@ -68,6 +73,7 @@ impl HostFaults {
         HostFaults {
             minor: usage.ru_minflt as u64,
             major: usage.ru_majflt as u64,
+            served,
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::devices::virtio_mmio::VirtioMmio;
 use crate::error::{Error, KvmError};
 use crate::host::Host;
 use crate::kvm_stats::KvmStats;
-use crate::memory::dirty_log::DirtyLog;
-use crate::memory::{Backing, BackingOptions, GuestRam, MemoryConfig};
+use crate::memory::dirty_log::{self, DirtyLog};
+use crate::memory::{Backing, BackingOptions, DirtyMode, GuestRam, MemoryConfig, Prepare};
 use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
@@ -63,6 +63,10 @@ pub struct VmConfig {
     pub backing: Backing,
     /// Details of that.
     pub backing_options: BackingOptions,
+    /// How far both are brought in beforehand.
+    pub prepare: Prepare,
+    /// How stores to the window are logged.
+    pub dirty: DirtyMode,
     /// What the guest swaps to.
     pub swap: SwapConfig,
     /// Whether the host's page cache is bypassed on the way there.
@@ -97,6 +101,8 @@ impl VmConfig {
             window_bytes: 0,
             backing: Backing::default(),
             backing_options: BackingOptions::default(),
+            prepare: Prepare::default(),
+            dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
             swap_direct: false,
             swap_faults: SwapFaults::default(),
@@ -139,6 +145,7 @@ impl Vm {
             .map(|name| String::from_utf8_lossy(name))
             .unwrap_or_default();
         boot::program::check(&name, &config.program)?;
+        config.prepare.check(host)?;
         let ram = GuestRam::with(&MemoryConfig {
             bytes: config.memory_bytes,
             window_bytes: config.window_bytes,
@@ -149,11 +156,12 @@ impl Vm {
         if let (Some(swap), true) = (&swap, config.swap_direct) {
             swap.bypass_page_cache()?;
         }
-        let (vm, vcpu) = create(host, &ram)?;
+        let (vm, vcpu) = create(host, &ram, config.dirty)?;
         let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
+        config.prepare.carry_out(&ram, &vcpu)?;
         let vm = Arc::new(vm);
-        let dirty_log = DirtyLog::new(Arc::clone(&vm));
+        let dirty_log = DirtyLog::new(Arc::clone(&vm), &vcpu, config.dirty)?;
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
@@ -257,10 +265,13 @@ impl Vm {
     }
 }
 
-fn create(host: &Host, ram: &GuestRam) -> Result<(VmFd, VcpuFd), KvmError> {
+fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), Error> {
     let vm = host.kvm().create_vm().map_err(KvmError::of("KVM_CREATE_VM"))?;
     vm.set_tss_address(TSS_ADDRESS)
         .map_err(KvmError::of("KVM_SET_TSS_ADDR"))?;
+    if dirty == DirtyMode::Ring {
+        dirty_log::enable_ring(&vm)?;
+    }
     ram.register(&vm)?;
     let vcpu = vm.create_vcpu(0).map_err(KvmError::of("KVM_CREATE_VCPU"))?;
     Ok((vm, vcpu))

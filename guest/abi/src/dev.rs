@@ -91,6 +91,8 @@ pub const HLT_EXITS: u64 = iow(16, size_of::<Samples>());
 /// Argument: [`Samples`]. The same for `hlt` after which the vCPU's thread sleeps until another thread of the VMM, told at the exit,
 /// wakes it: the exit and two wake-ups of threads.
 pub const HLT_WAKES: u64 = iow(17, size_of::<Samples>());
+/// Argument: [`SkipArgs`]. A row that was planned will not come, or is not to be trusted.
+pub const SKIP: u64 = iow(18, size_of::<SkipArgs>());
 
 /// Bytes of a scenario's name, NUL-padded.
 pub const NAME_BYTES: usize = 32;
@@ -101,7 +103,7 @@ pub const NAME_BYTES: usize = 32;
 pub struct PhaseArgs {
     /// Scenario name, NUL-padded: `warm-touch`, `minor`, ... The name [`EMPTY_PHASE`] calibrates the marks themselves.
     pub scenario: [u8; NAME_BYTES],
-    /// Access pattern, NUL-padded: `seq`.
+    /// Order of the touches, NUL-padded: `seq`, `rand`, `stride:N`, or `none`.
     pub pattern: [u8; NAME_BYTES],
     /// Bytes of the guest's pages in this phase.
     pub page_bytes: u64,
@@ -121,9 +123,46 @@ pub struct PhaseArgs {
     pub expect_cold: u64,
     /// Exits to the VMM that the phase provokes on purpose.
     pub expect_exits: u64,
-    /// 1: touches are stores; 0: loads.
-    pub stores: u64,
+    /// How pages are touched: one of [`access`].
+    pub access: u64,
+    /// System calls expected, the marks of the phase not counted.
+    pub expect_syscalls: u64,
+    /// 0: the first or only part of a row; 1: the second part, measured in the same state again. What the two differ by is noise.
+    pub half: u64,
 }
+
+/// Bytes of a reason, NUL-padded.
+pub const REASON_BYTES: usize = 128;
+
+/// Why a row is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SkipArgs {
+    /// As in [`PhaseArgs`].
+    pub scenario: [u8; NAME_BYTES],
+    /// As in [`PhaseArgs`].
+    pub pattern: [u8; NAME_BYTES],
+    /// As in [`PhaseArgs`].
+    pub access: u64,
+    /// 0: it cannot be measured here, which is no fault. 1: its state was set, and is not what it should be.
+    pub failed: u64,
+    /// Why, UTF-8, NUL-padded, one line.
+    pub reason: [u8; REASON_BYTES],
+}
+
+/// Values of [`PhaseArgs::access`].
+pub mod access {
+    /// Loads.
+    pub const LOAD: u64 = 0;
+    /// Stores.
+    pub const STORE: u64 = 1;
+    /// No page is touched: calls, exits.
+    pub const NONE: u64 = 2;
+}
+
+/// A count in [`PhaseArgs`] that is not known beforehand, but must be the same for every operation: what is counted must be
+/// a multiple of [`PhaseArgs::count`].
+pub const SAME_EACH_TIME: u64 = u64::MAX;
 
 /// Name of the phase with nothing in it, from which the VMM learns what the marks themselves cost.
 pub const EMPTY_PHASE: &str = "empty";
@@ -188,6 +227,6 @@ pub mod host_flag {
 
 const _: () = {
     assert!(size_of::<RangeCount>() == 24 && size_of::<HostInfo>() == 56);
-    assert!(size_of::<PhaseArgs>() == 144);
+    assert!(size_of::<PhaseArgs>() == 160 && size_of::<SkipArgs>() == 208);
     assert!(size_of::<Samples>() == 16 && size_of::<Range>() == 16);
 };

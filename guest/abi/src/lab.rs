@@ -79,6 +79,8 @@ pub mod kind {
     /// So many `hlt` instructions follow that are not the end: `args[0]` of them (at most 65,536), each woken as `args[1]` says: 0 at once,
     /// 1 by another thread. A new command replaces what is left of the last.
     pub const HALTS: u32 = 17;
+    /// A row of the plan will not come. `args[0]`: guest-physical address of a [`crate::dev::SkipArgs`].
+    pub const SKIP: u32 = 18;
 }
 
 /// Levels of [`kind::LOG`], those of the `log` crate.

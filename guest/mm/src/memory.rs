@@ -5,6 +5,7 @@ use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
 use crate::page::Page;
 use crate::platform::{Platform, Vmstat};
+use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
 use crate::shmem::{Inode, InodeId};
 use crate::slab::{Cache, Frames, object};
@@ -96,6 +97,15 @@ impl<P: Platform> Memory<P> {
         &self.platform.memmap()[pfn.index()]
     }
 
+    /// An object of a cache, without reclaim. Every record comes this way.
+    #[inline(always)]
+    fn cache_alloc<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Option<ObjId> {
+        if self.platform.should_fail() {
+            return None;
+        }
+        cache.alloc(self)
+    }
+
     /// Adds 1 to a counter.
     #[inline(always)]
     pub(crate) fn count(&self, item: Vmstat) {
@@ -121,7 +131,7 @@ macro_rules! records {
 
                 /// A zeroed record, or `None` when no frame can be had.
                 pub(crate) fn $alloc(&self) -> Option<$id> {
-                    self.alloc_reclaiming(|| self.caches.$cache.alloc(self)).map($id)
+                    self.alloc_reclaiming(|| self.cache_alloc(&self.caches.$cache)).map($id)
                 }
 
                 /// Gives a record back; its content is gone.
@@ -187,7 +197,7 @@ impl<P: Platform> Frames for Memory<P> {
 
 impl<P: Platform> NodeSource for Memory<P> {
     fn alloc_node(&self) -> Option<NodeId> {
-        self.caches.nodes.alloc(self).map(NodeId)
+        self.cache_alloc(&self.caches.nodes).map(NodeId)
     }
 
     fn free_node(&self, id: NodeId) {

@@ -1,5 +1,7 @@
 //! The commands, one a file, and what they share: how a failure and the output reach the user.
 
+pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gate;

@@ -66,14 +66,14 @@ impl Area {
         })
     }
 
-    /// Fills the whole area with a mapping: of `file` from its start, or of nothing. The memory is not accounted for beforehand.
-    pub(super) fn map(&self, file: Option<BorrowedFd<'_>>, flags: MapFlags) -> io::Result<()> {
-        let flags = flags | MapFlags::FIXED | MapFlags::NORESERVE;
+    /// Fills the whole area with a mapping: of a file from a byte on, or of nothing.
+    pub(super) fn map(&self, file: Option<(BorrowedFd<'_>, u64)>, flags: MapFlags) -> io::Result<()> {
+        let flags = flags | MapFlags::FIXED;
         let (at, prot) = (self.start.as_ptr().cast(), ProtFlags::READ | ProtFlags::WRITE);
         // SAFETY: the range lies in what this area reserved, and nothing refers to what was mapped there.
         unsafe {
             match file {
-                Some(file) => mmap(at, self.bytes as usize, prot, flags, file, 0)?,
+                Some((file, offset)) => mmap(at, self.bytes as usize, prot, flags, file, offset)?,
                 None => mmap_anonymous(at, self.bytes as usize, prot, flags)?,
             };
         }
@@ -110,18 +110,45 @@ impl Area {
 
     /// Has the host back a part, as by stores that change nothing.
     pub(super) fn populate(&self, range: &Range<u64>) -> io::Result<()> {
-        match self.advise(range, Advice::LinuxPopulateWrite) {
-            // Linux before 5.14.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                let (at, len) = self.part(range);
-                for offset in (0..len).step_by(PAGE_SIZE as usize) {
-                    let byte = at.wrapping_add(offset);
-                    // SAFETY: the byte lies in the area. Nothing else runs: the guest waits for this thread.
-                    unsafe { byte.write_volatile(byte.read_volatile()) };
+        self.fault_in(range, Advice::LinuxPopulateWrite, |byte| {
+            // SAFETY: the byte lies in the area. Nothing else runs: the guest waits for this thread.
+            unsafe { byte.write_volatile(byte.read_volatile()) };
+        })
+    }
+
+    /// The same as by loads.
+    pub(super) fn read_in(&self, range: &Range<u64>) -> io::Result<()> {
+        self.fault_in(range, Advice::LinuxPopulateRead, |byte| {
+            // SAFETY: the byte lies in the area.
+            unsafe { byte.read_volatile() };
+        })
+    }
+
+    /// By advice, or, before Linux 5.14, byte by byte.
+    fn fault_in(&self, range: &Range<u64>, advice: Advice, touch: impl Fn(*mut u8)) -> io::Result<()> {
+        loop {
+            match self.advise(range, advice) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    let (at, len) = self.part(range);
+                    (0..len)
+                        .step_by(PAGE_SIZE as usize)
+                        .for_each(|offset| touch(at.wrapping_add(offset)));
+                    return Ok(());
                 }
-                Ok(())
+                result => return result,
             }
-            result => result,
+        }
+    }
+
+    /// Pages of a part that are in the page cache, mapped or not (of anonymous memory: that are mapped).
+    pub(super) fn cached(&self, range: &Range<u64>) -> io::Result<u64> {
+        let (at, len) = self.part(range);
+        let mut resident = vec![0_u8; len / PAGE_SIZE as usize];
+        // SAFETY: the part lies in the area, and the vector has a byte for each of its pages.
+        match unsafe { libc::mincore(at.cast(), len, resident.as_mut_ptr()) } {
+            0 => Ok(resident.iter().filter(|byte| **byte & 1 != 0).count() as u64),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 

@@ -77,10 +77,10 @@ impl GuestRam {
                 granule,
             });
         }
-        let ram = backing.map(bytes.next_multiple_of(granule), options)?;
-        let window = (window_bytes > 0)
-            .then(|| backing.map(window_bytes, options))
-            .transpose()?;
+        let ram_bytes = bytes.next_multiple_of(granule);
+        let ram = backing.map(ram_bytes, 0, options)?;
+        let window = (window_bytes > 0).then(|| backing.map(window_bytes, ram_bytes, options));
+        let window = window.transpose()?;
         Ok(GuestRam {
             memory: view(&ram, bytes)?,
             ram,
@@ -94,6 +94,12 @@ impl GuestRam {
     #[must_use]
     pub fn memory(&self) -> &GuestMemoryMmap<()> {
         &self.memory
+    }
+
+    /// Faults in RAM and window that threads of the VMM answered so far.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.ram.store.served() + self.window.as_ref().map_or(0, |window| window.store.served())
     }
 
     /// Bytes of RAM.
@@ -182,6 +188,15 @@ impl GuestRam {
             memory_size: area.bytes(),
             userspace_addr: area.as_ptr() as u64,
         })
+    }
+
+    /// All of RAM, and all of the window.
+    pub(crate) fn ranges(&self) -> Vec<PageRange> {
+        let ranges = [(0, self.bytes), (WINDOW, self.window_bytes())].map(|(start, bytes)| PageRange {
+            start,
+            pages: bytes / PAGE_SIZE,
+        });
+        ranges.into_iter().filter(|range| range.pages > 0).collect()
     }
 
     /// Whether `[start, start + len)` lies in RAM.

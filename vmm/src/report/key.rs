@@ -82,7 +82,7 @@ impl Naming {
     pub fn suffix(self, key: &RowKey) -> String {
         let parts = key.parts().into_iter().zip(self.shown);
         parts
-            .filter(|(_, shown)| *shown)
+            .filter(|(part, shown)| *shown && part != "none")
             .map(|(part, _)| format!(" {part}"))
             .collect()
     }

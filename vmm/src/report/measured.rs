@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faultlab_abi::dev::{EMPTY_PHASE, NAME_BYTES, PhaseArgs};
+use faultlab_abi::dev::{EMPTY_PHASE, PhaseArgs, access};
 use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
@@ -59,11 +59,17 @@ impl Measured {
         self.scenario() == EMPTY_PHASE
     }
 
+    /// How the pages are touched, in words.
+    #[must_use]
+    pub fn access(&self) -> &'static str {
+        access_name(self.args.access)
+    }
+
     /// Whether the program only touches pages that its page tables map already: no fault of its own, no exit and no
     /// work of the kernel is meant.
     #[must_use]
     pub fn touches_mapped_pages(&self) -> bool {
-        self.args.expect_pgfault == 0 && self.args.expect_exits == 0 && self.args.expect_pswpout == 0
+        self.args.access != access::NONE && self.args.expect_pgfault == 0 && self.args.expect_exits == 0
     }
 }
 
@@ -86,6 +92,7 @@ impl From<PhaseRecord> for Measured {
         let host = BTreeMap::from([
             (host_fault::MINFLT.to_owned(), moved(before.minor, after.minor)),
             (host_fault::MAJFLT.to_owned(), moved(before.major, after.major)),
+            (host_fault::SERVED.to_owned(), moved(before.served, after.served)),
             (
                 exit_kind::PIO.to_owned(),
                 moved(record.bus_before.pio, record.bus_after.pio),
@@ -93,6 +100,10 @@ impl From<PhaseRecord> for Measured {
             (
                 exit_kind::MMIO.to_owned(),
                 moved(record.bus_before.mmio, record.bus_after.mmio),
+            ),
+            (
+                exit_kind::HLT.to_owned(),
+                moved(record.bus_before.hlt, record.bus_after.hlt),
             ),
         ]);
         Self {
@@ -105,13 +116,35 @@ impl From<PhaseRecord> for Measured {
     }
 }
 
+/// [`PhaseArgs::access`] in words.
+pub(super) fn access_name(access: u64) -> &'static str {
+    match access {
+        access::STORE => "store",
+        access::LOAD => "load",
+        _ => "none",
+    }
+}
+
 /// A NUL-padded name.
-fn padded(bytes: &[u8; NAME_BYTES]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
+pub(super) fn padded(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 impl Counters {
+    /// Adds `other` to these counters.
+    pub(super) fn add(&mut self, other: &Self) {
+        let add = |to: &mut BTreeMap<String, i64>, what: &BTreeMap<String, i64>| {
+            for (name, moved) in what {
+                let sum = to.entry(name.clone()).or_insert(0);
+                *sum = sum.wrapping_add(*moved);
+            }
+        };
+        add(&mut self.guest, &other.guest);
+        add(&mut self.kvm, &other.kvm);
+        add(&mut self.host, &other.host);
+    }
+
     /// These counters less `marks`. A counter that `marks` lacks is kept as it is.
     #[must_use]
     pub fn less(&self, marks: &Self) -> Self {
@@ -141,8 +174,8 @@ mod tests {
         let mut phase = Measured::default();
         phase.args.scenario[..5].copy_from_slice(b"minor");
         assert_eq!(phase.scenario(), "minor");
-        phase.args.scenario = [b'x'; NAME_BYTES];
-        assert_eq!(phase.scenario(), "x".repeat(NAME_BYTES));
+        phase.args.scenario = [b'x'; faultlab_abi::dev::NAME_BYTES];
+        assert_eq!(phase.scenario(), "x".repeat(faultlab_abi::dev::NAME_BYTES));
         phase.args.scenario[0] = 0xff;
         assert!(phase.scenario().starts_with('\u{fffd}'));
     }
@@ -158,8 +191,16 @@ mod tests {
             vmstat_after: [5; vmstat::COUNT],
             kvm_before: KvmCounters::from_pairs(&[("pf_taken", 7), ("exits", 1), ("exits", 100)]),
             kvm_after: KvmCounters::from_pairs(&[("pf_taken", 9), ("exits", 4), ("exits", 200)]),
-            host_before: HostFaults { minor: 10, major: 1 },
-            host_after: HostFaults { minor: 12, major: 1 },
+            host_before: HostFaults {
+                minor: 10,
+                major: 1,
+                served: 3,
+            },
+            host_after: HostFaults {
+                minor: 12,
+                major: 1,
+                served: 7,
+            },
             bus_before: BusCounters {
                 pio: 1,
                 mmio: 2,

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::closure::Closure;
 use super::quantiles::Quantiles;
 use super::stages::Stages;
 
@@ -76,18 +77,26 @@ pub struct Report {
     pub marks: Option<Counters>,
     /// One row per scenario, in the order measured.
     pub scenarios: Vec<Scenario>,
-    /// Scenarios that were asked for and not measured.
+    /// Rows that were asked for and not measured.
     pub missing: Vec<String>,
-    /// Whether two ways to learn the cost of a second-level fault agree.
+    /// Rows that cannot be measured here, and why.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// Whether two ways to learn the cost of a second-level fault agree: the first of `closures`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Closure>,
+    /// The same of every backing and pattern that has the four rows.
+    #[serde(default)]
+    pub closures: Vec<Closure>,
 }
 
 impl Report {
     /// Whether every row's checks hold and no row that was asked for is missing.
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        self.missing.is_empty() && self.scenarios.iter().all(Scenario::adds_up)
+        self.missing.is_empty()
+            && self.scenarios.iter().all(Scenario::adds_up)
+            && !self.skipped.iter().any(|skipped| skipped.failed)
     }
 }
 
@@ -113,15 +122,15 @@ impl Collection {
 /// One kind of fault in one known state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
-    /// One of [`super::SCENARIOS`].
+    /// One of [`faultlab_abi::scenario::ALL`].
     pub name: String,
-    /// What backs guest memory on the host: `anon`.
+    /// What backs guest memory on the host: `anon`, ...
     pub backing: String,
     /// Bytes of the guest's pages.
     pub page_bytes: u64,
-    /// Order of the touches: `seq`.
+    /// Order of the touches: `seq`, `rand`, `stride:N`, or `none` where nothing is touched.
     pub pattern: String,
-    /// `store` or `load`: how the pages are touched. The distinction matters below: a read-modify-write takes more
+    /// `store` or `load`: how the pages are touched; `none`: a call or an exit. The distinction matters below: a read-modify-write takes more
     /// than one second-level violation.
     pub access: String,
     /// vCPUs that touch.
@@ -137,6 +146,14 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "in_one_line")]
     #[schemars(with = "Vec<Percentile>")]
     pub percentiles_cycles: Vec<Percentile>,
+    /// Medians of the two halves of the row, each measured in its own setting of the same state, in cycles. Absent when there was
+    /// only one sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halves_p50_cycles: Option<[u64; 2]>,
+    /// By how much the row differs from itself: the difference of the halves' medians, in cycles, at least 1, the resolution of
+    /// the counter. No smaller difference to another row means anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_floor_cycles: Option<u64>,
     /// Cost of one, in nanoseconds.
     pub ns: Quantiles<f64>,
     /// KVM's own statistics of the vCPU, moved per fault.
@@ -172,6 +189,21 @@ impl Scenario {
     }
 }
 
+/// A row that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// The scenario; `all` if it is the backing that cannot be had.
+    pub name: String,
+    /// As in [`Scenario`].
+    pub backing: String,
+    /// As in [`Scenario`]; `all` likewise.
+    pub pattern: String,
+    /// Why, in one line.
+    pub reason: String,
+    /// It could have been measured, but its state was not what it had to be.
+    pub failed: bool,
+}
+
 /// Differences of counters over a phase, by name. Signed: less the marks, a counter may end below zero, and then a
 /// check says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -193,55 +225,4 @@ pub struct Check {
     pub ok: bool,
     /// What was found and what had to be.
     pub detail: String,
-}
-
-/// Two ways to learn what a second-level fault costs: (alloc-cold − alloc-warm) and (second-level-only − warm-touch),
-/// both of medians. Informational: it judges the instrument, not a row.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Closure {
-    /// alloc-cold − alloc-warm, p50, cycles.
-    pub alloc_difference_cycles: i64,
-    /// second-level-only − warm-touch, p50, cycles.
-    pub second_level_difference_cycles: i64,
-    /// How far the first is from the second, in percent of the second.
-    pub error_percent: f64,
-    /// How far the two may lie apart by chance: the four medians' 95 % intervals combined, in cycles.
-    pub noise_cycles: u64,
-}
-
-impl Closure {
-    /// The closure of `scenarios`, when they hold all four rows and the second-level fault costs something.
-    #[must_use]
-    pub fn of(scenarios: &[Scenario]) -> Option<Self> {
-        let row = |name: &str| scenarios.iter().find(|row| row.name == name && row.count > 0);
-        let rows = [
-            row("alloc-cold")?,
-            row("alloc-warm")?,
-            row("second-level-only")?,
-            row("warm-touch")?,
-        ];
-        let difference = |from: &Scenario, what: &Scenario| from.cycles.p50.wrapping_sub(what.cycles.p50) as i64;
-        let (alloc, second_level) = (difference(rows[0], rows[1]), difference(rows[2], rows[3]));
-        if second_level == 0 {
-            return None;
-        }
-        let error_percent = (alloc as f64 - second_level as f64) / second_level as f64 * 100.0;
-        // Independent errors add in squares.
-        let half_width = |row: &Scenario| (row.p50_interval_cycles[1] - row.p50_interval_cycles[0]) as f64 / 2.0;
-        let noise = rows.map(half_width).iter().map(|each| each * each).sum::<f64>().sqrt();
-        Some(Self {
-            alloc_difference_cycles: alloc,
-            second_level_difference_cycles: second_level,
-            error_percent: super::quantiles::round_milli(error_percent),
-            noise_cycles: noise.round() as u64,
-        })
-    }
-
-    /// Whether the difference is no larger than chance explains.
-    #[must_use]
-    pub fn within_noise(&self) -> bool {
-        self.alloc_difference_cycles
-            .abs_diff(self.second_level_difference_cycles)
-            <= self.noise_cycles
-    }
 }

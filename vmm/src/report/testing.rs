@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::measured::{Measured, Regime};
 use super::model::{Counters, Report};
-use super::{Builder, SCENARIOS, exit_kind, host_fault};
+use super::{Builder, SCENARIOS, Wanted, exit_kind, host_fault};
 
 /// Faults in every synthetic phase.
 pub(super) const COUNT: u64 = 100;
@@ -18,7 +18,7 @@ fn expectations(scenario: &str) -> PhaseArgs {
     let mut args = PhaseArgs {
         page_bytes: 4096,
         count: COUNT,
-        stores: 1,
+        access: faultlab_abi::dev::access::STORE,
         ..PhaseArgs::default()
     };
     args.scenario[..scenario.len()].copy_from_slice(scenario.as_bytes());
@@ -117,11 +117,21 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
+/// A row that is asked for.
+pub(super) fn wanted(name: &str, backing: &str, pattern: &str) -> Wanted {
+    Wanted {
+        name: name.to_owned(),
+        backing: backing.to_owned(),
+        pattern: pattern.to_owned(),
+    }
+}
+
 /// A builder for a host of this kind, with the marks already known.
 pub(super) fn builder(regime: Regime) -> Builder {
-    let wanted = SCENARIOS.map(str::to_owned).to_vec();
+    let wanted = SCENARIOS.map(|name| wanted(name, "anon", "seq")).to_vec();
     let host = object(json!({"cpu_model": "Test CPU", "tsc_khz": 2_000_000}));
-    let mut builder = Builder::new(host, "anon", 2_000_000, regime, wanted);
+    let mut builder = Builder::new(host, 2_000_000, regime, wanted);
+    builder.boot("anon");
     builder.add(&empty());
     builder
 }

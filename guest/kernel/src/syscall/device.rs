@@ -7,7 +7,7 @@
 //! | `device/free.rs` | those about frames that nobody has yet |
 //! | `device/exits.rs` | exits that only ring 0 can provoke, timed |
 
-use faultlab_abi::dev::{self, HostInfo, PhaseArgs, Samples};
+use faultlab_abi::dev::{self, HostInfo, PhaseArgs, Samples, SkipArgs};
 use faultlab_abi::lab::{Phase, kind};
 use faultlab_abi::layout::{LAB_SCRATCH, PAGE_SIZE, WINDOW};
 
@@ -40,6 +40,7 @@ pub(super) fn ioctl(request: u64, arg: u64) -> Result<(), Errno> {
         dev::HLT_EXITS => exits::halt(arg, 0),
         dev::HLT_WAKES => exits::halt(arg, 1),
         dev::PLAN => command(kind::PLAN, [arg, 0]),
+        dev::SKIP => skip(arg),
         dev::HOST_INFO => uaccess::copy_to_user(arg, &host_info()?),
         _ => Err(Errno::ENOTTY),
     }
@@ -69,9 +70,17 @@ pub(super) fn mmap_target(offset: u64, len: u64) -> Result<(u64, u64), Errno> {
 }
 
 fn window_bytes() -> Result<u64, Errno> {
-    const AT: usize = core::mem::offset_of!(HostInfo, window_bytes);
+    info_word(core::mem::offset_of!(HostInfo, window_bytes))
+}
+
+fn granule_bytes() -> Result<u64, Errno> {
+    info_word(core::mem::offset_of!(HostInfo, granule_bytes))
+}
+
+/// The word at this offset of the [`HostInfo`].
+fn info_word(offset: usize) -> Result<u64, Errno> {
     let info = host_info()?;
-    Ok(info[AT..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
+    Ok(info[offset..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
 /// A [`HostInfo`], as the VMM fills it.
@@ -100,6 +109,15 @@ fn phase_args(bytes: [u8; size_of::<PhaseArgs>()]) -> PhaseArgs {
     // SAFETY: `PhaseArgs` is `repr(C)` without padding (its size is asserted to be the sum of its fields'), made of
     // integers and arrays of bytes, for which any bytes are valid.
     unsafe { core::mem::transmute(bytes) }
+}
+
+/// Passes on why a row will not come. The VMM reads bytes and checks them.
+fn skip(arg: u64) -> Result<(), Errno> {
+    /// Records are 8-byte aligned.
+    #[repr(align(8))]
+    struct Record([u8; size_of::<SkipArgs>()]);
+    let record = Record(uaccess::read(arg)?);
+    command(kind::SKIP, [ram::phys_of(record.0.as_ptr()), 0])
 }
 
 /// Two words of a program.

@@ -106,6 +106,7 @@ impl Errno {
     pub(crate) const EMFILE: Self = Self(24);
     pub(crate) const ENOTTY: Self = Self(25);
     pub(crate) const ENOSYS: Self = Self(38);
+    pub(crate) const EOPNOTSUPP: Self = Self(95);
 
     /// From a negative error number, as the lab device reports it.
     pub(crate) fn of_status(status: i32) -> Self {

@@ -1,7 +1,7 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
 use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag};
-use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, page_align};
 use crate::error::Error;
 use crate::ipc::ShmId;
 use crate::memory::Memory;
@@ -242,17 +242,16 @@ impl<P: Platform> Memory<P> {
             shm: None,
         };
         self.mmap_region(mm_id, mapping)?;
-        for page in 0..len >> PAGE_SHIFT {
-            let Some(pte) = self.pte_alloc(mm, start.offset(page << PAGE_SHIFT)) else {
+        let mut mapped = 0;
+        while mapped < len {
+            let Some(ptes) = self.ptes_alloc(mm, start.offset(mapped)..end) else {
                 self.do_munmap_locked(mm, start, end)?;
                 return Err(Error::Enomem);
             };
-            pte.set(P::Pte::page(
-                crate::addr::Pfn::of_phys(phys + (page << PAGE_SHIFT)),
-                true,
-                false,
-                true,
-            ));
+            for pte in ptes {
+                pte.set(P::Pte::page(Pfn::of_phys(phys + mapped), true, false, true));
+                mapped += 1 << PAGE_SHIFT;
+            }
         }
         Ok(start.0)
     }

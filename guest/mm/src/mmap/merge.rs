@@ -9,6 +9,8 @@
 //!
 //! Source: Linux, mm/mmap.c (`vma_merge`, `split_vma`, `can_vma_merge_after`). Rules A38, B22, B23.
 
+use core::ops::Range;
+
 use super::Mapping;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Error;
@@ -156,6 +158,21 @@ impl<P: Platform> Memory<P> {
         vma_adjust(self, mm, id, vma.vm_start(), addr, vma.vm_pgoff());
         vma_link(self, mm, upper_id);
         Ok(upper_id)
+    }
+
+    /// Makes `part` of a VMA a VMA of its own; when that fails, nothing is cut. Source: Linux `vma_modify`.
+    pub(super) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
+        let mut id = id;
+        if self.vma(id).vm_start() < part.start {
+            id = self.split_vma(mm, id, part.start)?;
+        }
+        if self.vma(id).vm_end() > part.end
+            && let Err(error) = self.split_vma(mm, id, part.end)
+        {
+            self.merge_around(mm, id);
+            return Err(error);
+        }
+        Ok(id)
     }
 
     /// Takes what a copied VMA holds: references, and places on lists. Source: Linux `vm_ops->open`, `anon_vma_clone`.

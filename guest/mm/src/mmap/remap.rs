@@ -207,7 +207,11 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         // Cut out first: it is what can fail, and the old mapping can then go without failing.
-        let id = self.cut_out(mm, id, request)?;
+        let id = if request.old_len == 0 {
+            id
+        } else {
+            self.cut_out(mm, id, request.addr..request.old_end())?
+        };
         let copy = match self.copy_vma(mm_id, id, request, to) {
             Ok(copy) => copy,
             Err(error) => {
@@ -234,24 +238,6 @@ impl<P: Platform> Memory<P> {
         self.merge_around(mm, copy);
         self.populate_if_locked(mm, to.offset(request.old_len)..to.offset(request.new_len));
         Ok(to.0)
-    }
-
-    /// Makes the range a VMA of its own, unless it is empty.
-    fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, request: Request) -> Result<VmaId, Error> {
-        if request.old_len == 0 {
-            return Ok(id);
-        }
-        let mut id = id;
-        if self.vma(id).vm_start() < request.addr {
-            id = self.split_vma(mm, id, request.addr)?;
-        }
-        if self.vma(id).vm_end() > request.old_end()
-            && let Err(error) = self.split_vma(mm, id, request.old_end())
-        {
-            self.merge_around(mm, id);
-            return Err(error);
-        }
-        Ok(id)
     }
 
     /// A VMA at `to` like `id`, without its pages. Source: Linux `copy_vma`.

@@ -49,8 +49,10 @@ impl<P: Platform> Memory<P> {
         if let Some(last) = find_vma(self, mm, VirtAddr(end.0 - 1))
             && self.vma(last).vm_start() < end
             && self.vma(last).vm_end() > end
+            && let Err(error) = self.split_vma(mm, last, end)
         {
-            self.split_vma(mm, last, end)?;
+            self.merge_around(mm, first);
+            return Err(error);
         }
         self.unmap_region(mm, first, end);
         Ok(())

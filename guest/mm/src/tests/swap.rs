@@ -173,7 +173,7 @@ fn a_neighbour_that_cannot_be_read_is_nobodys_business() {
     let mm = memory.mm_alloc().unwrap();
     let at = swapped_out(&memory, mm, 64, map_flag::SHARED);
     intact(&memory, mm, at, 32);
-    memory.platform.disk.borrow_mut().bad_slot = Some(38);
+    memory.platform.disk.borrow_mut().bad_slot = Some(52);
     let refused: std::vec::Vec<u64> = (32..64)
         .filter(|page| memory.load(mm, at + page * PAGE_SIZE) == Err(Fault::BusAdrerr))
         .collect();

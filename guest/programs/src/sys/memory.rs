@@ -92,6 +92,38 @@ pub unsafe fn protect(address: usize, bytes: usize, protection: u32) -> Result<(
     unsafe { call(general::__NR_mprotect, [address, bytes, protection as usize, 0, 0, 0]) }.map(drop)
 }
 
+/// `mincore(2)`: of each page from `address` on, whether it is in memory (its lowest bit). One byte of `vector` a page.
+///
+/// # Errors
+/// As in the man page.
+pub fn residency(address: usize, vector: &mut [u8]) -> Result<(), Errno> {
+    let arguments = [
+        address,
+        vector.len() * PAGE_BYTES,
+        vector.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: fills the vector and changes nothing else.
+    unsafe { call(general::__NR_mincore, arguments) }.map(drop)
+}
+
+/// `madvise(2)` with `MADV_NOHUGEPAGE`: this range is to consist of small pages. Kernels that know no others refuse.
+///
+/// # Errors
+/// As in the man page.
+pub fn small_pages(address: usize, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: changes how pages are mapped, never what they hold.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address, bytes, general::MADV_NOHUGEPAGE as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
 /// `munmap(2)`.
 ///
 /// # Errors

@@ -20,6 +20,14 @@ pub fn id() -> i32 {
     unsafe { call(general::__NR_getpid, [0; 6]) }.map_or(0, |id| id as i32)
 }
 
+/// `getppid(2)`.
+#[inline(always)]
+#[must_use]
+pub fn parent_id() -> i32 {
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_getppid, [0; 6]) }.map_or(0, |id| id as i32)
+}
+
 /// `setresgid(2)` and `setresuid(2)` with one group and one user, after `setgroups(2)` with none: the process keeps no right that it had
 /// as root.
 ///

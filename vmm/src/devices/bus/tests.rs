@@ -49,6 +49,7 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
     bus.mmio_read(LAB_SCRATCH, &mut data);
     assert_eq!(data, [0; 8]);
     let expected = BusCounters {
+        hlt: 0,
         pio: 9,
         mmio: 7,
         unknown_pio: 8,

@@ -1,5 +1,6 @@
 //! The commands of the lab device, except those of a phase and those about memory.
 
+use faultlab_abi::dev::{SkipArgs, access};
 use faultlab_abi::lab::{Hello, Panic, log_level};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_abi::vmstat;
@@ -86,5 +87,17 @@ pub(super) fn plan(scenarios: u64, session: &mut Session<'_>) -> Handled {
         return Err(Refusal::Invalid);
     }
     session.observer.plan(scenarios);
+    Ok(None)
+}
+
+/// A row of the plan will not come.
+pub(super) fn skip(address: u64, phase: &mut PhaseState, session: &mut Session<'_>) -> Handled {
+    let args: SkipArgs = copy(session.ram, address)?;
+    if args.failed > 1 || args.access > access::NONE {
+        return Err(Refusal::Invalid);
+    }
+    // What was measured before comes first.
+    phase.deliver(session);
+    session.observer.skipped(&args);
     Ok(None)
 }

@@ -7,6 +7,7 @@ use super::records::{copy_array, store};
 use super::{Handled, Refusal};
 use crate::devices::Session;
 use crate::error::{KvmError, MemoryError};
+use crate::memory::DirtyMode;
 use crate::memory::dirty_log::DirtyLog;
 
 /// Limit stated in [`faultlab_abi::lab::kind::COLD`].
@@ -15,8 +16,11 @@ const RANGES_MAX: u64 = 256;
 /// Tells the backing, the window, and what they can do.
 pub(super) fn host_info(address: u64, log: Option<&DirtyLog>, session: &Session<'_>) -> Handled {
     let mut info: HostInfo = session.ram.host_info();
-    if log.is_some() && info.window_bytes > 0 {
+    if let (Some(log), 1..) = (log, info.window_bytes) {
         info.flags |= host_flag::DIRTY_LOG;
+        if log.mode() == DirtyMode::Ring {
+            info.flags |= host_flag::DIRTY_RING;
+        }
     }
     store(session.ram, address, info)?;
     Ok(None)

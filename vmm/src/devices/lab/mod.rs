@@ -32,6 +32,8 @@ use vm_memory::{Bytes, GuestAddress};
 use self::halt::Halts;
 use self::phase::PhaseState;
 use super::Session;
+use crate::error::KvmError;
+use crate::memory::GuestRam;
 use crate::memory::dirty_log::DirtyLog;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
@@ -87,6 +89,11 @@ impl LabDevice {
             dirty_log: log,
             ..LabDevice::default()
         }
+    }
+
+    /// The vCPU's dirty ring is nearly full: empties it.
+    pub(crate) fn dirty_ring_full(&mut self, ram: &GuestRam) -> Result<(), KvmError> {
+        self.dirty_log.as_mut().map_or(Ok(()), |log| log.harvest(ram))
     }
 
     /// The vCPU halted: whether the guest announced that, and goes on.
@@ -189,6 +196,7 @@ impl LabDevice {
             kind::DIRTY_STOP => memory::dirty_stop(self.dirty_log.as_mut(), session),
             kind::HOST_INFO => memory::host_info(args[0], self.dirty_log.as_ref(), session),
             kind::HALTS => self.halts.announce(args),
+            kind::SKIP => commands::skip(args[0], &mut self.phase, session),
             kind::PLAN => commands::plan(args[0], session),
             _ => Err(Refusal::Unknown),
         }

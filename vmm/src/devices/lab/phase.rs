@@ -76,14 +76,14 @@ impl PhaseState {
             trace_head: hello.map_or(0, |hello| trace_ring::head(session.ram, hello)),
         });
         // Last, so that no fault of the VMM's own allocations is counted.
-        opened.host = HostFaults::of_this_thread();
+        opened.host = HostFaults::of_this_thread(session.ram.served());
         *self = PhaseState::Open(opened);
         Ok(None)
     }
 
     pub(super) fn end(&mut self, address: u64, hello: Option<&Hello>, session: &mut Session<'_>) -> Handled {
         // First, for the same reason.
-        let host_after = HostFaults::of_this_thread();
+        let host_after = HostFaults::of_this_thread(session.ram.served());
         let kvm_after = kvm_counters(session)?;
         let phase: Phase = copy(session.ram, address)?;
         let opened = match std::mem::take(self) {

@@ -2,7 +2,7 @@
 //!
 //! Each function reads guest memory once and hands over a private copy: what the guest changes afterwards is not seen.
 
-use faultlab_abi::dev::HostInfo;
+use faultlab_abi::dev::{HostInfo, SkipArgs};
 use faultlab_abi::lab::{Command, Hello, PageRange, Panic, Phase};
 use faultlab_abi::layout::PAGE_SIZE;
 use vm_memory::{ByteValued, Bytes, GuestAddress};
@@ -29,6 +29,8 @@ unsafe impl Record for PageRange {}
 unsafe impl Record for Phase {}
 // SAFETY: as above.
 unsafe impl Record for Panic {}
+// SAFETY: as above.
+unsafe impl Record for SkipArgs {}
 // SAFETY: as above.
 unsafe impl Record for HostInfo {}
 // SAFETY: an integer.

@@ -1,14 +1,20 @@
 //! Calls about the frames that are allocated next.
 
 use faultlab_abi::lab::kind;
+use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::addr::Pfn;
 
+use super::granule_bytes;
 use super::ranges::Ranges;
 use crate::platform::MEMORY;
 use crate::ram;
 use crate::syscall::Errno;
 
 pub(super) fn cold(pages: u64) -> Result<(), Errno> {
+    // A granule holds frames in use beside free ones.
+    if granule_bytes()? > PAGE_SIZE {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let mut ranges = Ranges::of(kind::COLD);
     next_free(pages, |first, count| ranges.push(first, u64::from(count)))?;
     ranges.send()

@@ -4,12 +4,13 @@ use core::cell::Cell;
 
 use faultlab_abi::lab::PageRange;
 use faultlab_abi::layout::PAGE_SIZE;
-use faultlab_mm::addr::Pfn;
+use faultlab_mm::addr::{Pfn, VirtAddr};
 
 use super::pair;
 use crate::global::Global;
+use crate::platform::MEMORY;
 use crate::syscall::Errno;
-use crate::{lab, ram, uaccess};
+use crate::{lab, process, ram, uaccess};
 
 /// Most ranges in one command.
 const RANGES_MAX: usize = 256;
@@ -83,9 +84,16 @@ fn send_range(kind: u32, [addr, len]: [u64; 2]) -> Result<Ranges, Errno> {
         return Err(Errno::EINVAL);
     }
     let mut ranges = Ranges::of(kind);
-    for page in 0..len / PAGE_SIZE {
-        let pfn = uaccess::present_frame(addr + page * PAGE_SIZE).ok_or(Errno::EFAULT)?;
-        ranges.push(pfn, 1)?;
+    let (mut addr, mut left) = (addr, len / PAGE_SIZE);
+    while left != 0 {
+        // Device memory is all present, and large: not page by page.
+        let (pfn, pages) = match MEMORY.device_pages(process::current_mm(), VirtAddr(addr)) {
+            Some((pfn, pages)) => (pfn, pages.min(left)),
+            None => (uaccess::present_frame(addr).ok_or(Errno::EFAULT)?, 1),
+        };
+        ranges.push(pfn, pages)?;
+        addr += pages * PAGE_SIZE;
+        left -= pages;
     }
     ranges.send()?;
     Ok(ranges)

@@ -1,6 +1,0 @@
-//! stub
-use super::Report;
-/// stub
-pub fn render(_: &[Report]) -> String {
-    String::new()
-}
