@@ -31,7 +31,7 @@ use virtio_bindings::virtio_blk::{
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use self::backend::{Backend, FileAccount, Injected, Trouble};
 use self::chain::{Request, Segment};
@@ -231,9 +231,9 @@ impl BlockDevice {
             }
         };
         // The chain was checked, so the byte is in RAM.
-        let _ = ram
-            .memory()
-            .write_obj(status as u8, GuestAddress(request.status_address));
+        if let Ok(byte) = ram.memory().get_slice(GuestAddress(request.status_address), 1) {
+            byte.copy_from(&[status as u8]);
+        }
         Some(data_bytes + 1)
     }
 
