@@ -110,7 +110,7 @@ fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
             done => return Ok(done?),
         }
     }
-    const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
     let (mut at, end) = (offset, offset + bytes);
     while at < end {
         let len = (end - at).min(ZEROES.len() as u64);
