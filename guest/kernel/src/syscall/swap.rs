@@ -12,7 +12,7 @@ const DISK: &[u8] = b"/dev/vda\0";
 pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
     /// Priority, "prefer", and three about discarding.
     const KNOWN: u64 = 0x7fff | 0x8000 | 0x7_0000;
-    if flags as u32 as u64 & !KNOWN != 0 {
+    if u64::from(flags as u32) & !KNOWN != 0 {
         return Err(Errno::EINVAL);
     }
     names_the_disk(path)?;
