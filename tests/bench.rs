@@ -17,6 +17,11 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("--backing all,no-such", &["no-such"]),
     ("--pattern zigzag", &["zigzag", "stride:N"]),
     ("--pattern stride:0", &["stride:0", "65536"]),
+    (
+        "--pattern stride:1,stride:2,stride:3,stride:4,stride:5,stride:6,stride:7,stride:8,stride:9,stride:10,stride:11,\
+         stride:12,stride:13,stride:14,stride:15,stride:16,stride:17",
+        &["17 patterns", "at most 16"],
+    ),
     ("--access both", &["both", "store", "load"]),
     ("--seed -1", &["-1"]),
     ("--pages 0", &["--pages", "65536"]),

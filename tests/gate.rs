@@ -10,6 +10,9 @@ use crate::support::{Needs, Ran, Suite, faultlab};
 /// The repository's baseline.
 const BASELINE: &str = include_str!("baselines/amd.json");
 
+/// The same of the Intel machine.
+const INTEL_BASELINE: &str = include_str!("baselines/intel.json");
+
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("gate::two runs agree within a thousandth", Needs::Simulator, twice);
@@ -18,7 +21,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         Needs::Simulator,
         differences,
     );
-    suite.test("gate::the repository's baseline is whole", Needs::Nothing, whole);
+    suite.test("gate::the repository's baselines are whole", Needs::Nothing, whole);
 }
 
 /// Runs the gate with this baseline, and these further options.
@@ -87,7 +90,10 @@ fn differences() {
     assert!(table.contains("holds for another Linux: 2.6.7; now "), "{table}");
     assert!(table.contains(" 64 pages "), "{table}");
     assert!(
-        table.contains(&format!("faultlab gate --baseline {} --record", path.display())),
+        table.contains(&format!(
+            "faultlab gate --machine amd --baseline {} --record",
+            path.display()
+        )),
         "{table}"
     );
     let after = std::fs::read_to_string(&path).expect("the baseline is still there");
@@ -95,9 +101,11 @@ fn differences() {
 }
 
 fn whole() {
-    let baseline = Baseline::parse(BASELINE).expect("the repository's baseline");
-    let names: Vec<_> = baseline.instructions.iter().map(|cost| cost.name.as_str()).collect();
-    assert_eq!(names, scenarios().collect::<Vec<_>>(), "record it again");
-    assert_eq!(baseline.machine, "rig:amd:icount");
-    assert!(baseline.instructions.iter().all(|cost| cost.p50 > 0));
+    for (text, machine) in [(BASELINE, "rig:amd:icount"), (INTEL_BASELINE, "rig:intel:icount")] {
+        let baseline = Baseline::parse(text).expect("the repository's baseline");
+        let names: Vec<_> = baseline.instructions.iter().map(|cost| cost.name.as_str()).collect();
+        assert_eq!(names, scenarios().collect::<Vec<_>>(), "record it again");
+        assert_eq!(baseline.machine, machine);
+        assert!(baseline.instructions.iter().all(|cost| cost.p50 > 0));
+    }
 }

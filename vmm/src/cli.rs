@@ -196,6 +196,9 @@ pub(crate) enum TraceLevel {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
     pub(crate) backing: Backing,
@@ -215,6 +218,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
     /// Also write the report to this file as JSON, all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -334,11 +340,11 @@ pub(crate) struct DoctorArgs {
 }
 
 /// `faultlab rig`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct RigArgs {
-    /// Which machine
+    /// Which machine; all: this one, if it has KVM, and both simulated ones, side by side
     #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    pub(crate) machine: RigMachines,
     /// Boot this Linux kernel (a bzImage); otherwise one from /boot, or the distribution's package, fetched once
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -357,6 +363,12 @@ pub(crate) struct RigArgs {
     /// End the machine after this many seconds, with status 124
     #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+    /// Run it on the machine's own Linux, too, and print both and the ratio: ARGS are those of run or bench
+    #[arg(long, conflicts_with = "exec")]
+    pub(crate) versus_linux: bool,
+    /// Run a program of this machine there in faultlab's place; ARGS are its path and its arguments
+    #[arg(long)]
+    pub(crate) exec: bool,
     /// The command and its arguments; the files they name are taken along and brought back
     #[arg(value_name = "ARGS", required = true, last = true)]
     pub(crate) arguments: Vec<OsString>,
@@ -371,9 +383,9 @@ pub(crate) struct GateArgs {
     /// Make what is measured the new baseline, and show what moved
     #[arg(long)]
     pub(crate) record: bool,
-    /// Which machine
-    #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    /// Which machine; otherwise the baseline's
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<RigMachine>,
     /// Boot this Linux kernel, as in rig
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -432,6 +444,17 @@ pub(crate) enum RigMachine {
     Amd,
     /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
     Intel,
+}
+
+/// `--machine` of rig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RigMachines {
+    /// AMD with SVM and nested paging (NPT), simulated by QEMU
+    Amd,
+    /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
+    Intel,
+    /// This machine, AMD and Intel: run or bench only
+    All,
 }
 
 /// Bytes of `text`: digits with an optional suffix K, M or G (either case), binary multiples.

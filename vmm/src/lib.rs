@@ -33,6 +33,7 @@ pub mod host;
 pub mod kvm_stats;
 pub mod memory;
 pub mod observer;
+pub mod on_linux;
 pub mod outcome;
 mod process;
 mod rate_limit;

@@ -146,6 +146,7 @@ impl Vm {
             .unwrap_or_default();
         boot::program::check(&name, &config.program)?;
         config.prepare.check(host)?;
+        config.dirty.check(host)?;
         let ram = GuestRam::with(&MemoryConfig {
             bytes: config.memory_bytes,
             window_bytes: config.window_bytes,
@@ -265,7 +266,7 @@ impl Vm {
     }
 }
 
-fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), Error> {
+fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), KvmError> {
     let vm = host.kvm().create_vm().map_err(KvmError::of("KVM_CREATE_VM"))?;
     vm.set_tss_address(TSS_ADDRESS)
         .map_err(KvmError::of("KVM_SET_TSS_ADDR"))?;

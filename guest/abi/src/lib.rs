@@ -19,6 +19,7 @@
 pub mod dev;
 pub mod lab;
 pub mod layout;
+pub mod record;
 pub mod scenario;
 pub mod trace;
 pub mod vmstat;

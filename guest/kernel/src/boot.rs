@@ -16,6 +16,7 @@ use faultlab_kernel::cmdline::Options;
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{line, pte};
 use faultlab_mm::addr::Pfn;
+use faultlab_mm::overcommit::OvercommitMode;
 
 use crate::platform::MEMORY;
 use crate::x86::msr;
@@ -109,6 +110,8 @@ start_high:
 
 /// log2 of the most pages that one read of swap brings, unless the command line says otherwise. Source: Linux `page_cluster`.
 const PAGE_CLUSTER: u32 = 3;
+/// `vm.overcommit_ratio` where nobody says otherwise, in per cent.
+const OVERCOMMIT_RATIO: u64 = 50;
 
 /// Boot cannot go on.
 pub(crate) fn fail(why: &Line) -> ! {
@@ -146,6 +149,10 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     }
     ram::unmap_below(layout.trace);
     MEMORY.init(layout.free_start, layout.free_end);
+    MEMORY.set_overcommit(
+        options.overcommit.unwrap_or(OvercommitMode::Guess),
+        options.overcommit_ratio.unwrap_or(OVERCOMMIT_RATIO),
+    );
     let syscall_gate = gate::install();
     MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     let swap = swap_disk::attach(&options.virtio);

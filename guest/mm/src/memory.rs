@@ -3,6 +3,7 @@
 use crate::addr::{Frame, Pfn};
 use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
+use crate::overcommit::Overcommit;
 use crate::page::Page;
 use crate::platform::{Platform, Vmstat};
 use crate::record::ObjId;
@@ -10,7 +11,7 @@ use crate::rmap::{AnonVma, AnonVmaId};
 use crate::shmem::{Inode, InodeId};
 use crate::slab::{Cache, Frames, object};
 use crate::swap::SwapArea;
-use crate::sync::{Lock, Word, Word32};
+use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
@@ -26,8 +27,7 @@ pub struct Memory<P> {
     pub(crate) swap: SwapArea,
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
-    /// Pages promised to mappings and segments. Source: Linux `vm_committed_as`.
-    pub(crate) committed_as: Word,
+    pub(crate) overcommit: Overcommit,
     /// The frame of zeroes that read faults of anonymous memory share; 0 before [`Memory::init`].
     pub(crate) zero_pfn: Word32,
     /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
@@ -76,7 +76,7 @@ impl<P: Platform> Memory<P> {
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
             },
-            committed_as: Word::new(0),
+            overcommit: Overcommit::new(),
             zero_pfn: Word32::new(0),
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),

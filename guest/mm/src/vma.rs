@@ -67,7 +67,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[20] {
+    pub struct MmStruct[23] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -103,9 +103,17 @@ record! {
         /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
         def_flags, set_def_flags: u64 = 16;
         /// Next of all address spaces.
-        mm_next, set_mm_next: Option<MmId> = 18;
+        mm_next, set_mm_next: Option<MmId> = 21;
         /// Previous of all address spaces.
-        mm_prev, set_mm_prev: Option<MmId> = 19;
+        mm_prev, set_mm_prev: Option<MmId> = 22;
+        /// Most bytes mapped.
+        rlimit_as, set_rlimit_as: u64 = 17;
+        /// Most bytes mapped private and writable.
+        rlimit_data, set_rlimit_data: u64 = 18;
+        /// Most bytes of a stack.
+        rlimit_stack, set_rlimit_stack: u64 = 19;
+        /// Most bytes locked.
+        rlimit_memlock, set_rlimit_memlock: u64 = 20;
     }
 }
 

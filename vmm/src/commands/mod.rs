@@ -9,6 +9,7 @@ pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod rig;
+mod rig_all;
 pub(crate) mod run;
 
 mod signals;
@@ -32,6 +33,9 @@ pub(crate) enum Failure {
     /// There is nothing to compare with the baseline.
     #[error(transparent)]
     Gate(faultlab::gate::GateError),
+    /// The program could not be run on Linux itself.
+    #[error("cannot measure on this Linux itself: {0}")]
+    OnLinux(io::Error),
     /// Options that are valid alone but not together.
     #[error("{0}")]
     Usage(String),
@@ -58,7 +62,11 @@ impl Failure {
             Failure::Vmm(error) => error.exit_status(),
             Failure::Rig(error) => error.exit_status(),
             Failure::Usage(_) => exit::USAGE,
-            Failure::Gate(_) | Failure::Write { .. } | Failure::Stdout(_) | Failure::Signals(_) => exit::FAILURE,
+            Failure::OnLinux(_)
+            | Failure::Gate(_)
+            | Failure::Write { .. }
+            | Failure::Stdout(_)
+            | Failure::Signals(_) => exit::FAILURE,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use faultlab::exit;
-use faultlab::report::{Report, WholeFile, csv, header, html, markdown, schema, table};
+use faultlab::report::{Report, WholeFile, csv, header, html, markdown, schema, stage_table, table};
 
 use super::{Failure, colours, print, read_reports};
 use crate::cli::ReportArgs;
@@ -23,9 +23,12 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// One form of a report, as text.
+type Render = fn(&[Report]) -> io::Result<String>;
+
 /// Writes the files that were asked for; how many.
 fn write_all(args: &ReportArgs, reports: &[Report]) -> Result<usize, Failure> {
-    let wanted: [(_, fn(&[Report]) -> io::Result<String>); 3] = [
+    let wanted: [(_, Render); 3] = [
         (&args.html, |reports| Ok(html::render(reports))),
         (&args.csv, |reports| csv::render(reports).map_err(Into::into)),
         (&args.markdown, |reports| Ok(markdown::render(reports))),
@@ -55,6 +58,6 @@ fn cannot_write(path: &Path, source: io::Error) -> Failure {
 
 /// The tables as `faultlab run` prints them.
 fn tables(reports: &[Report]) -> String {
-    let one = |report| table::render(report, &header::lines(report), colours());
+    let one = |report| table::render(report, &header::lines(report), colours()) + &stage_table::render(report);
     reports.iter().map(one).collect::<Vec<_>>().join("\n\n")
 }

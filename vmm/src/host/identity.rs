@@ -49,7 +49,7 @@ pub struct HostIdentity {
     pub second_level_paging: SecondLevelPaging,
     /// How ring 0 runs.
     pub ring0: Ring0,
-    /// This machine is itself a guest (CPUID hypervisor bit).
+    /// This machine is itself a guest (CPUID hypervisor bit), or simulated.
     pub nested: bool,
     /// Rate of the guest's time-stamp counter, in kHz; 0 if KVM does not tell.
     pub tsc_khz: u64,
@@ -67,6 +67,10 @@ pub struct HostIdentity {
     /// What simulates it ([`rig::SIMULATOR_VARIABLE`]); `None` on a real one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulator: Option<String>,
+    /// What the Linux of a simulated machine was told at boot: whether it defends itself against speculative execution, for one; `None` on
+    /// a real machine, whose command line is nobody's business.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_command_line: Option<String>,
 }
 
 impl HostIdentity {
@@ -75,6 +79,7 @@ impl HostIdentity {
         let cpuinfo = read("/proc/cpuinfo");
         let (kvm_kind, second_level_paging, ring0) =
             detect(Path::new("/sys/module"), field(&cpuinfo, "flags").unwrap_or_default());
+        let simulated = std::env::var_os(rig::MACHINE_VARIABLE).is_some();
         HostIdentity {
             cpu_model: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
             cpus_online: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
@@ -83,7 +88,9 @@ impl HostIdentity {
             kvm_kind,
             second_level_paging,
             ring0,
-            nested: std::arch::x86_64::__cpuid(1).ecx >> 31 == 1,
+            // Bochs does not set the bit.
+            nested: simulated || std::arch::x86_64::__cpuid(1).ecx >> 31 == 1,
+            kernel_command_line: simulated.then(|| read("/proc/cmdline").trim().to_owned()),
             tsc_khz: tsc_khz(kvm),
             thp_enabled: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
             thp_shmem_enabled: chosen(&read("/sys/kernel/mm/transparent_hugepage/shmem_enabled")),

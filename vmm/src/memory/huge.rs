@@ -5,18 +5,24 @@
 //!
 //! Source: Linux, Documentation/admin-guide/mm/transhuge.rst; proc_pid_smaps(5).
 
-use std::fs;
+use std::{fs, io};
 
 use faultlab_abi::layout::PAGE_SIZE;
 use rustix::mm::Advice;
 
 use super::area::Area;
 use super::backing::{Backed, Unavailable};
+use crate::rig::MACHINE_VARIABLE;
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
 
 /// Fields of smaps that count what is mapped by huge entries.
 const HUGE_FIELDS: [&str; 3] = ["AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"];
+
+/// Changes a setting of the kernel, in a simulated machine only: that is ours, and thrown away afterwards.
+pub(super) fn set_in_simulated_machine(setting: &str, value: &str) -> bool {
+    std::env::var_os(MACHINE_VARIABLE).is_some() && fs::write(setting, value).is_ok()
+}
 
 /// Asks for 4 KiB pages.
 pub(super) fn forbid(area: &Area) {
@@ -27,8 +33,10 @@ pub(super) fn forbid(area: &Area) {
 /// Asks for huge pages of `granule` bytes and verifies that touching one page gives one. The setting that decides is named.
 pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -> Result<(), Unavailable> {
     let area = &backed.area;
-    let chosen = fs::read_to_string(format!("{SETTINGS}/{setting}")).unwrap_or_default();
-    let chosen = chosen.trim();
+    let setting = format!("{SETTINGS}/{setting}");
+    set_in_simulated_machine(&setting, good);
+    let choices = fs::read_to_string(&setting).unwrap_or_default();
+    let chosen = choices.split(['[', ']']).nth(1).unwrap_or("unknown");
     if area.advise(&(0..area.bytes()), Advice::LinuxHugepage).is_err() {
         let why = "this kernel has no transparent huge pages";
         return Err(Unavailable::here(why, "use one with CONFIG_TRANSPARENT_HUGEPAGE"));
@@ -39,12 +47,9 @@ pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -
     if mapped >= granule {
         return Ok(());
     }
-    if chosen.contains("[never]") || chosen.contains("[deny]") {
-        let remedy = format!("echo {good} | sudo tee {SETTINGS}/{setting}");
-        return Err(Unavailable::here(
-            format!("transparent huge pages are off ({setting}: {chosen})"),
-            remedy,
-        ));
+    if matches!(chosen, "never" | "deny") {
+        let why = format!("the host gives no transparent huge pages ({setting} is {chosen})");
+        return Err(Unavailable::here(why, format!("echo {good} | sudo tee {setting}")));
     }
     let why = format!("the host gave small pages although {setting} is {chosen}");
     Err(Unavailable::here(
@@ -54,7 +59,7 @@ pub(super) fn insist(backed: &Backed, granule: u64, setting: &str, good: &str) -
 }
 
 /// Bytes mapped by huge entries in the mapping that begins at `start`.
-fn huge_bytes(start: u64) -> std::io::Result<u64> {
+fn huge_bytes(start: u64) -> io::Result<u64> {
     Ok(huge_bytes_in(&fs::read_to_string("/proc/self/smaps")?, start))
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The whole area is reserved from the pool when it is mapped, so that no touch finds the pool empty.
 //!
+//! In a simulated machine, which is thrown away afterwards, the pool is enlarged as needed.
+//!
 //! Source: memfd_create(2), `MFD_HUGETLB`; Linux, Documentation/admin-guide/mm/hugetlbpage.rst.
 
 use rustix::fs::MemfdFlags;
@@ -9,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mm::MapFlags;
 
 use super::backing::{Backed, Unavailable};
+use super::huge;
 use super::shmem::Memfd;
 
 /// Maps `bytes` in huge pages of `granule` bytes: 2 MiB or 1 GiB.
@@ -19,22 +22,33 @@ pub(super) fn map(bytes: u64, granule: u64) -> Result<Backed, Unavailable> {
         MemfdFlags::HUGE_2MB
     };
     let pool = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", granule >> 10);
-    match Memfd::map(bytes, granule, MemfdFlags::HUGETLB | size, MapFlags::empty()) {
+    let map = || Memfd::map(bytes, granule, MemfdFlags::HUGETLB | size, MapFlags::empty());
+    let mapped = map().or_else(|error| {
+        let count = std::fs::read_to_string(format!("{pool}/nr_hugepages")).unwrap_or_default();
+        let more = count.trim().parse().unwrap_or(0_u64) + bytes / granule;
+        match huge::set_in_simulated_machine(&format!("{pool}/nr_hugepages"), &more.to_string()) {
+            true => map(),
+            false => Err(error),
+        }
+    });
+    match mapped {
         Ok((area, memfd)) => Ok(Backed::new(area, memfd)),
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::NOMEM) => {
-                let pages = bytes / granule;
-                let file = format!("{pool}/nr_hugepages");
-                let have = std::fs::read_to_string(format!("{pool}/free_hugepages")).unwrap_or_default();
-                let total = std::fs::read_to_string(&file).unwrap_or_default();
-                let total = total.trim().parse().unwrap_or(0_u64);
-                let free = have.trim().parse().unwrap_or(0_u64);
+                let needed = bytes / granule;
+                let count = |name: &str| {
+                    let text = std::fs::read_to_string(format!("{pool}/{name}")).unwrap_or_default();
+                    text.trim().parse().unwrap_or(0_u64)
+                };
+                // Pages that others have reserved count as free.
+                let free = count("free_hugepages").saturating_sub(count("resv_hugepages"));
                 let why = format!(
-                    "{pages} pages of {} MiB are needed, and the pool has {free} free",
+                    "of {needed} pages of {} MiB that are needed, the pool has {free}",
                     granule >> 20
                 );
-                // What is there stays; RAM and the window are mapped one after the other.
-                let remedy = format!("echo {} | sudo tee {file}", total + pages);
+                // RAM and the window are mapped one after the other, so this may be asked for twice.
+                let total = (count("nr_hugepages") + needed).saturating_sub(free);
+                let remedy = format!("echo {total} | sudo tee {pool}/nr_hugepages");
                 Err(Unavailable::here(why, remedy))
             }
             Some(Errno::NODEV | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {

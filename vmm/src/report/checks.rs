@@ -15,6 +15,13 @@
 //! | `exits`, rows without swap I/O | port and device-memory accesses, and halts, carried by the VMM | `expect_exits` |
 //! | `exits`, rows with swap I/O | of these, those to ports | `expect_exits` |
 //!
+//! On plain Linux ([`Regime::Linux`]) there is neither a guest nor a VMM: `count` holds as above, and instead of the others
+//!
+//! | rule | the process's counter of getrusage(2) | must equal |
+//! |---|---|---|
+//! | `minflt` | `ru_minflt` | `expect_pgfault`, less `expect_pgmajfault` |
+//! | `majflt` | `ru_majflt` | `expect_pgmajfault` |
+//!
 //! [`SAME_EACH_TIME`] instead of a number: not known beforehand, but a multiple of `PhaseArgs::count`.
 //!
 //! # Why `cold` differs
@@ -94,6 +101,23 @@ const fn rule(name: &'static str, judge: fn(&Row) -> Verdict) -> Rule {
     Rule { name, judge }
 }
 
+/// The rules of plain Linux, where the process's own counters are all there is.
+const LINUX_RULES: &[Rule] = &[
+    rule("count", count),
+    rule("minflt", |row| {
+        let args = &row.measured.args;
+        let expected = match args.expect_pgfault {
+            SAME_EACH_TIME => SAME_EACH_TIME,
+            faults => faults.saturating_sub(args.expect_pgmajfault),
+        };
+        counter(&row.net.host, host_fault::MINFLT, expected, args.count)
+    }),
+    rule("majflt", |row| {
+        let args = &row.measured.args;
+        counter(&row.net.host, host_fault::MAJFLT, args.expect_pgmajfault, args.count)
+    }),
+];
+
 /// Every rule's verdict on `row`.
 #[must_use]
 pub fn judge(row: &Row) -> Vec<Check> {
@@ -105,7 +129,10 @@ pub fn judge(row: &Row) -> Vec<Check> {
             detail,
         }
     };
-    RULES.iter().map(check).collect()
+    match row.regime {
+        Regime::Linux => LINUX_RULES.iter().map(check).collect(),
+        Regime::TwoDimensional | Regime::Shadow => RULES.iter().map(check).collect(),
+    }
 }
 
 /// `found`, of `count` operations, must be `expected`.
@@ -162,12 +189,15 @@ fn cold(row: &Row) -> Verdict {
                 return verdict;
             }
             // Uncached MMIO translations: each access is a violation of its own.
-            let each = args.expect_cold.saturating_add(args.expect_exits);
+            let each = match args.expect_cold.checked_add(args.expect_exits) {
+                Some(each) if each != SAME_EACH_TIME => each,
+                _ => return verdict,
+            };
             let uncached = counter(&row.net.kvm, "pf_taken", each, args.count);
             if uncached.ok { uncached } else { verdict }
         }
         Regime::Shadow if row.measured.touches_mapped_pages() => by_violations(),
-        Regime::Shadow => host_faults(row),
+        Regime::Shadow | Regime::Linux => host_faults(row),
     }
 }
 

@@ -11,7 +11,7 @@ use super::header;
 use super::model::{Report, Scenario};
 
 /// Columns that every row has, before the counters.
-const COLUMNS: [&str; 32] = [
+const COLUMNS: [&str; 33] = [
     "report",
     "cpu_model",
     "kernel_release",
@@ -32,6 +32,7 @@ const COLUMNS: [&str; 32] = [
     "p50_cycles",
     "p50_low_cycles",
     "p50_high_cycles",
+    "noise_floor_cycles",
     "p90_cycles",
     "p99_cycles",
     "p999_cycles",
@@ -115,6 +116,8 @@ fn fields(number: usize, report: &Report, row: &Scenario) -> [String; COLUMNS.le
         cycles.p50.to_string(),
         low.to_string(),
         high.to_string(),
+        row.noise_floor_cycles
+            .map_or_else(String::new, |noise| noise.to_string()),
         cycles.p90.to_string(),
         cycles.p99.to_string(),
         cycles.p999.to_string(),

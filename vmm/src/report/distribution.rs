@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(points.last(), Some(&Percentile(100.0, 1000)));
         let last: Vec<u64> = points.iter().map(|point| point.1).rev().take(8).collect();
         assert_eq!(last, [1000, 999, 998, 997, 996, 995, 994, 993]);
-        assert_eq!(points.len(), 44);
+        assert_eq!(points.len(), 43);
     }
 
     #[test]

@@ -9,6 +9,11 @@ use super::model::Report;
 use crate::host::{HostIdentity, Ring0, SecondLevelPaging};
 use crate::rig;
 
+/// In a report's `vm` object: which kernel the program ran on, if not faultlab's guest.
+const KERNEL: &str = "kernel";
+/// Its value for this machine's own Linux; also what stands for the backing there.
+pub const LINUX: &str = "linux";
+
 /// All lines above a report's table.
 #[must_use]
 pub fn lines(report: &Report) -> Vec<String> {
@@ -33,10 +38,38 @@ pub fn identity(report: &Report) -> HostIdentity {
     })
 }
 
+/// Whether a report's `vm` object says that there was none: [`on_linux`].
+fn is_on_linux(vm: &Map<String, Value>) -> bool {
+    vm.get(KERNEL).and_then(Value::as_str) == Some(LINUX)
+}
+
+/// The `vm` object of a report of the program as a process of this machine's own Linux ([`crate::on_linux`]).
+#[must_use]
+pub fn on_linux(budget_ms: u64) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert(KERNEL.to_owned(), LINUX.into());
+    map.insert("backing".to_owned(), LINUX.into());
+    map.insert("budget_ms".to_owned(), budget_ms.into());
+    map
+}
+
+/// What a report's columns are called beside those of others: by its second-level paging, or that it is Linux.
+#[must_use]
+pub fn label(report: &Report) -> &'static str {
+    if is_on_linux(&report.vm) {
+        return "Linux";
+    }
+    identity(report).second_level_paging.name()
+}
+
 /// The line for the guest, from a report's `vm` object.
 fn vm_line(vm: &Map<String, Value>) -> String {
     let number = |key: &str| vm.get(key).and_then(Value::as_u64);
     let text = |key: &str| vm.get(key).and_then(Value::as_str);
+    let budget = number("budget_ms").map_or_else(String::new, |ms| format!(", {:.0} s budget", ms as f64 / 1e3));
+    if is_on_linux(vm) {
+        return format!("Linux the same program as a process of this Linux itself: no KVM, no guest{budget}");
+    }
     let memory = number("memory_bytes").map_or_else(|| "unknown".to_owned(), show_size);
     let swap = match (text("swap_file"), number("swap_bytes")) {
         (Some(path), _) => format!("swap on {path}"),
@@ -69,7 +102,6 @@ fn vm_line(vm: &Map<String, Value>) -> String {
         Some("stages") => "TRACING ON (costs include it)",
         _ => "tracing off",
     };
-    let budget = number("budget_ms").map_or_else(String::new, |ms| format!(", {:.0} s budget", ms as f64 / 1e3));
     format!("VM    {memory} memory, {swap}, {vcpus}, {trace}{budget}")
 }
 
@@ -108,7 +140,13 @@ pub fn host_lines(host: &HostIdentity) -> Vec<String> {
         } else {
             "in real time: costs are the simulator's, not a processor's"
         };
-        lines.push(format!("simulated: {simulator}, {clock}"));
+        let told = host.kernel_command_line.as_deref().unwrap_or_default();
+        let defences = match told.split_ascii_whitespace().any(|word| word == "mitigations=off") {
+            true => "",
+            false if told.is_empty() => "",
+            false => ", mitigations on",
+        };
+        lines.push(format!("simulated: {simulator}, {clock}{defences}"));
     }
     lines
 }
@@ -158,6 +196,7 @@ mod tests {
             capabilities: Vec::new(),
             machine: None,
             simulator: None,
+            kernel_command_line: None,
         }
     }
 
@@ -189,6 +228,16 @@ mod tests {
         };
         let counted = "simulated: QEMU 7.2, one cycle = one instruction";
         assert_eq!(simulated("rig:amd:icount").as_deref(), Some(counted));
+        let defended = HostIdentity {
+            kernel_command_line: Some("console=ttyS0 quiet".to_owned()),
+            machine: Some("rig:amd:icount".to_owned()),
+            ..emulating_host()
+        };
+        assert!(
+            host_lines(&defended)
+                .pop()
+                .is_some_and(|line| line.ends_with(", mitigations on"))
+        );
         assert!(simulated("rig:amd").is_some_and(|line| line.contains("in real time")));
     }
 

@@ -95,7 +95,7 @@ mod tests {
         let mut report = report(Regime::TwoDimensional);
         report.scenarios.truncate(2);
         report.scenarios[1].checks[0].ok = false;
-        let text = render(&[report.clone()]);
+        let text = render(std::slice::from_ref(&report));
         let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(
             table,

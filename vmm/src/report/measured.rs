@@ -17,6 +17,8 @@ pub enum Regime {
     TwoDimensional,
     /// Shadow page tables, ring 0 native or emulated: KVM sees the guest's own faults too, and refills shadow entries.
     Shadow,
+    /// No KVM: the program ran on Linux itself, whose faults are the process's.
+    Linux,
 }
 
 /// One phase of measurement.

@@ -15,7 +15,9 @@
 //! | [`read`] | a file of either shape back into reports |
 //! | [`header`] | the lines that name machine, KVM and guest |
 //! | [`table`] | the report for people |
+//! | [`side_by_side`] | several reports in one table |
 //! | [`json`] | the report for programs |
+//! | [`stage_table`] | the stages for people |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
 //! | [`html`] | the report as a page with plots |
 //! | [`key`] | what makes a row that row, and its name |
@@ -44,11 +46,15 @@ pub mod model;
 pub mod quantiles;
 pub mod read;
 pub mod schema;
+pub mod side_by_side;
+pub mod stage_table;
 pub mod stages;
 pub mod table;
 
 #[cfg(test)]
 mod checks_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]

@@ -124,7 +124,7 @@ mod tests {
     fn both_kinds_of_file() {
         let report = report(Regime::Shadow);
         let one = serde_json::to_vec(&report).unwrap();
-        assert_eq!(parse(&one).unwrap(), [report.clone()]);
+        assert_eq!(parse(&one).unwrap(), std::slice::from_ref(&report));
         let two = serde_json::to_vec(&Collection::of(vec![report.clone(), report.clone()])).unwrap();
         assert_eq!(parse(&two).unwrap(), [report.clone(), report]);
     }

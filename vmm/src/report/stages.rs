@@ -65,6 +65,24 @@ impl Stages {
         })
     }
 
+    /// Faults that this is made of: no stage is reached more often.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.stages.iter().map(|cost| cost.count).max().unwrap_or(0).max(1)
+    }
+
+    /// What `cost` is of the mean fault, in cycles.
+    #[must_use]
+    pub fn mean_cycles(&self, cost: &StageCost) -> f64 {
+        cost.total_cycles as f64 / self.faults() as f64
+    }
+
+    /// The mean fault: the sum of its stages, in cycles.
+    #[must_use]
+    pub fn mean_sum_cycles(&self) -> f64 {
+        self.stages.iter().map(|cost| self.mean_cycles(cost)).sum()
+    }
+
     /// Each stage's share of the sum, 0 to 100 percent.
     pub fn shares_percent(&self) -> impl Iterator<Item = (&StageCost, f64)> {
         let total: f64 = self.stages.iter().map(|stage| stage.total_cycles as f64).sum();

@@ -106,7 +106,7 @@ fn grid(report: &Report, colours: bool) -> Table {
         CostUnit::Instructions => &["instruc\ntions\np50", "\nA/A\n+-", "\n\np99"],
     };
     let headings = ["\n\nscenario", "\n\ncount"];
-    let last = ["\n\ncheck"];
+    let last = ["\n\nok"];
     let all = headings
         .iter()
         .chain(costs)

@@ -28,7 +28,7 @@ fn expectations(scenario: &str) -> PhaseArgs {
         "alloc-warm" => (args.expect_pgfault, args.expect_pgalloc) = (COUNT, COUNT),
         "alloc-cold" => (args.expect_pgfault, args.expect_pgalloc, args.expect_cold) = (COUNT, COUNT, COUNT),
         "second-level-only" => args.expect_cold = COUNT,
-        "swap-out" => args.expect_pswpout = COUNT,
+        "swap-out" => (args.expect_pswpout, args.access) = (COUNT, faultlab_abi::dev::access::NONE),
         "swap-in" => {
             (args.expect_pgfault, args.expect_pgmajfault) = (COUNT, COUNT);
             (args.expect_pgalloc, args.expect_pswpin) = (COUNT, COUNT);
@@ -98,6 +98,7 @@ pub(super) fn empty() -> Measured {
             (host_fault::MAJFLT, 0),
             (exit_kind::PIO, 0),
             (exit_kind::MMIO, 1),
+            (exit_kind::HLT, 0),
         ]),
     };
     Measured {

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{MMAP_MIN_ADDR, TASK_SIZE};
+use super::{MMAP_MIN_ADDR, Rlimits, TASK_SIZE};
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -36,6 +36,7 @@ impl<P: Platform> Memory<P> {
         mm.set_start_brk(VirtAddr(MMAP_MIN_ADDR));
         mm.set_brk(VirtAddr(MMAP_MIN_ADDR));
         self.mmlist_add(id);
+        self.set_rlimits(id, Rlimits::INIT);
         Ok(id)
     }
 
@@ -102,6 +103,7 @@ impl<P: Platform> Memory<P> {
 
     fn dup_vmas(&self, old_id: MmId, new_id: MmId) -> Result<(), Error> {
         let (old, new) = (self.mm(old_id), self.mm(new_id));
+        self.copy_rlimits(old, new);
         new.set_mmap_base(old.mmap_base());
         new.set_start_brk(old.start_brk());
         new.set_brk(old.brk());

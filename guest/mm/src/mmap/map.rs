@@ -57,6 +57,11 @@ impl<P: Platform> Memory<P> {
         if file.is_some() && last_page.is_none_or(|end| end > i64::MAX as u64 >> PAGE_SHIFT) {
             return Err(Error::Eoverflow);
         }
+        if flags & map_flag::LOCKED != 0 {
+            self.can_do_mlock(mm)?;
+            self.mlock_future_ok(mm, vm::LOCKED, len >> PAGE_SHIFT)?;
+        }
+        self.mlock_future_ok(mm, mm.def_flags(), len >> PAGE_SHIFT)?;
         let shared = match flags & map_flag::TYPE {
             map_flag::PRIVATE => false,
             map_flag::SHARED => true,
@@ -71,7 +76,7 @@ impl<P: Platform> Memory<P> {
         if shared {
             vm_flags |= vm::SHARED | vm::MAYSHARE;
         }
-        if flags & map_flag::NORESERVE != 0 {
+        if flags & map_flag::NORESERVE != 0 && !self.overcommits_never() {
             vm_flags |= vm::NORESERVE;
         }
         if flags & map_flag::GROWSDOWN != 0 {
@@ -80,11 +85,12 @@ impl<P: Platform> Memory<P> {
         if flags & map_flag::LOCKED != 0 {
             vm_flags |= vm::LOCKED;
         }
+        self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;
         self.do_munmap_locked(mm, start, end)?;
         let mapping = match file {
             // Shared memory without a name is an object like any other. Rule B4.
             None if shared => {
-                let object = self.shmem_file_setup(len, flags & map_flag::NORESERVE != 0)?;
+                let object = self.shmem_file_setup(len, vm_flags & vm::NORESERVE != 0)?;
                 Mapping {
                     start,
                     end,
@@ -179,6 +185,7 @@ impl<P: Platform> Memory<P> {
         }
         let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {
+            self.may_expand_vm(mm, mapping.vm_flags, pages, None)?;
             if accountable {
                 self.vm_enough_memory(pages)?;
                 mapping.vm_flags |= vm::ACCOUNT;

@@ -93,6 +93,7 @@ impl<P: Platform> Memory<P> {
             self.change_protection(mm, grown);
             return Ok(());
         }
+        self.may_become_data(mm, old_flags, flags, (end.0 - start.0) >> PAGE_SHIFT)?;
         let id = self.cut_out(mm, id, start..end)?;
         // A private mapping that becomes writable will need frames of its own. Rule B18.
         if new & vm::WRITE != 0 && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE) == vm::WRITE {

@@ -109,7 +109,7 @@ impl<P: Platform> Memory<P> {
         let id = find_vma(self, mm, request.addr)
             .filter(|&id| self.vma(id).vm_start() <= request.addr)
             .ok_or(Error::Efault)?;
-        self.check_resize(id, request)?;
+        self.check_resize(mm_id, id, request)?;
         if request.has(remap_flag::FIXED | remap_flag::DONTUNMAP) {
             return self.mremap_to(mm_id, request);
         }
@@ -130,7 +130,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Whether the VMA can become what is asked for. Source: Linux `check_prep_vma`.
-    fn check_resize(&self, id: VmaId, request: Request) -> Result<(), Error> {
+    fn check_resize(&self, mm_id: MmId, id: VmaId, request: Request) -> Result<(), Error> {
         let vma = self.vma(id);
         // Without pages of its own a copy has nothing to show. Rule B28.
         if request.old_len == 0 && !vma.has(vm::SHARED) {
@@ -149,6 +149,9 @@ impl<P: Platform> Memory<P> {
             if end.is_none_or(|end| end > u64::MAX >> PAGE_SHIFT) {
                 return Err(Error::Einval);
             }
+            let (mm, pages) = (self.mm(mm_id), (request.new_len - request.old_len) >> PAGE_SHIFT);
+            self.mlock_future_ok(mm, vma.vm_flags(), pages)?;
+            self.may_expand_vm(mm, vma.vm_flags(), pages, None)?;
         }
         let moves = request.has(remap_flag::FIXED | remap_flag::DONTUNMAP);
         if moves && request.old_len.min(request.new_len) > vma.vm_end().0 - request.addr.0 {

@@ -2,6 +2,7 @@
 
 mod mmap;
 mod model;
+mod overcommit;
 mod scenarios;
 mod shm;
 mod swap;

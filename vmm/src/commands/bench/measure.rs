@@ -4,19 +4,19 @@ use std::path::Path;
 
 use faultlab::host::SecondLevelPaging;
 use faultlab::memory::Backing;
-use faultlab::report::{Builder, JsonFile, Regime, Report, header, stages, table};
+use faultlab::report::{Builder, JsonFile, Regime, Report, header, stage_table, table};
 use faultlab::{End, Error, Host, HostIdentity, Outcome, Vm, VmConfig, exit};
+use serde::Serialize;
 
-use super::described;
 use super::plan::Plan;
 use super::recorder::Recorder;
 use super::stopping::Stopping;
-use crate::cli::TraceLevel;
+use super::{described, versus};
 use crate::commands::progress::Progress;
 use crate::commands::{Failure, colours, print, report_end, vm_config};
 
 /// How the last guest ended, which is how the matrix ended.
-struct Ended {
+pub(super) struct Ended {
     outcome: Option<Outcome>,
     failure: Option<Error>,
     signal: Option<i32>,
@@ -24,51 +24,77 @@ struct Ended {
 
 /// Measures, prints the table, writes the JSON; the exit status.
 pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
-    vm_config::check_backing(&plan.vm.backing, &plan.backings)?;
-    let host = Host::open()?;
-    let identity = host.identity();
-    let budget_ms = plan.budget_ms(identity.ring0);
-    // Built now, so that what is wrong with it is known before anything else happens.
-    let backing = plan.backings.first().copied().unwrap_or_default();
-    let mut config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
-    // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
-    config.command_line.push("faultlab.page_cluster=0".to_owned());
-    let stopping = Stopping::listen().map_err(Failure::Signals)?;
+    if plan.versus_linux {
+        return versus::measure(plan, quiet);
+    }
+    let ready = Ready::check(plan)?;
     // Claimed now: a path that cannot be written is known before anything is measured.
     let json_file = plan.json.map(|path| claim(path)).transpose()?;
+    let (report, ended) = ready.run(plan, quiet)?;
+    let written = write(plan, json_file, &report);
+    // What was measured is shown even if it could not be saved.
+    print(&table::render(&report, &header::lines(&report), colours()))?;
+    print(&stage_table::render(&report))?;
+    written?;
+    ended.status(&report)
+}
 
-    let wanted = plan.wanted();
-    let progress = Progress::start(quiet);
-    progress.plan(wanted.len() as u64);
-    let mut recorder = Recorder {
-        builder: Builder::new(described::host(identity), identity.tsc_khz, regime(identity), wanted),
-        progress,
-        backing: "",
-    };
-    for (backing, reason) in &plan.unavailable {
-        recorder.builder.skip_backing(backing.name(), reason, false);
+/// A host and a configuration that were found to be in order, so that what is wrong is known before anything else happens.
+pub(super) struct Ready {
+    pub(super) host: Host,
+    pub(super) budget_ms: u64,
+    config: VmConfig,
+}
+
+impl Ready {
+    /// Looks at the host, and prepares the first guest.
+    pub(super) fn check(plan: &Plan<'_>) -> Result<Self, Failure> {
+        vm_config::check_backing(&plan.vm.backing, &plan.backings)?;
+        let host = Host::open()?;
+        let budget_ms = plan.budget_ms(host.identity().ring0);
+        let backing = plan.backings.first().copied().unwrap_or_default();
+        let mut config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
+        // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
+        config.command_line.push("faultlab.page_cluster=0".to_owned());
+        Ok(Self {
+            host,
+            budget_ms,
+            config,
+        })
     }
-    let ended = guests(plan, &config, &host, &stopping, &mut recorder);
-    let Recorder { builder, progress, .. } = recorder;
-    drop(progress);
 
-    let vm = described::vm(plan, budget_ms, ended.outcome.as_ref());
-    let report = builder.finish(vm, ended.cut_short());
-    let written = match (json_file, plan.json) {
-        (Some(file), Some(path)) => file.write(&report).map_err(|source| Failure::Write {
+    /// Measures in guests: the report, and how the last of them ended.
+    pub(super) fn run(&self, plan: &Plan<'_>, quiet: bool) -> Result<(Report, Ended), Failure> {
+        let identity = self.host.identity();
+        let stopping = Stopping::listen().map_err(Failure::Signals)?;
+        let wanted = plan.wanted();
+        let progress = Progress::start(quiet);
+        progress.plan(wanted.len() as u64);
+        let mut recorder = Recorder {
+            builder: Builder::new(described::host(identity), identity.tsc_khz, regime(identity), wanted),
+            progress,
+            backing: "",
+        };
+        for (backing, reason) in &plan.unavailable {
+            recorder.builder.skip_backing(backing.name(), reason, false);
+        }
+        let ended = guests(plan, &self.config, &self.host, &stopping, &mut recorder);
+        let Recorder { builder, progress, .. } = recorder;
+        drop(progress);
+        let vm = described::vm(plan, self.budget_ms, ended.outcome.as_ref());
+        Ok((builder.finish(vm, ended.cut_short()), ended))
+    }
+}
+
+/// Writes `value` to the file that was claimed for it.
+pub(super) fn write(plan: &Plan<'_>, file: Option<JsonFile>, value: &impl Serialize) -> Result<(), Failure> {
+    match (file, plan.json) {
+        (Some(file), Some(path)) => file.write(value).map_err(|source| Failure::Write {
             path: path.clone(),
             source,
         }),
         _ => Ok(()),
-    };
-    drop(stopping);
-    // What was measured is shown even if it could not be saved.
-    print(&table::render(&report, &header::lines(&report), colours()))?;
-    if let (TraceLevel::Stages, Some(outcome)) = (plan.vm.trace_level, &ended.outcome) {
-        print(&stages::render(&outcome.trace, outcome.trace_lost))?;
     }
-    written?;
-    ended.status(&report)
 }
 
 /// Runs one guest after another until one does not end in order, or a signal comes.
@@ -126,7 +152,7 @@ fn on(plan: &Plan<'_>, config: &VmConfig, backing: Backing) -> VmConfig {
     }
 }
 
-fn claim(path: &Path) -> Result<JsonFile, Failure> {
+pub(super) fn claim(path: &Path) -> Result<JsonFile, Failure> {
     JsonFile::create(path).map_err(|source| Failure::Write {
         path: path.to_owned(),
         source,
@@ -158,7 +184,7 @@ impl Ended {
     }
 
     /// The guest's end first: what was cut short has no verdict.
-    fn status(self, report: &Report) -> Result<u8, Failure> {
+    pub(super) fn status(self, report: &Report) -> Result<u8, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure.into());
         }

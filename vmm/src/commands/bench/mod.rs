@@ -6,6 +6,7 @@
 //! | `measure.rs` | a guest a backing, all rows, the report: also of `faultlab run` |
 //! | `recorder.rs` | what a guest says, as rows and progress |
 //! | `stopping.rs` | signals that arrive between two guests, or in one |
+//! | `versus.rs` | the same program on this machine's own Linux beside it |
 //! | `described.rs` | what the report says of host and guest |
 
 mod described;
@@ -13,6 +14,7 @@ mod measure;
 mod plan;
 mod recorder;
 mod stopping;
+mod versus;
 
 pub(super) use measure::measure;
 pub(super) use plan::Plan;

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use faultlab::host::Ring0;
 use faultlab::memory::Backing;
-use faultlab::report::Wanted;
+use faultlab::report::{Wanted, header};
 use faultlab_abi::scenario::{self, Scenario, Touches};
 
 use crate::cli::{Access, BenchArgs, Pages, Pattern, RunArgs, VmArgs};
 use crate::commands::Failure;
+
+/// Patterns that the program takes.
+const PATTERNS_MAX: usize = 16;
 
 /// Time for one row of a matrix, in milliseconds, where ring 0 is native.
 const NATIVE_ROW_MS: u64 = 300;
@@ -46,6 +49,8 @@ pub(crate) struct Plan<'a> {
     pub(super) seed: u64,
     /// The standard set has a limit of time of its own.
     is_standard: bool,
+    /// The same on this machine's own Linux as well.
+    pub(super) versus_linux: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -68,6 +73,7 @@ impl<'a> Plan<'a> {
             pages: args.pages,
             seed: 0,
             is_standard: true,
+            versus_linux: args.versus_linux,
         })
     }
 
@@ -85,6 +91,12 @@ impl<'a> Plan<'a> {
                 patterns.push(*pattern);
             }
         }
+        if patterns.len() > PATTERNS_MAX {
+            return Err(Failure::Usage(format!(
+                "--pattern with {} patterns: give at most {PATTERNS_MAX}",
+                patterns.len()
+            )));
+        }
         let (backings, unavailable) = backings(&args.backing, all(&args.backing))?;
         Ok(Self {
             vm: &args.vm,
@@ -98,6 +110,7 @@ impl<'a> Plan<'a> {
             pages: args.pages,
             seed: args.seed,
             is_standard: false,
+            versus_linux: args.versus_linux,
         })
     }
 
@@ -117,6 +130,20 @@ impl<'a> Plan<'a> {
                     pattern: pattern.to_string(),
                 }));
             }
+        }
+        wanted
+    }
+
+    /// Every row that is to come of a process on Linux itself.
+    pub(super) fn wanted_on_linux(&self) -> Vec<Wanted> {
+        let mut wanted = self.wanted();
+        wanted.retain(|row| {
+            self.backings
+                .first()
+                .is_some_and(|backing| row.backing == backing.name())
+        });
+        for row in &mut wanted {
+            header::LINUX.clone_into(&mut row.backing);
         }
         wanted
     }

@@ -64,8 +64,11 @@ fn the_program_is_told_what_is_asked_for() {
 
 #[test]
 fn a_native_matrix_takes_its_time_and_no_more() {
-    let args = bench("--backing anon,memfd --pattern seq,rand,stride:2,stride:3,stride:4,stride:5,stride:6,stride:7");
+    let args = bench(
+        "--backing anon,memfd --pattern seq,rand,stride:2,stride:3,stride:4,stride:5,stride:6,stride:7,stride:8,stride:9,stride:10,stride:11,stride:12,stride:13",
+    );
     let plan = Plan::of_bench(&args).map_err(|error| error.to_string()).unwrap();
+    assert!(plan.wanted().len() as u64 * NATIVE_ROW_MS > NATIVE_MATRIX_MS);
     assert_eq!(plan.budget_ms(Ring0::Native) * 2, NATIVE_MATRIX_MS);
     let args = bench("--backing anon --scenario minor");
     let plan = Plan::of_bench(&args).map_err(|error| error.to_string()).unwrap();

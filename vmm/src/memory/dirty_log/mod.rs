@@ -13,7 +13,8 @@ use kvm_ioctls::{VcpuFd, VmFd};
 use self::ring::Ring;
 use super::GuestRam;
 use super::ram::WINDOW_SLOT;
-use crate::error::KvmError;
+use crate::error::{HostError, KvmError};
+use crate::host::Host;
 
 mod ring;
 
@@ -27,6 +28,22 @@ pub enum DirtyMode {
     Log,
     /// A ring of the vCPU (`KVM_CAP_DIRTY_LOG_RING`).
     Ring,
+}
+
+impl DirtyMode {
+    /// Whether this host can.
+    ///
+    /// # Errors
+    /// The capability that is missing.
+    pub(crate) fn check(self, host: &Host) -> Result<(), HostError> {
+        match self {
+            DirtyMode::Ring if !ring::is_supported(host) => Err(HostError::MissingOption {
+                name: "KVM_CAP_DIRTY_LOG_RING",
+                remedy: "use Linux 5.11 or later, or --dirty log",
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// See the module.

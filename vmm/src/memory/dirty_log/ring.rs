@@ -15,7 +15,8 @@ use kvm_bindings::{KVM_CAP_DIRTY_LOG_RING, KVM_DIRTY_LOG_PAGE_OFFSET, kvm_dirty_
 use kvm_ioctls::{VcpuFd, VmFd};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::error::{Error, HostError, KvmError};
+use crate::error::KvmError;
+use crate::host::Host;
 
 /// Entries of the ring: KVM's most. Source: Linux, `KVM_DIRTY_RING_MAX_ENTRIES`.
 const ENTRIES: usize = 65_536;
@@ -38,22 +39,20 @@ pub(super) struct Ring {
 // SAFETY: the mapping is this object's own, and only accessed through it.
 unsafe impl Send for Ring {}
 
+/// Whether `host` has rings of that size.
+pub(super) fn is_supported(host: &Host) -> bool {
+    let most_bytes = host.kvm().check_extension_raw(u64::from(KVM_CAP_DIRTY_LOG_RING));
+    usize::try_from(most_bytes).is_ok_and(|most| most >= BYTES)
+}
+
 /// Switches rings on for the vCPUs that `vm` is going to have; the bitmaps of its memory slots are gone then.
-pub(crate) fn enable(vm: &VmFd) -> Result<(), Error> {
-    let most = vm.check_extension_raw(u64::from(KVM_CAP_DIRTY_LOG_RING));
-    if usize::try_from(most).is_ok_and(|most| most >= BYTES) {
-        let cap = kvm_enable_cap {
-            cap: KVM_CAP_DIRTY_LOG_RING,
-            args: [BYTES as u64, 0, 0, 0],
-            ..kvm_enable_cap::default()
-        };
-        return Ok(vm.enable_cap(&cap).map_err(KvmError::of("KVM_CAP_DIRTY_LOG_RING"))?);
-    }
-    let lack = HostError::MissingOption {
-        name: "KVM_CAP_DIRTY_LOG_RING",
-        remedy: "use Linux 5.11 or later, or --dirty log",
+pub(crate) fn enable(vm: &VmFd) -> Result<(), KvmError> {
+    let cap = kvm_enable_cap {
+        cap: KVM_CAP_DIRTY_LOG_RING,
+        args: [BYTES as u64, 0, 0, 0],
+        ..kvm_enable_cap::default()
     };
-    Err(lack.into())
+    vm.enable_cap(&cap).map_err(KvmError::of("KVM_CAP_DIRTY_LOG_RING"))
 }
 
 impl Ring {

@@ -112,7 +112,9 @@ impl Descriptor {
     }
 
     /// Answers a fault. A page that somebody else has just put there is as good.
-    pub(super) fn answer(&self, fault: Fault, fill: Fill) -> io::Result<()> {
+    ///
+    /// Whether that brought the page in: one fault may be told several times, by each that waits for it.
+    pub(super) fn answer(&self, fault: Fault, fill: Fill) -> io::Result<bool> {
         loop {
             let result = match (fault.is_minor, fill) {
                 (true, _) => self.resume(fault.page),
@@ -122,8 +124,8 @@ impl Descriptor {
             match result.as_ref().err().and_then(io::Error::raw_os_error) {
                 // The address space is being changed.
                 Some(libc::EAGAIN) => {}
-                Some(libc::EEXIST) => return self.wake(fault.page),
-                _ => return result,
+                Some(libc::EEXIST) => return self.wake(fault.page).map(|()| false),
+                _ => return result.map(|()| true),
             }
         }
     }

@@ -27,7 +27,7 @@ struct Shared {
     /// Readable once the threads are to end.
     stop: std::os::fd::OwnedFd,
     options: UffdOptions,
-    /// Faults that were read, to be answered.
+    /// Faults answered, or about to be.
     served: AtomicU64,
     /// Whether an answer failed, and the kernel serves from now on.
     failed: AtomicBool,
@@ -90,8 +90,11 @@ impl Shared {
                     // Before the answer: the kernel orders what happens before it and what the waiter does next.
                     self.served.fetch_add(1, Ordering::Relaxed);
                     wait(self.options.delay);
-                    if let Err(error) = self.descriptor.answer(fault, self.options.fill) {
-                        self.give_up(Some(fault), &error);
+                    match self.descriptor.answer(fault, self.options.fill) {
+                        Ok(true) => {}
+                        // Told once more, and counted the first time.
+                        Ok(false) => drop(self.served.fetch_sub(1, Ordering::Relaxed)),
+                        Err(error) => self.give_up(Some(fault), &error),
                     }
                 }
                 Ok(None) => {}

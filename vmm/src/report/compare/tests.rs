@@ -1,5 +1,7 @@
 //! What is called different, what is not, and what is not compared at all.
 
+use std::slice::from_ref;
+
 use serde_json::json;
 
 use super::*;
@@ -76,7 +78,7 @@ fn a_rows_own_noise_counts_if_it_is_larger_whichever_side_has_it() {
         let mut reports = [precise(), precise()];
         set(&mut reports[1].scenarios[1], 10_500);
         let slower = |reports: &[Report; 2]| {
-            let [a, b] = reports.each_ref().map(std::slice::from_ref);
+            let [a, b] = reports.each_ref().map(from_ref);
             verdict(&Comparison::of(a, b, None).unwrap(), "minor")
         };
         assert_eq!(slower(&reports), Verdict::Slower);
@@ -91,7 +93,7 @@ fn a_rows_own_noise_counts_if_it_is_larger_whichever_side_has_it() {
 fn the_caller_may_know_better() {
     let (a, mut b) = (precise(), precise());
     set(&mut b.scenarios[1], 10_150);
-    let with = |noise| verdict(&Comparison::of(&[a.clone()], &[b.clone()], noise).unwrap(), "minor");
+    let with = |noise| verdict(&Comparison::of(from_ref(&a), from_ref(&b), noise).unwrap(), "minor");
     assert_eq!((with(None), with(Some(1.0))), (Verdict::Same, Verdict::Slower));
     assert_eq!((with(Some(0.0)), with(Some(50.0))), (Verdict::Slower, Verdict::Same));
 }
@@ -107,7 +109,7 @@ fn instructions_are_exact_and_have_less_noise() {
         (9_950, Verdict::Faster),
     ] {
         set(&mut b.scenarios[1], p50);
-        let comparison = Comparison::of(&[a.clone()], &[b.clone()], None).unwrap();
+        let comparison = Comparison::of(from_ref(&a), from_ref(&b), None).unwrap();
         assert_eq!(verdict(&comparison, "minor"), expected, "{p50}");
     }
 }

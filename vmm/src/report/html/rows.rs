@@ -38,13 +38,13 @@ fn head(unit: CostUnit, counters: &[&CounterColumn]) -> Markup {
         thead {
             tr {
                 th.text.pin {} th {} th {}
-                th.group colspan="6" { (unit.name()) }
+                th.group colspan="7" { (unit.name()) }
                 @if unit == CostUnit::Cycles { th.group colspan="2" { "ns" } }
                 @for (group, columns) in &groups { th.group colspan=(columns) { (group) } }
             }
             tr {
                 th.text.pin { "scenario" } th.text { "check" } th { "count" }
-                th.edge { "p50" } th { "±" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
+                th.edge { "p50" } th title="half of the median's 95 % interval" { "±" } th title="by how much the row's halves differ" { "A/A" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
                 @if unit == CostUnit::Cycles { th.edge { "p50" } th { "p99" } }
                 @for column in counters { th { (column.name) } }
             }
@@ -60,6 +60,7 @@ fn line(row: &Scenario, naming: Naming, in_time: bool, counters: &[&CounterColum
             td.text { @if row.adds_up() { "ok" } @else { b { "FAIL" } } }
             td { (row.count) }
             td.edge { b { (cycles.p50) } } td.note { (half_interval(row)) }
+            td.note { (row.noise_floor_cycles.map_or_else(|| "–".to_owned(), |noise| noise.to_string())) }
             td { (cycles.p90) } td { (cycles.p99) } td { (cycles.p999) } td { (cycles.max) }
             @if in_time { td.edge { (short(row.ns.p50)) } td { (short(row.ns.p99)) } }
             @for column in counters {

@@ -6,6 +6,7 @@ use super::axis::short_cost;
 use super::palette;
 use crate::report::key::{Naming, RowKey};
 use crate::report::model::Report;
+use crate::report::stage_table::stage_names;
 use crate::report::stages::{StageCost, Stages};
 
 /// Parts narrower than this many percent of the whole width have no text in them.
@@ -18,15 +19,18 @@ pub(super) fn section(report: &Report) -> Markup {
     let traced: Vec<(String, &Stages)> = rows
         .filter_map(|row| Some((naming.name(&RowKey::of(row)), row.stages.as_ref()?)))
         .collect();
-    let names = stage_names(&traced);
-    let longest = traced.iter().map(|(_, stages)| mean(stages)).fold(1.0, f64::max);
+    let names = stage_names(traced.iter().map(|(_, stages)| *stages));
+    let longest = traced
+        .iter()
+        .map(|(_, stages)| stages.mean_sum_cycles())
+        .fold(1.0, f64::max);
     let unit = report.cost_unit.name();
     html! {
         @if !traced.is_empty() {
             h3 { "Stages of a fault in the guest" }
             p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it." }
             @for (name, stages) in &traced {
-                div.bar-name { b { (name) } " " (short_cost(mean(stages))) " " (unit) (lost(stages)) }
+                div.bar-name { b { (name) } " " (short_cost(stages.mean_sum_cycles())) " " (unit) (lost(stages)) }
                 div.bar { @for cost in &stages.stages { (part(cost, stages, longest, &names)) } }
             }
             ul.legend {
@@ -42,27 +46,6 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// Every stage that any row has, each once.
-fn stage_names<'a>(traced: &[(String, &'a Stages)]) -> Vec<&'a str> {
-    let mut names: Vec<&str> = Vec::new();
-    for cost in traced.iter().flat_map(|(_, stages)| &stages.stages) {
-        if !names.contains(&cost.stage.as_str()) {
-            names.push(&cost.stage);
-        }
-    }
-    names
-}
-
-/// Faults that were traced: no stage of a fault is reached more often than its faults begin.
-fn faults(stages: &Stages) -> f64 {
-    stages.stages.iter().map(|cost| cost.count).max().unwrap_or(1).max(1) as f64
-}
-
-/// Cycles of all stages of one fault.
-fn mean(stages: &Stages) -> f64 {
-    stages.stages.iter().map(|cost| cost.total_cycles as f64).sum::<f64>() / faults(stages)
-}
-
 fn lost(stages: &Stages) -> String {
     if stages.lost == 0 {
         String::new()
@@ -75,7 +58,7 @@ fn lost(stages: &Stages) -> String {
 }
 
 fn part(cost: &StageCost, stages: &Stages, longest: f64, names: &[&str]) -> Markup {
-    let cycles = cost.total_cycles as f64 / faults(stages);
+    let cycles = stages.mean_cycles(cost);
     let width = (cycles / longest * 100.0).clamp(0.0, 100.0);
     let at = names.iter().position(|name| *name == cost.stage).unwrap_or(0);
     html! {

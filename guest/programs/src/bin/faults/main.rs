@@ -1,18 +1,19 @@
 //! `faults`: times every kind of memory fault, call and exit, one kind a row.
 //!
 //!     faults [--scenario NAME,NAME...|all] [--pattern seq|rand|stride:N,...] [--access store|load]
-//!            [--pages N|auto] [--seed N] [--budget-ms N]
+//!            [--pages N|auto] [--seed N] [--budget-ms N] [--record FD]
 //!
 //! A *scenario* is one operation in one known state ([`faultlab_abi::scenario`] is their catalogue): its pages are brought
 //! into that state, the state is looked at, then each page is touched once by one plain 8-byte store or load, timed alone.
 //! Where `/dev/faultlab` exists, each phase is marked there with the counts that must show, and its samples are handed
-//! over; elsewhere the scenarios that need it are skipped.
+//! over; elsewhere the scenarios that need it are skipped, and the phases of the others go to the descriptor of `--record`.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `options.rs` | the command line |
 //! | `order.rs` | in which order pages are touched |
 //! | `lab.rs` | `/dev/faultlab` |
+//! | `recorder.rs` | what takes its place on plain Linux |
 //! | `phase.rs` | one measured phase: marks, timed loop, samples |
 //! | `scenarios/` | how each state is set, and what must be counted |
 //!
@@ -27,6 +28,7 @@ mod lab;
 mod options;
 mod order;
 mod phase;
+mod recorder;
 mod scenarios;
 
 use faultlab_abi::dev;
@@ -36,6 +38,7 @@ use faultlab_programs::{eprintln, println};
 
 use options::Options;
 use phase::{Failure, Phases, Row};
+use recorder::Recorder;
 
 faultlab_programs::program!(main);
 
@@ -53,7 +56,7 @@ fn main(args: Args) -> i32 {
         }
     };
     let capacity = options.pages.unwrap_or(MAX_PAGES as usize).max(REHEARSAL_PAGES);
-    let mut phases = match Phases::open(capacity, options.seed) {
+    let mut phases = match Phases::open(capacity, options.seed, options.record.map(Recorder::new)) {
         Ok(phases) => phases,
         Err(failure) => {
             eprintln!("faults: {failure}");

@@ -17,7 +17,7 @@ const DEFAULT_BUDGET_MS: u64 = 10_000;
 /// Most samples that one hand-over to the lab takes. Source: `faultlab_abi::dev::Samples`.
 const MAX_PAGES: u64 = 65_536;
 /// Most patterns in one run.
-const MAX_PATTERNS: usize = 8;
+const MAX_PATTERNS: usize = 16;
 /// Seed of random orders, if none is given.
 const DEFAULT_SEED: u64 = 1;
 
@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub pages: Option<usize>,
     /// Time for everything, in nanoseconds.
     pub budget_ns: u64,
+    /// Where there is no lab: the descriptor that phases are recorded to.
+    pub record: Option<i32>,
 }
 
 /// A command line that is not understood.
@@ -62,7 +64,7 @@ impl fmt::Display for Usage {
                     .try_for_each(|scenario| write!(f, " {}", scenario.name()))
             }
             Usage::Option(option) => {
-                let known = "--scenario, --pattern, --access, --seed, --pages, --budget-ms and --list";
+                let known = "--scenario, --pattern, --access, --seed, --pages, --budget-ms, --record and --list";
                 write!(f, "\"{}\" is not understood; options are {known}", Bytes(option))
             }
         }
@@ -80,6 +82,7 @@ impl Options {
             seed: DEFAULT_SEED,
             pages: None,
             budget_ns: DEFAULT_BUDGET_MS * 1_000_000,
+            record: None,
         };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
@@ -90,6 +93,10 @@ impl Options {
                 b"--access" => options.access = touch(value())?,
                 b"--seed" => options.seed = number("--seed", value(), 0, u64::MAX, "a number of 64 bits")?,
                 b"--pages" => options.pages = pages(value())?,
+                b"--record" => {
+                    let descriptor = number("--record", value(), 0, i32::MAX as u64, "an open descriptor")?;
+                    options.record = Some(descriptor as i32);
+                }
                 b"--budget-ms" => {
                     let budget_ms = number("--budget-ms", value(), 1, 3_600_000, "milliseconds from 1 to 3600000")?;
                     options.budget_ns = budget_ms * 1_000_000;
@@ -136,7 +143,7 @@ impl Options {
             let refused = Usage::Value(
                 "--pattern",
                 list,
-                "up to 8 of seq, rand and stride:N, N from 1 to 65536",
+                "up to 16 of seq, rand and stride:N, N from 1 to 65536",
             );
             let pattern = match (text, text.strip_prefix(b"stride:")) {
                 (b"seq", _) => Some(Pattern::Seq),

@@ -11,6 +11,10 @@ use faultlab_programs::sys::memory::{self, MAP_ANONYMOUS, MAP_SHARED, PAGE_BYTES
 
 use crate::lab::Lab;
 use crate::order::Pattern;
+use crate::recorder::Recorder;
+
+/// The call by which records go out.
+const RECORD: &str = "write to --record";
 
 /// Why a scenario did not give its row.
 pub(crate) enum Failure {
@@ -67,6 +71,7 @@ enum Mode {
 /// Samples and order are shared memory: a forked child measures into them.
 pub(crate) struct Phases {
     lab: Option<Lab>,
+    recorder: Option<Recorder>,
     mode: Mode,
     row: Row,
     seed: u64,
@@ -80,9 +85,12 @@ pub(crate) struct Phases {
 
 impl Phases {
     /// Opens the lab device, if there is one, and gets buffers for `capacity` samples. `seed` decides random orders.
-    pub(crate) fn open(capacity: usize, seed: u64) -> Result<Phases, Failure> {
+    /// Without it, phases go to `recorder`, if there is one.
+    pub(crate) fn open(capacity: usize, seed: u64, recorder: Option<Recorder>) -> Result<Phases, Failure> {
+        let lab = Lab::open();
         Ok(Phases {
-            lab: Lab::open(),
+            recorder: recorder.filter(|_| lab.is_none()),
+            lab,
             mode: Mode::Rehearsal,
             row: Row {
                 scenario: Scenario::WarmTouch,
@@ -124,7 +132,9 @@ impl Phases {
 
     /// Tells the lab why this row will not come, or why what came of it is not to be trusted.
     pub(crate) fn skip(&self, row: Row, failure: &Failure) -> Result<(), Failure> {
-        let Some(lab) = &self.lab else { return Ok(()) };
+        if self.lab.is_none() && self.recorder.is_none() {
+            return Ok(());
+        }
         let (failed, reason) = match failure {
             Failure::Skip(reason) => (0, padded(format_args!("{reason}"))),
             other => (1, padded(format_args!("{other}"))),
@@ -136,7 +146,11 @@ impl Phases {
             failed,
             reason,
         };
-        lab.skip(&args).map_err(|errno| Failure::Call("ioctl SKIP", errno))
+        match (&self.lab, self.recorder) {
+            (Some(lab), _) => lab.skip(&args).map_err(|errno| Failure::Call("ioctl SKIP", errno)),
+            (None, Some(recorder)) => recorder.skip(&args).map_err(|errno| Failure::Call(RECORD, errno)),
+            (None, None) => Ok(()),
+        }
     }
 
     /// What follows is a rehearsal of this row.
@@ -227,12 +241,22 @@ impl Phases {
         let samples = &mut self.samples[self.start..self.count];
         samples.fill(u64::MAX);
         let marked = lab.filter(|_| self.mode != Mode::Rehearsal);
-        if let Some(lab) = marked {
+        let recorder = self.recorder.filter(|_| self.mode != Mode::Rehearsal);
+        if marked.is_some() || recorder.is_some() {
             label(&mut phase, &self.row, self.mode);
+        }
+        if let Some(lab) = marked {
             lab.begin(&phase)
                 .map_err(|errno| Failure::Call("ioctl PHASE_BEGIN", errno))?;
         }
+        let before = recorder.map(Recorder::begin);
         let result = body(samples, order);
+        if let (Some(recorder), Some(before)) = (recorder, before) {
+            let after = recorder.begin();
+            recorder
+                .phase(&phase, before, after, samples)
+                .map_err(|errno| Failure::Call(RECORD, errno))?;
+        }
         if let Some(lab) = marked {
             lab.end(&phase)
                 .map_err(|errno| Failure::Call("ioctl PHASE_END", errno))?;

@@ -27,6 +27,8 @@ pub(crate) fn check(lab: &Lab, Window { start, bytes }: Window) {
         let part = lab.device.count(dev::DIRTY_PAGES, second, bytes - PAGE_BYTES);
         lab.expect_count("dirty log: without the first page", part, stored - 1);
     }
+    store(start, bytes, 1);
+    lab.expect_count("dirty log: all stored to", dirty(), pages);
     lab.expect_ok("dirty log: DIRTY_STOP", lab.device.number(dev::DIRTY_STOP, 0));
     lab.expect_ok("dirty log: DIRTY_STOP twice", lab.device.number(dev::DIRTY_STOP, 0));
     lab.expect_errno("dirty log: DIRTY_PAGES once stopped", dirty(), Errno::EINVAL);

@@ -1,6 +1,6 @@
-//! `lab-check`: asks `/dev/faultlab` for everything it can do, verifies the state after each step, and tries hostile arguments.
+//! `lab-check [PAGES]`: asks `/dev/faultlab` for everything it can do, verifies the state after each step, and tries hostile arguments.
 //!
-//! One line a check; status 1 if one failed, 2 where there is no such device. What a VM cannot (no window, no dirty log) is
+//! PAGES is how much of the window is used at most: 1,024 if not given, whole granules in any case. One line a check; status 1 if one failed, 2 where there is no such device. What a VM cannot (no window, no dirty log) is
 //! said, and is no failure.
 //!
 //! | file | what it is |
@@ -22,23 +22,27 @@ use core::cell::Cell;
 use core::fmt::Display;
 
 use faultlab_abi::dev::{self, HostInfo};
+use faultlab_abi::layout::WINDOW_MAX_BYTES;
 use faultlab_programs::print::Bytes;
-use faultlab_programs::start::Args;
+use faultlab_programs::start::{Args, USAGE};
 use faultlab_programs::sys::Errno;
 use faultlab_programs::sys::memory::{self, PAGE_BYTES};
-use faultlab_programs::{eprintln, println};
+use faultlab_programs::{eprintln, parse, println};
 
 use device::Device;
 
 faultlab_programs::program!(main);
 
-/// Pages of the window that are used; the window may be larger.
-const PAGES_MAX: usize = 1024;
+/// Pages of the window that are used unless told otherwise.
+const DEFAULT_PAGES: usize = 1024;
+/// As many as the largest window has.
+const MAX_PAGES: u64 = WINDOW_MAX_BYTES / PAGE_BYTES as u64;
 
 /// The device, and how the checks went.
 pub(crate) struct Lab {
     pub(crate) device: Device,
     pub(crate) info: HostInfo,
+    pages_max: usize,
     failed: Cell<u32>,
 }
 
@@ -49,7 +53,17 @@ pub(crate) struct Window {
     pub(crate) bytes: usize,
 }
 
-fn main(_: Args) -> i32 {
+fn main(args: Args) -> i32 {
+    let pages_max = match args.iter().next() {
+        None => Some(DEFAULT_PAGES),
+        Some(text) => parse::number(text)
+            .filter(|pages| (1..=MAX_PAGES).contains(pages))
+            .map(|pages| pages as usize),
+    };
+    let Some(pages_max) = pages_max else {
+        eprintln!("lab-check: give a number of pages from 1 to {MAX_PAGES}");
+        return USAGE;
+    };
     let device = match Device::open() {
         Ok(device) => device,
         Err(errno) => {
@@ -67,6 +81,7 @@ fn main(_: Args) -> i32 {
     let lab = Lab {
         device,
         info,
+        pages_max,
         failed: Cell::new(0),
     };
     lab.run();
@@ -112,7 +127,7 @@ impl Lab {
     /// Maps the window, or as much of it as is used.
     fn map_window(&self) -> Option<Window> {
         let granule = self.info.granule_bytes as usize;
-        let bytes = (self.info.window_bytes as usize).min((PAGES_MAX * PAGE_BYTES).next_multiple_of(granule));
+        let bytes = (self.info.window_bytes as usize).min((self.pages_max * PAGE_BYTES).next_multiple_of(granule));
         if bytes == 0 {
             return None;
         }

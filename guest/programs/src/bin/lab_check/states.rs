@@ -19,7 +19,7 @@ pub(crate) fn store(start: *mut u8, bytes: usize, step: usize) {
             start
                 .add(page * PAGE_BYTES)
                 .cast::<u64>()
-                .write_volatile(page as u64 + 1)
+                .write_volatile(page as u64 + 1);
         };
     }
 }
