@@ -10,7 +10,7 @@
 //! | [`boot`] | the Linux 64-bit boot protocol: kernel, zero page, initrd, entry state |
 //! | [`vcpu`] | the run loop, kicks, and the state of a vCPU that stopped |
 //! | [`devices`] | bus, serial console, virtio-mmio block, lab device |
-//! | [`swap_file`] | the file behind the swap disk |
+//! | [`swap_file`], [`swap_faults`] | what is behind the swap disk, and what goes wrong with it |
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
 //! | [`rig`] | this program inside a simulated machine |
@@ -39,6 +39,7 @@ mod process;
 mod rate_limit;
 pub mod report;
 pub mod rig;
+pub mod swap_faults;
 pub mod swap_file;
 #[cfg(test)]
 mod testing;
@@ -51,6 +52,7 @@ pub use error::{Error, exit};
 pub use host::{Host, HostIdentity};
 pub use observer::{HostFaults, Observer, PhaseRecord, Stream, Vmstat};
 pub use outcome::{CrashCause, CrashReport, End, Outcome, PanicReport, WatchdogCause, WatchdogReport};
+pub use swap_faults::SwapFaults;
 pub use swap_file::SwapConfig;
 pub use vcpu::kick::StopHandle;
 pub use vm::{TraceLevel, Vm, VmConfig};

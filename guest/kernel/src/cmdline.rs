@@ -8,6 +8,7 @@
 //! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
 //! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
 //! | `faultlab.trace=stages` | stamp every stage of a fault |
+//! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
@@ -22,6 +23,7 @@ pub const VIRTIO_MAX: usize = 4;
 const CMDLINE_OVERCOMMIT: &str = "sysctl.vm.overcommit_memory=";
 const CMDLINE_OVERCOMMIT_RATIO: &str = "sysctl.vm.overcommit_ratio=";
 const CMDLINE_TRACE: &str = "faultlab.trace=";
+const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Options<'a> {
     pub lab: Option<Region>,
     /// Rate of the time-stamp counter in kHz; not 0.
     pub tsc_khz: Option<u64>,
+    /// log2 of the most pages that one read of swap brings.
+    pub page_cluster: Option<u64>,
     /// `vm.overcommit_memory`, if given.
     pub overcommit: Option<OvercommitMode>,
     /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
@@ -88,6 +92,8 @@ impl<'a> Options<'a> {
             self.overcommit_ratio = Some(number(value).filter(|ratio| *ratio <= i32::MAX as u64)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
             self.trace_stages = (value == b"stages").then_some(true)?;
+        } else if let Some(value) = word.strip_prefix(CMDLINE_PAGE_CLUSTER.as_bytes()) {
+            self.page_cluster = Some(number(value)?);
         }
         Some(())
     }

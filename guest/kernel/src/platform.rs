@@ -100,7 +100,7 @@ impl Platform for Machine {
         }
     }
 
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
         swap_disk::read(slot, to)
     }
 

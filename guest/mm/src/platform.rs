@@ -46,11 +46,12 @@ pub trait Platform {
     /// Forgets what the TLB knows of the whole address space with this root.
     fn flush_tlb_mm(&self, root: Pfn);
 
-    /// Reads slot `slot` of the swap disk into a frame, and returns when it is there.
+    /// Reads consecutive slots of the swap disk, from `slot` on, into as many frames, and returns when they are there.
+    /// At most [`crate::swap::CLUSTER_MAX`] frames.
     ///
     /// # Errors
-    /// When the disk says so.
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError>;
+    /// When the disk says so; then none of the frames may be relied on.
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError>;
 
     /// Writes frames to as many consecutive slots of the swap disk, from `slot` on, and returns when they are there.
     /// At most [`crate::swap::CLUSTER_MAX`] frames.
@@ -144,6 +145,8 @@ pub enum Vmstat {
     Pswpin,
     Pswpout,
     OomKill,
+    SwapRa,
+    SwapRaHit,
 }
 
 /// Stages of the fault path, in the order a fault meets them.

@@ -72,6 +72,10 @@ record! {
         i_ctime, set_i_ctime: i64 = 16;
         /// When it was last read, seconds since 1970.
         i_atime, set_i_atime: i64 = 17;
+        /// Next object on the swap list.
+        swap_next, set_swap_next: Option<InodeId> = 20;
+        /// Previous object on the swap list.
+        swap_prev, set_swap_prev: Option<InodeId> = 21;
     }
 }
 
@@ -86,6 +90,8 @@ impl Inode<'_> {
 pub mod inode_flag {
     /// `SHM_LOCK`: pages stay in memory.
     pub const LOCKED: u64 = 1;
+    /// It is on the list of objects that may have pages in swap. Source: Linux `info->swaplist`.
+    pub const SWAPLIST: u64 = 1 << 63;
 }
 
 /// What a page is wanted for. Rule C1.
@@ -169,6 +175,9 @@ impl<P: Platform> Memory<P> {
             "pages of an evicted object are left"
         );
         self.vm_unacct_memory(inode.commit());
+        if inode.i_flags() & inode_flag::SWAPLIST != 0 {
+            self.swaplist_del(id);
+        }
         self.free_inode(id);
     }
 
@@ -280,7 +289,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Brings a page back from swap. Rule F19.
-    fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
+    pub(crate) fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
         let (pfn, major) = self.swapin(slot)?;
         // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
         if !self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn)) {
@@ -314,8 +323,11 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn shmem_writepage(&self, pfn: Pfn) -> Option<SwapSlot> {
         let id = self.inode_of(pfn)?;
         let inode = self.inode(id);
-        if inode.i_flags() & inode_flag::LOCKED != 0 {
-            return None;
+        if inode.i_flags() != inode_flag::SWAPLIST {
+            if inode.i_flags() & inode_flag::LOCKED != 0 {
+                return None;
+            }
+            self.swaplist_add(id);
         }
         let slot = self.add_to_swap(pfn, 1)?;
         self.fill_if_fallocated(pfn);

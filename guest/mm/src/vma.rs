@@ -69,7 +69,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[21] {
+    pub struct MmStruct[23] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -104,6 +104,10 @@ record! {
         locked_vm, set_locked_vm: u64 = 15;
         /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
         def_flags, set_def_flags: u64 = 16;
+        /// Next of all address spaces.
+        mm_next, set_mm_next: Option<MmId> = 21;
+        /// Previous of all address spaces.
+        mm_prev, set_mm_prev: Option<MmId> = 22;
         /// Most bytes mapped.
         rlimit_as, set_rlimit_as: u64 = 17;
         /// Most bytes mapped private and writable.

@@ -8,6 +8,7 @@
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
 //! | `shm.rs` | `shmget shmat shmdt shmctl` |
+//! | `swap.rs` | `swapon swapoff` |
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
@@ -38,6 +39,7 @@ mod limits;
 mod memory;
 mod residency;
 mod shm;
+mod swap;
 
 /// Numbers of the calls that exist.
 mod nr {
@@ -96,6 +98,8 @@ mod nr {
     pub(super) const MLOCKALL: u64 = 151;
     pub(super) const MUNLOCKALL: u64 = 152;
     pub(super) const ARCH_PRCTL: u64 = 158;
+    pub(super) const SWAPON: u64 = 167;
+    pub(super) const SWAPOFF: u64 = 168;
     pub(super) const SETRLIMIT: u64 = 160;
     pub(super) const GETTID: u64 = 186;
     pub(super) const SET_TID_ADDRESS: u64 = 218;
@@ -168,6 +172,8 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMAT => shm::shmat(rdi, rsi, rdx),
         nr::SHMCTL => shm::shmctl(rdi, rsi, rdx),
         nr::SHMDT => shm::shmdt(rdi),
+        nr::SWAPON => swap::swapon(rdi, rsi),
+        nr::SWAPOFF => swap::swapoff(rdi),
         nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(process::current().pid.get())),
         nr::GETPPID => Ok(u64::from(process::current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),

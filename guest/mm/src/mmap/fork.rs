@@ -35,6 +35,7 @@ impl<P: Platform> Memory<P> {
         mm.set_mmap_base(VirtAddr(TASK_SIZE - MMAP_BASE_GAP));
         mm.set_start_brk(VirtAddr(MMAP_MIN_ADDR));
         mm.set_brk(VirtAddr(MMAP_MIN_ADDR));
+        self.mmlist_add(id);
         self.set_rlimits(id, Rlimits::INIT);
         Ok(id)
     }
@@ -76,6 +77,7 @@ impl<P: Platform> Memory<P> {
             "pages of an ended address space are left"
         );
         self.free_table(mm.pgd());
+        self.mmlist_del(mm_id);
         self.mm_struct_free(mm_id);
     }
 

@@ -107,6 +107,8 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::NrPageTablePages => "nr_page_table_pages",
         Vmstat::NrSwapCached => "nr_swapcached",
         Vmstat::NrSlab => "nr_slab",
+        Vmstat::SwapRa => "swap_ra",
+        Vmstat::SwapRaHit => "swap_ra_hit",
         _ => "other",
     }
 }
@@ -162,10 +164,12 @@ impl Platform for FakeMachine {
         self.tlb.borrow_mut().retain(|&(owner, _), _| owner != root);
     }
 
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
-        let page = self.disk.borrow_mut().read(slot)?;
-        for (word, value) in self.frame(to).iter().zip(page.iter()) {
-            word.set(*value);
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
+        for (slot, &pfn) in (slot..).zip(to) {
+            let page = self.disk.borrow_mut().read(slot)?;
+            for (word, value) in self.frame(pfn).iter().zip(page.iter()) {
+                word.set(*value);
+            }
         }
         Ok(())
     }

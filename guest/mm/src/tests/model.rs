@@ -80,6 +80,8 @@ struct World {
     /// Something cut mappings (`mremap`, `mlock`, `fork` of a locked one) in ways that the model does not follow: `nattch` is not known
     /// exactly any more.
     unmerged: bool,
+    /// Reads from swap may fail: a page may be refused with SIGBUS.
+    reads_fail: bool,
 }
 
 const HEAP: u64 = 0x1000_0000;
@@ -110,6 +112,7 @@ impl World {
             object_pages: HashMap::new(),
             next_pid: 2,
             unmerged: false,
+            reads_fail: false,
         }
     }
 
@@ -195,7 +198,7 @@ impl World {
                 }
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot & prot::WRITE, 0, "a store was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.past_the_end(page), "a store found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a store found no page"),
             Err(Fault::Oom) => {}
             Err(other) => panic!("store: {other:?}"),
         }
@@ -216,7 +219,7 @@ impl World {
                 );
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot, 0, "a load was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.past_the_end(page), "a load found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a load found no page"),
             Err(Fault::Oom) => {}
             Err(other) => panic!("load: {other:?}"),
         }
@@ -325,6 +328,7 @@ impl World {
                 }
             }
             Op::File { file, ref op } => self.file_op(file, op),
+            Op::Swapoff => self.swapoff(),
             Op::Kswapd => self.memory.kswapd(),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
@@ -400,6 +404,17 @@ impl World {
         assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
     }
 
+    /// Off and on again, as far as memory allows.
+    fn swapoff(&mut self) {
+        match self.memory.swapoff() {
+            Ok(()) => assert_eq!(self.memory.swap_inuse_pages(), 0),
+            Err(Error::Eio) => assert!(self.reads_fail, "a read failed"),
+            Err(error) => assert!(matches!(error, Error::Enomem | Error::Einval), "{error:?}"),
+        }
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy | Error::Enomem)), "{on:?}");
+    }
+
     fn fork(&mut self, who: usize) {
         if self.processes.len() == 4 {
             return;
@@ -472,6 +487,9 @@ impl World {
         }
         self.memory.check_invariants();
         assert_eq!(self.memory.swap_inuse_pages(), 0, "slots are left in use");
+        // There may have been no memory for it the last time.
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
         assert_eq!(self.memory.committed_as(), 0, "charges are left");
         assert_eq!(self.memory.shm_tot(), 0, "pages of segments are left");
         for (name, objects) in self.memory.live_records() {
@@ -487,8 +505,22 @@ impl World {
 }
 
 fn run(ops: &[Op]) {
-    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
+    let world = World::new();
+    world.memory.set_page_cluster(3);
+    run_in(world, ops);
+}
+
+/// As [`run`], on a disk that fails one read in `reads` and one write in `writes` (0: none), as `seed` will have it.
+fn run_on_bad_disk(ops: &[Op], reads: u64, writes: u64, seed: u64) {
     let mut world = World::new();
+    world.reads_fail = reads != 0;
+    world.memory.set_page_cluster((seed % 6) as u32);
+    world.memory.platform.disk.borrow_mut().fails_one_in = Some((reads, writes, seed));
+    run_in(world, ops);
+}
+
+fn run_in(mut world: World, ops: &[Op]) {
+    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
     for (i, op) in ops.iter().enumerate() {
         world.apply(op);
         world.check(i % 16 == 15);
@@ -510,5 +542,19 @@ proptest! {
     #[test]
     fn programs_see_what_they_stored(ops in prop::collection::vec(op(), 1..120)) {
         run(&ops);
+    }
+
+    /// F29: writes that fail lose nothing, and nobody notices.
+    #[test]
+    fn failed_writes_are_not_noticed(ops in prop::collection::vec(op(), 1..120), one_in in 2..40u64, seed: u64) {
+        run_on_bad_disk(&ops, 0, one_in, seed);
+    }
+
+    /// F28, F29: reads that fail are SIGBUS to who touches the page then; no wrong word is ever read. (Locking faults pages in, and would
+    /// have to be told of errors.)
+    #[test]
+    fn failed_reads_lose_nothing(mut ops in prop::collection::vec(op(), 1..120), one_in in 2..40u64, seed: u64) {
+        ops.retain(|op| !matches!(op, Op::Mlock { .. }));
+        run_on_bad_disk(&ops, one_in, one_in, seed);
     }
 }

@@ -33,6 +33,7 @@ pub mod address_space;
 pub mod files;
 pub mod memory;
 pub mod process;
+pub mod swap;
 pub mod sysv_shm;
 
 pub use process::exit;
