@@ -8,7 +8,7 @@
 //! | [`cred`] | kernel/sys.c | ids of users and groups |
 //! | [`limits`] | kernel/sys.c | resource limits |
 //! | [`errno`] | include/uapi/asm-generic/errno.h | error numbers |
-//! | [`file`] | fs/file_table.c | open file descriptions |
+//! | [`mod@file`] | fs/file_table.c | open file descriptions |
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
