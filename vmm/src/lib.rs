@@ -41,7 +41,7 @@ pub mod rig;
 pub mod swap_file;
 #[cfg(test)]
 mod testing;
-mod trace_ring;
+pub mod trace_ring;
 pub mod vcpu;
 pub mod vm;
 pub mod watchdog;

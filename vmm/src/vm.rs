@@ -191,7 +191,7 @@ impl Vm {
 
     fn outcome(&self, end: End, build: Duration, start_to_guest: Duration) -> Outcome {
         let hello = self.bus.lab.hello().copied();
-        let (trace, trace_lost) = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
+        let trace = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
         let block = self.bus.block.as_ref().map(|transport| BlockCounters {
             refused_accesses: transport.refused(),
             ..transport.device().counters()
@@ -207,7 +207,6 @@ impl Vm {
             start_to_guest,
             build,
             trace,
-            trace_lost,
         }
     }
 

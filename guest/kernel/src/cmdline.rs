@@ -5,17 +5,20 @@
 //! | `virtio_mmio.device=SIZE@ADDRESS:IRQ` | a virtio-mmio device, as Linux spells it |
 //! | `faultlab.device=SIZE@ADDRESS` | the lab device |
 //! | `tsc_early_khz=N` | rate of the time-stamp counter |
-//! | `faultlab.trace=stages` | stamp every stage of a fault |
+//! | `faultlab.trace=stages` or `timeline` | stamp the stages of every fault, or those and who faulted where |
+//! | `faultlab.trace_bytes=SIZE` | memory for the trace |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
 
 use faultlab_abi::layout::{CMDLINE_LAB, CMDLINE_TSC_KHZ, CMDLINE_VIRTIO};
+use faultlab_abi::trace::level;
 
 /// Most virtio-mmio devices that are looked at.
 pub const VIRTIO_MAX: usize = 4;
 
 const CMDLINE_TRACE: &str = "faultlab.trace=";
+const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +38,10 @@ pub struct Options<'a> {
     pub lab: Option<Region>,
     /// Rate of the time-stamp counter in kHz; not 0.
     pub tsc_khz: Option<u64>,
-    /// Whether stages are traced.
-    pub trace_stages: bool,
+    /// What is traced, one of [`level`].
+    pub trace_level: u8,
+    /// Bytes for the trace; not 0.
+    pub trace_bytes: Option<u64>,
     /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
     /// them, and is the way to complain.
     pub malformed: Option<&'a [u8]>,
@@ -68,7 +73,13 @@ impl<'a> Options<'a> {
         } else if let Some(value) = word.strip_prefix(CMDLINE_TSC_KHZ.as_bytes()) {
             self.tsc_khz = Some(number(value).filter(|khz| *khz != 0)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
-            self.trace_stages = (value == b"stages").then_some(true)?;
+            self.trace_level = match value {
+                b"stages" => level::STAGES,
+                b"timeline" => level::TIMELINE,
+                _ => return None,
+            };
+        } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE_BYTES.as_bytes()) {
+            self.trace_bytes = Some(size(value).filter(|bytes| *bytes != 0)?);
         }
         Some(())
     }
@@ -146,7 +157,7 @@ mod tests {
             })
         );
         assert_eq!(options.tsc_khz, Some(2_596_148));
-        assert!(options.trace_stages);
+        assert_eq!(options.trace_level, level::STAGES);
     }
 
     #[test]
@@ -170,6 +181,7 @@ mod tests {
             b"tsc_early_khz=fast",
             b"tsc_early_khz=",
             b"faultlab.trace=no",
+            b"faultlab.trace_bytes=0",
         ] {
             let line = [word, b" tsc_early_khz=0 faultlab.device=8K@0x1000"].concat();
             let options = Options::parse(&line);

@@ -52,7 +52,7 @@ pub trait Platform {
     /// Adds to a counter (wrapping, so that a level can fall).
     fn count(&self, item: Vmstat, by: u64);
 
-    /// A stage of the fault path is reached. One predicted branch when tracing is off.
+    /// A stage of the fault path is reached. Nothing when tracing is off.
     fn stage(&self, stage: Stage, arg: u64);
 }
 

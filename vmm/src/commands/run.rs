@@ -76,7 +76,7 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     let lines = header_lines(&identity, &args.vm, budget_ms);
     print(&table::render(&report, &lines, colours()))?;
     if let (TraceLevel::Stages, Some(outcome)) = (args.vm.trace_level, &outcome) {
-        print(&stages::render(&outcome.trace, outcome.trace_lost))?;
+        print(&stages::render(&outcome.trace))?;
     }
     written?;
     match (outcome, failure) {
