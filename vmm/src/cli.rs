@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Run one static Linux x86-64 program in the guest
     #[command(after_long_help = EXIT_STATUSES)]
     Exec(ExecArgs),
+    /// Run a program in the guest and write what happened when, guest, VMM and host, for ui.perfetto.dev
+    #[command(after_long_help = EXIT_STATUSES)]
+    Trace(TraceArgs),
     /// List the bundled programs, or write them to a directory
     Programs(ProgramsArgs),
     /// Say what this host is, what it can do, and how to get what is missing
@@ -114,6 +117,9 @@ pub(crate) struct RunArgs {
     /// Measure only these scenarios, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = PossibleValuesParser::new(SCENARIOS))]
     pub(crate) scenario: Vec<String>,
+    /// Also say what the host kernel's own events tell of each row (`host_side`); needs root and tracefs, and costs time
+    #[arg(long)]
+    pub(crate) host_events: bool,
     /// Pages touched in each scenario, 1 to 65536; auto suits the count to the host's speed
     #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
     pub(crate) pages: Pages,
@@ -133,6 +139,28 @@ pub(crate) enum Pages {
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
+    #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `faultlab trace`.
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    pub(crate) vm: VmArgs,
+    /// Write the timeline to this file (Chrome trace-event JSON), all of it or nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Guest memory for the trace, 256K to 16M in a power of two; older faults are overwritten when it is full
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_ring)]
+    pub(crate) ring: u64,
+    /// Also record the host kernel's events (KVM exits and entries, page faults); needs root and tracefs, and costs time
+    #[arg(long)]
+    pub(crate) host_events: bool,
+    /// Also print the timeline of the longest fault, on standard error
+    #[arg(long)]
+    pub(crate) show: bool,
     /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
     #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
     pub(crate) command: Vec<OsString>,
@@ -258,6 +286,18 @@ fn parse_swap(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     parse_pages_within(text, SWAP_MIN_BYTES, SWAP_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
+}
+
+fn parse_ring(text: &str) -> Result<u64, String> {
+    let (min, max) = (256 << 10, 16 << 20);
+    match parse_size(text)? {
+        bytes if bytes.is_power_of_two() && (min..=max).contains(&bytes) => Ok(bytes),
+        _ => Err(format!(
+            "not a power of two from {} to {}; give one, such as 1M",
+            show_size(min),
+            show_size(max)
+        )),
+    }
 }
 
 fn parse_pages(text: &str) -> Result<Pages, String> {

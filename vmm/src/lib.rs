@@ -11,6 +11,9 @@
 //! | [`vcpu`] | the run loop, kicks, and the state of a vCPU that stopped |
 //! | [`devices`] | bus, serial console, virtio-mmio block, lab device |
 //! | [`swap_file`] | the file behind the swap disk |
+//! | [`trace_ring`] | what the guest kernel traced |
+//! | [`timeline`] | guest, VMM and host on one axis; the Chrome trace |
+//! | [`host_events`] | the host kernel's events of the vCPU's thread |
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
 //! | [`rig`] | this program inside a simulated machine |
@@ -30,6 +33,7 @@ pub mod devices;
 pub mod error;
 pub mod gate;
 pub mod host;
+pub mod host_events;
 pub mod kvm_stats;
 pub mod memory;
 pub mod observer;
@@ -41,6 +45,7 @@ pub mod rig;
 pub mod swap_file;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 pub mod trace_ring;
 pub mod vcpu;
 pub mod vm;

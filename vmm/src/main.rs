@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     let status = match &cli.command {
         Command::Run(args) => commands::run::run(args, cli.quiet),
         Command::Exec(args) => commands::exec::exec(args),
+        Command::Trace(args) => commands::trace::trace(args),
         Command::Programs(args) => commands::programs::programs(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),

@@ -4,6 +4,7 @@ use faultlab_abi::dev::PhaseArgs;
 use faultlab_abi::vmstat;
 
 use crate::devices::bus::BusCounters;
+use crate::host_events::HostSide;
 use crate::kvm_stats::KvmCounters;
 
 /// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
@@ -93,6 +94,8 @@ pub struct PhaseRecord {
     pub bus_before: BusCounters,
     /// What it had carried at the end, the command that ended the phase included.
     pub bus_after: BusCounters,
+    /// What the host kernel's events say; `None` unless [`crate::VmConfig::host_events`].
+    pub host_side: Option<HostSide>,
     /// Time-stamp counter cycles of every sample, in the order of the touches.
     pub samples: Vec<u64>,
 }

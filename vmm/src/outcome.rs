@@ -9,6 +9,7 @@ use crate::devices::block::BlockCounters;
 use crate::devices::bus::BusCounters;
 use crate::error::exit;
 use crate::observer::Vmstat;
+use crate::timeline::Timeline;
 use crate::trace_ring::Trace;
 use crate::vcpu::state::VcpuState;
 
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub build: Duration,
     /// What the guest traced; empty with tracing off.
     pub trace: Trace,
+    /// What the VMM and the host did meanwhile; `None` without [`crate::TraceLevel::Timeline`].
+    pub timeline: Option<Timeline>,
 }
 
 /// How a run ended.

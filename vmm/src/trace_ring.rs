@@ -81,7 +81,8 @@ impl Fault {
             .chain(events)
             .filter_map(|(number, tsc, arg)| {
                 let cycles = tsc.wrapping_sub(entry);
-                let stage = Stage::from_number(number).filter(|_| cycles <= length)?;
+                // 0 is a slot that was never stamped.
+                let stage = Stage::from_number(number).filter(|_| tsc != 0 && cycles <= length)?;
                 Some(Stamp { stage, cycles, arg })
             })
             .collect();

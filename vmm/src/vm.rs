@@ -20,12 +20,16 @@ use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
 use crate::error::{Error, KvmError};
 use crate::host::Host;
+use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
 use crate::memory::{Backing, GuestRam};
 use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
 use crate::swap_file::{SwapConfig, SwapFile};
+use crate::timeline::Timeline;
+use crate::timeline::clock::GuestClock;
+use crate::timeline::log::Log;
 use crate::trace_ring;
 use crate::vcpu::kick::StopHandle;
 use crate::vcpu::state::VcpuState;
@@ -47,6 +51,8 @@ pub enum TraceLevel {
     Off,
     /// Every stage of every fault ([`faultlab_abi::trace`]).
     Stages,
+    /// That, who faulted where, and what the VMM did meanwhile ([`crate::timeline`]).
+    Timeline,
 }
 
 /// What to run, and on what.
@@ -68,6 +74,10 @@ pub struct VmConfig {
     pub envp: Vec<Vec<u8>>,
     /// What the kernel records.
     pub trace: TraceLevel,
+    /// Bytes of guest memory for the trace, rounded up to a power of two of at least 256 KiB; the guest's own choice if `None`.
+    pub trace_bytes: Option<u64>,
+    /// Records the host kernel's events of the vCPU's thread, during phases and, with a timeline, all the time.
+    pub host_events: bool,
     /// Ends the guest after so long.
     pub timeout: Option<Duration>,
     /// Keeps the host kernel's account of the swap file's bytes beside the device's own; costs a few microseconds a
@@ -90,6 +100,8 @@ impl VmConfig {
             argv,
             envp: Vec::new(),
             trace: TraceLevel::Off,
+            trace_bytes: None,
+            host_events: false,
             timeout: None,
             account_file_io: false,
             command_line: Vec::new(),
@@ -106,6 +118,9 @@ pub struct Vm {
     bus: Bus,
     kernel: Cow<'static, [u8]>,
     timeout: Option<Duration>,
+    trace: TraceLevel,
+    host_events: bool,
+    tsc_khz: u64,
     stop: StopHandle,
     building_since: Instant,
     ram: GuestRam,
@@ -132,7 +147,13 @@ impl Vm {
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
-        let block = swap.map(|file| VirtioMmio::new(BlockDevice::new(file, config.account_file_io)));
+        let block = swap.map(|file| {
+            let mut device = BlockDevice::new(file, config.account_file_io);
+            if config.trace == TraceLevel::Timeline {
+                device.note_requests();
+            }
+            VirtioMmio::new(device)
+        });
         Ok(Vm {
             stats,
             vcpu,
@@ -140,6 +161,9 @@ impl Vm {
             bus: Bus::new(block, LabDevice::default()),
             kernel: config.kernel,
             timeout: config.timeout,
+            trace: config.trace,
+            host_events: config.host_events,
+            tsc_khz: host.identity().tsc_khz,
             stop: StopHandle::new(),
             building_since,
             ram,
@@ -160,7 +184,17 @@ impl Vm {
         let mut watch = Watch::start(&self.stop, &mut self.vcpu, self.timeout)
             .map_err(KvmError::of_io("starting the watchdog's thread"))?;
         let (build, start_to_guest) = (self.building_since.elapsed(), process::age());
+        let whole_run = self.trace == TraceLevel::Timeline;
+        let host_events = self.host_events.then(|| HostEvents::open(process::thread_id()));
+        let clock = whole_run.then(|| GuestClock::measure(&self.vcpu)).flatten();
+        if let (true, Some(Ok(events))) = (whole_run, &host_events) {
+            events.start().unwrap_or_else(|error| log::warn!("{error}"));
+        }
         let mut session = Session {
+            // A phase would begin anew what the timeline wants whole.
+            host_events: host_events.as_ref().filter(|_| !whole_run),
+            exits: whole_run.then(Log::default),
+            tsc_khz: self.tsc_khz,
             ram: &self.ram,
             observer,
             stats: self.stats.as_mut(),
@@ -170,8 +204,21 @@ impl Vm {
         drop(watch);
         self.bus.serial.finish();
         self.bus.lab.finish(&mut session);
+        let exits = session.exits.take();
+        let timeline = exits.map(|exits| Timeline {
+            exits,
+            block: self.bus.block.as_ref().map(|block| block.device().noted()).unwrap_or_default(),
+            host: host_events.map(|events| events.and_then(|events| events.stop())),
+            clock: match (clock, GuestClock::measure(&self.vcpu)) {
+                (Some(start), Some(end)) => start.checked_by(end),
+                _ => GuestClock::default(),
+            },
+        });
         let end = self.end(stopped?);
-        Ok(self.outcome(end, build, start_to_guest))
+        Ok(Outcome {
+            timeline,
+            ..self.outcome(end, build, start_to_guest)
+        })
     }
 
     /// Adds what is known about where the vCPU is.
@@ -207,6 +254,7 @@ impl Vm {
             start_to_guest,
             build,
             trace,
+            timeline: None,
         }
     }
 
@@ -235,8 +283,13 @@ fn create(host: &Host, ram: &GuestRam) -> Result<(VmFd, VcpuFd), KvmError> {
 /// Writes kernel, command line and initrd into RAM. Returns the entry address.
 fn load(config: &VmConfig, ram: &GuestRam, has_swap: bool, tsc_khz: u64) -> Result<u64, Error> {
     let mut words = config.command_line.clone();
-    if config.trace == TraceLevel::Stages {
-        words.push("faultlab.trace=stages".into());
+    match config.trace {
+        TraceLevel::Off => {}
+        TraceLevel::Stages => words.push("faultlab.trace=stages".into()),
+        TraceLevel::Timeline => words.push("faultlab.trace=timeline".into()),
+    }
+    if let Some(bytes) = config.trace_bytes {
+        words.push(format!("faultlab.trace_bytes={bytes}"));
     }
     let command_line = CommandLine::new(has_swap, tsc_khz, &words)?;
     let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;

@@ -86,9 +86,9 @@ pub struct FaultRecord {
 pub mod level {
     /// Nothing.
     pub const OFF: u8 = 0;
-    /// The stages of every fault, but [`super::Stage::SetPte`], which [`super::Stage::FaultExit`] follows closely.
+    /// The stages of every fault.
     pub const STAGES: u8 = 1;
-    /// All stages, and who faulted where.
+    /// Also who faulted where, and when in whole time stamps.
     pub const TIMELINE: u8 = 2;
 }
 

@@ -118,8 +118,7 @@ pub(crate) fn stage<const LEVEL: u8>(stage: MmStage, arg: u64) {
         MmStage::AllocPages => stamp::<LEVEL, { Stage::AllocPages as usize }>(),
         MmStage::ClearPage => stamp::<LEVEL, { Stage::ClearPage as usize }>(),
         MmStage::AddToPageCache => stamp::<LEVEL, { Stage::AddToPageCache as usize }>(),
-        MmStage::SetPte if LEVEL == level::TIMELINE => stamp::<LEVEL, { Stage::SetPte as usize }>(),
-        MmStage::SetPte => {}
+        MmStage::SetPte => stamp::<LEVEL, { Stage::SetPte as usize }>(),
         MmStage::SwapIoStart => event(Stage::SwapIoStart, arg, LEVEL != level::OFF),
         MmStage::SwapIoEnd => event(Stage::SwapIoEnd, arg, LEVEL != level::OFF),
         MmStage::ReclaimStart => event(Stage::ReclaimStart, arg, LEVEL != level::OFF),

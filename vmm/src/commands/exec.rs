@@ -31,9 +31,9 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
 }
 
 /// Passes the program's output through, write by write.
-struct Output {
-    stop: StopHandle,
-    failure: Option<io::Error>,
+pub(super) struct Output {
+    pub(super) stop: StopHandle,
+    pub(super) failure: Option<io::Error>,
 }
 
 impl Observer for Output {

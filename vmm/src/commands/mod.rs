@@ -7,6 +7,7 @@ pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod rig;
 pub(crate) mod run;
+pub(crate) mod trace;
 
 mod signals;
 mod vm_config;

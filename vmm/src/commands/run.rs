@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 
 use faultlab::host::{Ring0, SecondLevelPaging};
 use faultlab::report::{Builder, JsonFile, Measured, Regime, Report, SCENARIOS, header, stages, table};
-use faultlab::{End, Host, HostIdentity, Observer, Outcome, PhaseRecord, Stream, Vm, exit};
+use faultlab::{End, Host, HostIdentity, Observer, Outcome, PhaseRecord, Stream, Vm, VmConfig, exit};
 use faultlab_abi::dev::PhaseArgs;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,10 @@ pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<u8, Failure> {
     } else {
         EMULATED_BUDGET_MS
     };
-    let config = vm_config::of(&args.vm, &command(&wanted, args.pages, budget_ms))?;
+    let config = VmConfig {
+        host_events: args.host_events,
+        ..vm_config::of(&args.vm, &command(&wanted, args.pages, budget_ms))?
+    };
     let backing = config.backing.name();
     let vm = Vm::new(config, &host)?;
     let signals = StopOnSignals::listen(vm.stop_handle()).map_err(Failure::Signals)?;

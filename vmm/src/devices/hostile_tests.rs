@@ -167,6 +167,9 @@ fn a_guest_made_of_chance_is_answered() {
             ram: &ram,
             observer: &mut (),
             stats: None,
+            host_events: None,
+            exits: None,
+            tsc_khz: 1_000_000,
             bus: BusCounters::default(),
         };
         let mut bus = driven_bus(&mut session);

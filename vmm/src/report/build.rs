@@ -105,6 +105,7 @@ impl Builder {
                 net: &net,
                 regime: self.regime,
             }),
+            host_side: measured.host_side.clone(),
             totals: net,
         }
     }

@@ -8,6 +8,7 @@ use faultlab_abi::vmstat;
 use super::model::Counters;
 use super::{exit_kind, host_fault};
 use crate::PhaseRecord;
+use crate::host_events::HostSide;
 
 /// How second-level faults are counted on a host; decides the rule behind the `cold` check ([`super::checks`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Measured {
     pub cycles: Vec<u64>,
     /// Counters at the end of the phase less those at its beginning.
     pub moved: Counters,
+    /// The host kernel's side, if asked for.
+    pub host_side: Option<HostSide>,
 }
 
 impl Measured {
@@ -94,6 +97,7 @@ impl From<PhaseRecord> for Measured {
             args: record.args,
             cycles: record.samples,
             moved: Counters { guest, kvm, host },
+            host_side: record.host_side,
         }
     }
 }
@@ -163,6 +167,7 @@ mod tests {
                 mmio: 3,
                 ..BusCounters::default()
             },
+            host_side: None,
             samples: vec![1, 2],
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;

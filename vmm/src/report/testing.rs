@@ -74,6 +74,7 @@ pub(super) fn phase(scenario: &str, regime: Regime) -> Measured {
         cycles: cycles.collect(),
         args,
         moved,
+        host_side: None,
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) fn empty() -> Measured {
         args,
         cycles: Vec::new(),
         moved,
+        host_side: None,
     }
 }
 

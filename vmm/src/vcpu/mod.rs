@@ -20,6 +20,8 @@ use crate::devices::Session;
 use crate::devices::bus::Bus;
 use crate::error::KvmError;
 use crate::outcome::{CrashCause, End, WatchdogCause};
+use crate::timeline::clock::host_tsc;
+use crate::timeline::log::{ExitKind, ExitSpan};
 use crate::watchdog::Watch;
 
 /// Why the loop ended.
@@ -51,9 +53,31 @@ pub(crate) fn run(
             Err(error) if error.errno() == libc::EAGAIN => continue,
             Err(error) => return Err(KvmError::of("KVM_RUN")(error)),
         };
-        if let ControlFlow::Break(stopped) = serve(exit, bus, session)? {
+        let noted = session.exits.is_some().then(|| (host_tsc(), describe(&exit)));
+        let served = serve(exit, bus, session)?;
+        if let (Some((start, (kind, address))), Some(log)) = (noted, &mut session.exits) {
+            let end = host_tsc();
+            log.push(ExitSpan {
+                start,
+                end,
+                kind,
+                address,
+            });
+        }
+        if let ControlFlow::Break(stopped) = served {
             return Ok(stopped);
         }
+    }
+}
+
+/// Kind and address of an exit, for the timeline.
+fn describe(exit: &VcpuExit<'_>) -> (ExitKind, u64) {
+    match exit {
+        VcpuExit::IoOut(port, _) => (ExitKind::PioWrite, u64::from(*port)),
+        VcpuExit::IoIn(port, _) => (ExitKind::PioRead, u64::from(*port)),
+        VcpuExit::MmioRead(address, _) => (ExitKind::MmioRead, *address),
+        VcpuExit::MmioWrite(address, _) => (ExitKind::MmioWrite, *address),
+        _ => (ExitKind::Other, 0),
     }
 }
 

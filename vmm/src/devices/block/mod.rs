@@ -28,6 +28,8 @@ use super::virtio_mmio::VirtioDevice;
 use crate::memory::GuestRam;
 use crate::rate_limit::{RateLimit, warn_limited};
 use crate::swap_file::SwapFile;
+use crate::timeline::clock::host_tsc;
+use crate::timeline::log::{BlockKind, BlockSpan, Log};
 
 /// Bytes of a sector, the unit of positions and capacity.
 pub const SECTOR_BYTES: u64 = 512;
@@ -69,6 +71,8 @@ pub struct BlockCounters {
 pub struct BlockDevice {
     backend: SwapBackend,
     config: [u8; 16],
+    /// Where served requests are noted, if they are.
+    spans: Option<Log<BlockSpan>>,
     counters: BlockCounters,
     refused: RateLimit,
 }
@@ -93,9 +97,21 @@ impl BlockDevice {
         BlockDevice {
             backend,
             config,
+            spans: None,
             counters: BlockCounters::default(),
             refused: RateLimit::default(),
         }
+    }
+
+    /// Notes every request from now on.
+    pub fn note_requests(&mut self) {
+        self.spans = Some(Log::default());
+    }
+
+    /// What was noted.
+    #[must_use]
+    pub fn noted(&self) -> Log<BlockSpan> {
+        self.spans.clone().unwrap_or_default()
     }
 
     /// What was done so far; the transport adds its own.
@@ -109,6 +125,7 @@ impl BlockDevice {
 
     /// Serves one chain. Returns how many bytes of it were written, for the used ring.
     fn serve(&mut self, request: &Request, ram: &GuestRam) -> u32 {
+        let start = self.spans.is_some().then(host_tsc);
         let result = match request.kind {
             VIRTIO_BLK_T_IN => self.read(request, ram),
             VIRTIO_BLK_T_OUT => self.write(request, ram),
@@ -139,6 +156,19 @@ impl BlockDevice {
         let _ = ram
             .memory()
             .write_obj(status as u8, GuestAddress(request.status_address));
+        if let (Some(start), Some(spans)) = (start, &mut self.spans) {
+            spans.push(BlockSpan {
+                start,
+                end: host_tsc(),
+                kind: match request.kind {
+                    VIRTIO_BLK_T_IN => BlockKind::Read,
+                    VIRTIO_BLK_T_OUT => BlockKind::Write,
+                    _ => BlockKind::Other,
+                },
+                sector: request.sector,
+                bytes: request.data_bytes(),
+            });
+        }
         data_bytes + 1
     }
 

@@ -16,6 +16,7 @@ use super::records::{copy, copy_array, in_one_page};
 use super::{Handled, Refusal};
 use crate::devices::Session;
 use crate::devices::bus::BusCounters;
+use crate::host_events::{HostSide, HostSideTimes};
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
@@ -66,6 +67,9 @@ impl PhaseState {
             host: HostFaults::default(),
             bus: session.bus,
         });
+        if let Some(Ok(events)) = session.host_events {
+            events.start().map_err(refused)?;
+        }
         // Last, so that no fault of the VMM's own allocations is counted.
         opened.host = HostFaults::of_this_thread();
         *self = PhaseState::Open(opened);
@@ -76,6 +80,7 @@ impl PhaseState {
         // First, for the same reason.
         let host_after = HostFaults::of_this_thread();
         let kvm_after = kvm_counters(session)?;
+        let host_side = host_side(session)?;
         let phase: Phase = copy(session.ram, address)?;
         let opened = match std::mem::take(self) {
             PhaseState::Open(opened) if same_phase(&opened.args, &phase.args) => opened,
@@ -94,6 +99,7 @@ impl PhaseState {
             host_after,
             bus_before: opened.bus,
             bus_after: session.bus,
+            host_side,
             samples: Vec::new(),
         }));
         Ok(None)
@@ -123,6 +129,25 @@ impl PhaseState {
 /// Only the count may differ between the beginning and the end.
 fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
     begin.scenario == end.scenario && begin.pattern == end.pattern
+}
+
+/// What the host kernel's events of the phase say, if they were asked for.
+fn host_side(session: &Session<'_>) -> Result<Option<HostSide>, Refusal> {
+    Ok(match session.host_events {
+        None => None,
+        Some(Err(reason)) => Some(HostSide::Unavailable {
+            unavailable: reason.clone(),
+        }),
+        Some(Ok(events)) => {
+            let trace = events.stop().map_err(refused)?;
+            Some(HostSide::Measured(HostSideTimes::of(&trace, session.tsc_khz)))
+        }
+    })
+}
+
+fn refused(error: String) -> Refusal {
+    log::error!("host events: {error}");
+    Refusal::Io
 }
 
 fn kvm_counters(session: &mut Session<'_>) -> Result<KvmCounters, Refusal> {

@@ -62,6 +62,9 @@ impl Rig {
             ram: &self.ram,
             observer: &mut self.heard,
             stats: None,
+            host_events: None,
+            exits: None,
+            tsc_khz: 1_000_000,
             bus: BusCounters::default(),
         };
         self.lab.write(reg::DOORBELL, &address.to_le_bytes(), &mut session)
@@ -126,6 +129,9 @@ fn wild_doorbells_are_counted_and_ignored() {
         ram: &rig.ram,
         observer: &mut rig.heard,
         stats: None,
+        host_events: None,
+        exits: None,
+        tsc_khz: 1_000_000,
         bus: BusCounters::default(),
     };
     for (offset, data) in [
