@@ -7,6 +7,7 @@
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
+//! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -27,6 +28,7 @@ mod oracle;
 mod run;
 mod support;
 mod swap;
+mod trace;
 mod usage;
 
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     swap::tests(&mut suite);
     run::tests(&mut suite);
     gate::tests(&mut suite);
+    trace::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);

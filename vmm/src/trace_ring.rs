@@ -180,11 +180,7 @@ fn collect(ram: &GuestRam, hello: &Hello, header: &Header) -> Option<Trace> {
 }
 
 fn fault_record(ram: &GuestRam, at: u64) -> FaultRecord {
-    let half = |index: u64| {
-        ram.memory()
-            .read_obj::<u32>(GuestAddress(at + 4 * index))
-            .unwrap_or(0)
-    };
+    let half = |index: u64| ram.memory().read_obj::<u32>(GuestAddress(at + 4 * index)).unwrap_or(0);
     FaultRecord {
         stamps: std::array::from_fn(|index| half(index as u64)),
         entry_high: half(9),

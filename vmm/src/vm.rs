@@ -207,7 +207,12 @@ impl Vm {
         let exits = session.exits.take();
         let timeline = exits.map(|exits| Timeline {
             exits,
-            block: self.bus.block.as_ref().map(|block| block.device().noted()).unwrap_or_default(),
+            block: self
+                .bus
+                .block
+                .as_ref()
+                .map(|block| block.device().noted())
+                .unwrap_or_default(),
             host: host_events.map(|events| events.and_then(|events| events.stop())),
             clock: match (clock, GuestClock::measure(&self.vcpu)) {
                 (Some(start), Some(end)) => start.checked_by(end),

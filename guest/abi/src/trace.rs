@@ -144,13 +144,16 @@ stages! {
     SetPte = 8 "set_pte",
     /// The fault is done; the next instruction returns to the program.
     FaultExit = 9 "exc_page_fault return",
-    /// A request goes to the swap disk; argument: slot.
-    SwapIoStart = 10 "submit_bio",
+    /// A page is asked from the swap disk; argument: slot.
+    SwapReadStart = 10 "submit_bio (read)",
     /// The swap disk answered; argument: slot.
-    SwapIoEnd = 11 "bio_endio",
+    SwapReadEnd = 11 "swap_read",
     /// Reclaim begins.
     ReclaimStart = 12 "try_to_free_pages",
     /// Reclaim ends; argument: frames freed.
     ReclaimEnd = 13 "try_to_free_pages return",
+    /// Pages go to the swap disk; argument: first slot.
+    SwapWriteStart = 14 "submit_bio (write)",
+    /// The swap disk has them; argument: first slot.
+    SwapWriteEnd = 15 "swap_writepage",
 }
-

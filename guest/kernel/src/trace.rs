@@ -119,8 +119,10 @@ pub(crate) fn stage<const LEVEL: u8>(stage: MmStage, arg: u64) {
         MmStage::ClearPage => stamp::<LEVEL, { Stage::ClearPage as usize }>(),
         MmStage::AddToPageCache => stamp::<LEVEL, { Stage::AddToPageCache as usize }>(),
         MmStage::SetPte => stamp::<LEVEL, { Stage::SetPte as usize }>(),
-        MmStage::SwapIoStart => event(Stage::SwapIoStart, arg, LEVEL != level::OFF),
-        MmStage::SwapIoEnd => event(Stage::SwapIoEnd, arg, LEVEL != level::OFF),
+        MmStage::SwapReadStart => event(Stage::SwapReadStart, arg, LEVEL != level::OFF),
+        MmStage::SwapReadEnd => event(Stage::SwapReadEnd, arg, LEVEL != level::OFF),
+        MmStage::SwapWriteStart => event(Stage::SwapWriteStart, arg, LEVEL != level::OFF),
+        MmStage::SwapWriteEnd => event(Stage::SwapWriteEnd, arg, LEVEL != level::OFF),
         MmStage::ReclaimStart => event(Stage::ReclaimStart, arg, LEVEL != level::OFF),
         MmStage::ReclaimEnd => event(Stage::ReclaimEnd, arg, LEVEL != level::OFF),
     }

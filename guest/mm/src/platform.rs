@@ -142,10 +142,14 @@ pub enum Stage {
     AddToPageCache,
     /// The entry is in the page table, reverse mapping and counters included.
     SetPte,
-    /// A request goes to the swap disk; argument: slot.
-    SwapIoStart,
+    /// A page is asked from the swap disk; argument: slot.
+    SwapReadStart,
     /// The swap disk answered; argument: slot.
-    SwapIoEnd,
+    SwapReadEnd,
+    /// Pages go to the swap disk; argument: first slot.
+    SwapWriteStart,
+    /// The swap disk has them; argument: first slot.
+    SwapWriteEnd,
     /// Reclaim begins.
     ReclaimStart,
     /// Reclaim ends; argument: frames freed.

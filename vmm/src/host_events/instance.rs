@@ -27,7 +27,10 @@ impl HostEvents {
     /// # Errors
     /// One line: tracefs is not mounted, or not permitted, with the remedy.
     pub fn open(tid: i32) -> Result<HostEvents, String> {
-        let mounted = MOUNTS.iter().map(Path::new).find(|mount| readable(&mount.join("instances")));
+        let mounted = MOUNTS
+            .iter()
+            .map(Path::new)
+            .find(|mount| readable(&mount.join("instances")));
         let Some(mount) = mounted else {
             return Err(
                 "no tracefs that this user may use; as root: mount -t tracefs tracefs /sys/kernel/tracing, and run as root"
@@ -143,7 +146,9 @@ fn remove_stale(mount: &Path) {
     };
     for instance in instances.flatten() {
         let name = instance.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
             let _ = fs::remove_dir(instance.path());
         }

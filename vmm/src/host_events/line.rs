@@ -28,7 +28,10 @@ impl HostEventKind {
     /// The tracepoint's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, _, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or("", |(_, _, name)| name)
     }
 }
 
@@ -47,7 +50,8 @@ impl HostEvent {
     /// The event that a line tells; `None` for anything else.
     pub(super) fn parse(line: &str) -> Option<HostEvent> {
         // The command's name may hold anything, this separator included; what follows it decides.
-        line.match_indices("] ").find_map(|(at, _)| Self::after_cpu(&line[at + 2..]))
+        line.match_indices("] ")
+            .find_map(|(at, _)| Self::after_cpu(&line[at + 2..]))
     }
 
     /// `flags timestamp: event: details`.
@@ -76,7 +80,11 @@ mod tests {
         assert!(event.detail.starts_with("vcpu 0 reason npf"));
         assert_eq!(HostEvent::parse("# tracer: nop"), None);
         assert_eq!(HostEvent::parse("CPU:0 [LOST 17 EVENTS]"), None);
-        assert_eq!(HostEvent::parse(" a-1 [000] d.... 1.5: kvm_exit: x"), None, "another clock");
+        assert_eq!(
+            HostEvent::parse(" a-1 [000] d.... 1.5: kvm_exit: x"),
+            None,
+            "another clock"
+        );
         assert_eq!(HostEvent::parse(" a-1 [000] d.... 15: kvm_pio: x"), None);
     }
 }

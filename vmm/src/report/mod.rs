@@ -18,7 +18,8 @@
 pub mod build;
 pub mod checks;
 pub mod header;
-pub mod json;
+pub mod host_side;
+mod json;
 pub mod measured;
 pub mod model;
 pub mod quantiles;

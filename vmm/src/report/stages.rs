@@ -90,12 +90,12 @@ fn steps(fault: &Fault) -> impl Iterator<Item = (Stage, u64)> {
 }
 
 /// What two successive events say of one piece of work, if they are its beginning and end.
-fn work(start: &Record, end: &Record) -> Option<(Stage, u64)> {
+pub(crate) fn work(start: &Record, end: &Record) -> Option<(Stage, u64)> {
     let stage = |record: &Record| Stage::from_number(record.stage_and_arg as u8);
     match (stage(start)?, stage(end)?) {
-        (Stage::SwapIoStart, end_stage @ Stage::SwapIoEnd) | (Stage::ReclaimStart, end_stage @ Stage::ReclaimEnd) => {
-            Some((end_stage, end.tsc.checked_sub(start.tsc)?))
-        }
+        (Stage::SwapReadStart, end_stage @ Stage::SwapReadEnd)
+        | (Stage::SwapWriteStart, end_stage @ Stage::SwapWriteEnd)
+        | (Stage::ReclaimStart, end_stage @ Stage::ReclaimEnd) => Some((end_stage, end.tsc.checked_sub(start.tsc)?)),
         _ => None,
     }
 }
@@ -150,10 +150,10 @@ mod tests {
     fn outside_a_fault_only_an_end_is_charged_since_its_start() {
         let trace = Trace {
             events: vec![
-                event(20, Stage::SwapIoStart),
-                event(50, Stage::SwapIoEnd),
-                event(70, Stage::SwapIoStart),
-                event(60, Stage::SwapIoEnd),
+                event(20, Stage::SwapReadStart),
+                event(50, Stage::SwapReadEnd),
+                event(70, Stage::SwapReadStart),
+                event(60, Stage::SwapReadEnd),
                 Record {
                     tsc: 0,
                     stage_and_arg: 0xff,
@@ -161,15 +161,21 @@ mod tests {
             ],
             ..Trace::default()
         };
-        assert_eq!(cycles_of(&trace, Stage::SwapIoEnd), [30], "time does not go backwards");
-        assert_eq!(cycles_of(&trace, Stage::SwapIoStart), [] as [u64; 0]);
+        assert_eq!(
+            cycles_of(&trace, Stage::SwapReadEnd),
+            [30],
+            "time does not go backwards"
+        );
+        assert_eq!(cycles_of(&trace, Stage::SwapReadStart), [] as [u64; 0]);
     }
 
     #[test]
     fn the_table_says_what_is_missing() {
         let mut trace = Trace::default();
         assert!(render(&trace).contains("no fault"));
-        trace.faults.push(fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 10)]));
+        trace
+            .faults
+            .push(fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 10)]));
         trace.lost_faults = 7;
         let text = render(&trace);
         assert!(

@@ -165,6 +165,7 @@ fn footer(report: &Report) -> Vec<String> {
             closure.noise_cycles
         ));
     }
+    lines.extend(super::host_side::lines(report));
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
     }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{Timeline, slices};
 use crate::host_events::HostEventKind;
+use crate::report::stages::work;
 use crate::trace_ring::{Fault, Trace};
 
 const GUEST: u32 = 1;
@@ -74,7 +75,15 @@ impl ChromeTrace {
         writer.vmm(timeline);
         writer.host(timeline);
         // An outer slice before the inner one that begins with it.
-        let key = |event: &Event| (event.ph != "M", event.pid, event.tid, event.ts, -event.dur.unwrap_or(0.0));
+        let key = |event: &Event| {
+            (
+                event.ph != "M",
+                event.pid,
+                event.tid,
+                event.ts,
+                -event.dur.unwrap_or(0.0),
+            )
+        };
         writer
             .events
             .sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
@@ -189,16 +198,15 @@ impl Writer {
             self.fault(fault, timeline);
         }
         for pair in trace.events.windows(2) {
-            let stages = [&pair[0], &pair[1]].map(|event| Stage::from_number(event.stage_and_arg as u8));
-            let name = match stages {
-                [Some(Stage::SwapIoStart), Some(Stage::SwapIoEnd)] => "swap I/O",
-                [Some(Stage::ReclaimStart), Some(Stage::ReclaimEnd)] => "try_to_free_pages",
-                _ => continue,
+            let Some((stage, _)) = work(&pair[0], &pair[1]) else {
+                continue;
             };
+            let io = matches!(stage, Stage::SwapReadEnd | Stage::SwapWriteEnd);
+            let name = if io { stage.name() } else { Stage::ReclaimStart.name() };
             let span = (timeline.clock.to_host(pair[0].tsc), timeline.clock.to_host(pair[1].tsc));
             let args = json!({ "argument": pair[1].arg() });
             self.slice("guest", name, (GUEST, OUTSIDE), span, args);
-            if name == "swap I/O" {
+            if io {
                 self.flow((GUEST, OUTSIDE), span, pair[1].arg(), timeline);
             }
         }
@@ -236,7 +244,11 @@ impl Writer {
         };
         self.flows += 1;
         let id = Some(self.flows);
-        let points = [("s", track, start), ("t", (VMM, DISK), request.start), ("f", track, end)];
+        let points = [
+            ("s", track, start),
+            ("t", (VMM, DISK), request.start),
+            ("f", track, end),
+        ];
         for (ph, track, tsc) in points {
             let event = self.push(ph, "disk", "swap request", track, tsc);
             (event.id, event.bp) = (id, (ph == "f").then_some("e"));
@@ -253,7 +265,13 @@ impl Writer {
         }
         for request in &timeline.block.spans {
             let args = json!({ "sector": request.sector, "slot": request.sector / 8, "bytes": request.bytes });
-            self.slice("disk", request.kind.name(), (VMM, DISK), (request.start, request.end), args);
+            self.slice(
+                "disk",
+                request.kind.name(),
+                (VMM, DISK),
+                (request.start, request.end),
+                args,
+            );
         }
     }
 

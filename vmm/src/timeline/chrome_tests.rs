@@ -10,8 +10,8 @@ fn example() -> (Trace, Timeline) {
         (Stage::FaultEntry, 0),
         (Stage::WalkPageTables, 100),
         (Stage::FilemapGetEntry, 200),
-        (Stage::SwapIoStart, 300),
-        (Stage::SwapIoEnd, 900),
+        (Stage::SwapReadStart, 300),
+        (Stage::SwapReadEnd, 900),
         (Stage::FaultExit, 1000),
     ];
     let stamp = |(stage, cycles)| Stamp { stage, cycles, arg: 5 };

@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn drift_is_what_the_errors_do_not_explain() {
-        let (start, end) = (GuestClock::between(1000, 500, 1100), GuestClock::between(5000, 4500, 5100));
+        let (start, end) = (
+            GuestClock::between(1000, 500, 1100),
+            GuestClock::between(5000, 4500, 5100),
+        );
         assert_eq!(start.checked_by(end).drift_cycles, 0);
         let fast = GuestClock::between(5000, 5500, 5100);
         assert_eq!(start.checked_by(fast).drift_cycles, 1000 - 102);

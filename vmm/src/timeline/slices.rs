@@ -49,18 +49,21 @@ pub fn of(fault: &Fault) -> Vec<Slice> {
         }
         let in_reclaim = reclaim_until.is_some_and(|end| now.cycles <= end);
         slices.push(Slice {
-            slot: (now.stage == Stage::SwapIoEnd).then_some(now.arg),
-            ..slice(name(now.stage, in_reclaim), before.cycles, now.cycles, depth + usize::from(in_reclaim))
+            slot: matches!(now.stage, Stage::SwapReadEnd | Stage::SwapWriteEnd).then_some(now.arg),
+            ..slice(
+                name(now.stage),
+                before.cycles,
+                now.cycles,
+                depth + usize::from(in_reclaim),
+            )
         });
     }
     slices
 }
 
 /// What was done up to a stage.
-fn name(reached: Stage, in_reclaim: bool) -> &'static str {
+fn name(reached: Stage) -> &'static str {
     match reached {
-        Stage::SwapIoEnd if in_reclaim => "swap_writepage",
-        Stage::SwapIoEnd => "swap_read",
         Stage::ReclaimStart => "__alloc_pages_slowpath",
         Stage::ReclaimEnd => "shrink_lruvec",
         stage => stage.name(),
@@ -75,7 +78,7 @@ fn end_of_reclaim(stamps: &[Stamp]) -> Option<u32> {
 /// The function that got the page: from the page-table walk to the entry's being set, or to the end where none was.
 fn handler(fault: &Fault) -> Option<(&'static str, u32, u32)> {
     let has = |stage: Stage| fault.stamps.iter().any(|stamp| stamp.stage == stage);
-    let name = match (has(Stage::FilemapGetEntry), has(Stage::SwapIoEnd)) {
+    let name = match (has(Stage::FilemapGetEntry), has(Stage::SwapReadEnd)) {
         (true, _) => "shmem_fault",
         (false, true) => "do_swap_page",
         (false, false) => return None,
@@ -123,12 +126,12 @@ mod tests {
             (Stage::WalkPageTables, 20),
             (Stage::FilemapGetEntry, 30),
             (Stage::ReclaimStart, 40),
-            (Stage::SwapIoStart, 50),
-            (Stage::SwapIoEnd, 90),
+            (Stage::SwapWriteStart, 50),
+            (Stage::SwapWriteEnd, 90),
             (Stage::ReclaimEnd, 95),
             (Stage::AllocPages, 100),
-            (Stage::SwapIoStart, 110),
-            (Stage::SwapIoEnd, 150),
+            (Stage::SwapReadStart, 110),
+            (Stage::SwapReadEnd, 150),
             (Stage::SetPte, 160),
             (Stage::FaultExit, 170),
         ]);
@@ -146,11 +149,11 @@ mod tests {
                 (2, "filemap_get_entry", 20, 30),
                 (2, "__alloc_pages_slowpath", 30, 40),
                 (2, "try_to_free_pages", 40, 95),
-                (3, "submit_bio", 40, 50),
+                (3, "submit_bio (write)", 40, 50),
                 (3, "swap_writepage", 50, 90),
                 (3, "shrink_lruvec", 90, 95),
                 (2, "alloc_pages", 95, 100),
-                (2, "submit_bio", 100, 110),
+                (2, "submit_bio (read)", 100, 110),
                 (2, "swap_read", 110, 150),
                 (1, "set_pte", 150, 160),
                 (1, "exc_page_fault return", 160, 170),
@@ -172,6 +175,10 @@ mod tests {
         assert_eq!(request(&spans, 295, 315, 0, 3), Some(&spans[2]));
         assert_eq!(request(&spans, 195, 215, 0, 3), None, "another slot");
         assert_eq!(request(&spans, 301, 309, 0, 3), None, "not within");
-        assert_eq!(request(&spans, 301, 309, 1, 3), Some(&spans[2]), "within what the clocks allow");
+        assert_eq!(
+            request(&spans, 301, 309, 1, 3),
+            Some(&spans[2]),
+            "within what the clocks allow"
+        );
     }
 }

@@ -25,8 +25,19 @@ pub fn render(fault: &Fault, timeline: &Timeline, tsc_khz: u64) -> String {
         lines.push((exit.start - entry, Some(exit.end - exit.start), 4, "VMM", what));
     }
     for request in timeline.block.spans.iter().filter(|request| during(request.start)) {
-        let what = format!("{} sector {}, {} bytes", request.kind.name(), request.sector, request.bytes);
-        lines.push((request.start - entry, Some(request.end - request.start), 5, "disk", what));
+        let what = format!(
+            "{} sector {}, {} bytes",
+            request.kind.name(),
+            request.sector,
+            request.bytes
+        );
+        lines.push((
+            request.start - entry,
+            Some(request.end - request.start),
+            5,
+            "disk",
+            what,
+        ));
     }
     let host = timeline.host.iter().flatten().flat_map(|host| &host.events);
     for event in host.filter(|event| during(event.tsc)) {
@@ -47,7 +58,12 @@ pub fn render(fault: &Fault, timeline: &Timeline, tsc_khz: u64) -> String {
     );
     for (start, length, depth, who, what) in lines {
         let length = length.map_or_else(String::new, |length| ns(length).to_string());
-        let _ = writeln!(text, "{:>10} {length:>9}  {who:<6}{}{what}", ns(start), "  ".repeat(depth));
+        let _ = writeln!(
+            text,
+            "{:>10} {length:>9}  {who:<6}{}{what}",
+            ns(start),
+            "  ".repeat(depth)
+        );
     }
     text
 }

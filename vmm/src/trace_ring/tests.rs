@@ -64,17 +64,25 @@ fn the_last_faults_in_order_with_their_events() {
     write_header(&ram, [3, 4, FAULTS, 4, CURSOR, 0, 1]);
     ram.memory().write_obj(128_u64, GuestAddress(CURSOR)).unwrap();
     for (slot, entry) in [(0, 500), (1, 600), (2, 300), (3, 400)] {
-        write_fault(&ram, slot, &[(Stage::FaultEntry, entry), (Stage::FaultExit, entry + 50)]);
+        write_fault(
+            &ram,
+            slot,
+            &[(Stage::FaultEntry, entry), (Stage::FaultExit, entry + 50)],
+        );
     }
     let event = |stage: Stage, fault: u64, arg: u64| fault << 40 | arg << 8 | stage as u64;
     let events = [
-        (610, event(Stage::SwapIoStart, 2, 7)),
-        (640, event(Stage::SwapIoEnd, 2, 7)),
+        (610, event(Stage::SwapReadStart, 2, 7)),
+        (640, event(Stage::SwapReadEnd, 2, 7)),
         (900, event(Stage::ReclaimStart, 0, 0)),
     ];
     for (index, (tsc, what)) in (0_u64..).zip(events) {
-        ram.memory().write_obj(tsc as u64, GuestAddress(RING + PAGE_SIZE + index * 16)).unwrap();
-        ram.memory().write_obj(what, GuestAddress(RING + PAGE_SIZE + index * 16 + 8)).unwrap();
+        ram.memory()
+            .write_obj(tsc as u64, GuestAddress(RING + PAGE_SIZE + index * 16))
+            .unwrap();
+        ram.memory()
+            .write_obj(what, GuestAddress(RING + PAGE_SIZE + index * 16 + 8))
+            .unwrap();
     }
     let trace = read(&ram, &hello());
     let entries: Vec<u64> = trace.faults.iter().map(|fault| fault.entry_tsc).collect();
@@ -84,8 +92,8 @@ fn the_last_faults_in_order_with_their_events() {
         stages(with_io),
         [
             (Stage::FaultEntry, 0),
-            (Stage::SwapIoStart, 10),
-            (Stage::SwapIoEnd, 40),
+            (Stage::SwapReadStart, 10),
+            (Stage::SwapReadEnd, 40),
             (Stage::FaultExit, 50)
         ]
     );

@@ -15,8 +15,8 @@
 
 use core::cell::Cell;
 
-use faultlab_abi::trace::level;
 use faultlab_abi::layout::USER_END;
+use faultlab_abi::trace::level;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
 
