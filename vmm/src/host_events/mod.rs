@@ -2,9 +2,9 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`instance`] | the instance: made, switched, read, removed |
-//! | [`line`] | a line of its text |
-//! | [`side`] | a row's host side made of events |
+//! | `instance` | the instance: made, switched, read, removed |
+//! | `line` | a line of its text |
+//! | `side` | a row's host side made of events |
 //!
 //! The instance's clock is the time-stamp counter, so its events need no other clock to be compared with the VMM's and
 //! the guest's. Only events of one thread are recorded. It is removed when the value is dropped; what a killed process left is
