@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use faultlab::gate::Baseline;
-use faultlab::report::SCENARIOS;
+use faultlab::gate::{Baseline, scenarios};
 use tempfile::TempDir;
 
 use crate::support::{Needs, Ran, Suite, faultlab};
 
 /// The repository's baseline.
 const BASELINE: &str = include_str!("baselines/amd.json");
+
+/// The same of the Intel machine.
+const INTEL_BASELINE: &str = include_str!("baselines/intel.json");
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
@@ -19,7 +21,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         Needs::Simulator,
         differences,
     );
-    suite.test("gate::the repository's baseline is whole", Needs::Nothing, whole);
+    suite.test("gate::the repository's baselines are whole", Needs::Nothing, whole);
 }
 
 /// Runs the gate with this baseline, and these further options.
@@ -35,7 +37,7 @@ fn twice() {
     let [first, second] = ["first.json", "second.json"].map(|name| {
         let path = directory.path().join(name);
         let ran = gate(&path, "--record").expect(0);
-        assert!(ran.stdout().contains("Recorded 9 scenarios"), "{}", ran.stdout());
+        assert!(ran.stdout().contains("Recorded 25 scenarios"), "{}", ran.stdout());
         let text = std::fs::read_to_string(&path).expect("a baseline was written");
         Baseline::parse(&text).expect("what was written can be read")
     });
@@ -49,7 +51,7 @@ fn twice() {
     };
     assert_eq!(
         (names(&first), names(&second)),
-        (SCENARIOS.map(str::to_owned).to_vec(), names(&first))
+        (scenarios().map(str::to_owned).collect(), names(&first))
     );
     for (first, second) in first.instructions.iter().zip(&second.instructions) {
         let apart = first.p50.abs_diff(second.p50);
@@ -88,7 +90,10 @@ fn differences() {
     assert!(table.contains("holds for another Linux: 2.6.7; now "), "{table}");
     assert!(table.contains(" 64 pages "), "{table}");
     assert!(
-        table.contains(&format!("faultlab gate --baseline {} --record", path.display())),
+        table.contains(&format!(
+            "faultlab gate --machine amd --baseline {} --record",
+            path.display()
+        )),
         "{table}"
     );
     let after = std::fs::read_to_string(&path).expect("the baseline is still there");
@@ -96,9 +101,11 @@ fn differences() {
 }
 
 fn whole() {
-    let baseline = Baseline::parse(BASELINE).expect("the repository's baseline");
-    let names: Vec<_> = baseline.instructions.iter().map(|cost| cost.name.as_str()).collect();
-    assert_eq!(names, SCENARIOS, "record it again");
-    assert_eq!(baseline.machine, "rig:amd:icount");
-    assert!(baseline.instructions.iter().all(|cost| cost.p50 > 0));
+    for (text, machine) in [(BASELINE, "rig:amd:icount"), (INTEL_BASELINE, "rig:intel:icount")] {
+        let baseline = Baseline::parse(text).expect("the repository's baseline");
+        let names: Vec<_> = baseline.instructions.iter().map(|cost| cost.name.as_str()).collect();
+        assert_eq!(names, scenarios().collect::<Vec<_>>(), "record it again");
+        assert_eq!(baseline.machine, machine);
+        assert!(baseline.instructions.iter().all(|cost| cost.p50 > 0));
+    }
 }

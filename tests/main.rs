@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
+//! | [`backings`] | every way to back guest memory does what the lab's services say of it, or is refused with the remedy |
+//! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
+//! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
+//! | [`rig`] | the simulated machine passes signals on, runs programs of this host, sets Linux beside the guest |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
 //! | [`host`] | what this host lacks or refuses is told in one line, with the documented status |
 //! | [`ending`] | signals, Ctrl-C on a terminal, a reader that has gone, a limit of time end everything in order |
@@ -20,11 +24,15 @@
 //! A test that this machine cannot run is reported as ignored, with the reason. With `FAULTLAB_REQUIRE_KVM=1`, a
 //! missing `/dev/kvm` is a failure instead; with `FAULTLAB_REQUIRE_RIG=1`, a missing simulator. To run some of them: `cargo test --release --test e2e -- oracle::`.
 
+mod backings;
+mod bench;
 mod ending;
 mod gate;
 mod host;
 mod loading;
 mod oracle;
+mod report;
+mod rig;
 mod run;
 mod support;
 mod swap;
@@ -46,12 +54,16 @@ fn main() -> ExitCode {
     let mut suite = Suite::default();
     swap::tests(&mut suite);
     run::tests(&mut suite);
+    backings::tests(&mut suite);
+    bench::tests(&mut suite);
     gate::tests(&mut suite);
     trace::tests(&mut suite);
+    rig::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);
     host::tests(&mut suite);
+    report::tests(&mut suite);
     usage::tests(&mut suite);
     let conclusion = libtest_mimic::run(&arguments, suite.into_trials());
     if conclusion.num_ignored > 0 {

@@ -25,6 +25,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         Needs::Kvm,
         too_small,
     );
+    suite.test(
+        "swap::the largest process is killed, the others go on",
+        Needs::Kvm,
+        larger_is_killed,
+    );
     for (options, size) in [("--swap 1M", "16M"), ("--swap 0", "16M"), ("--swap 64M", "3G")] {
         suite.test(
             format!("swap::{options} refuses a segment of {size}"),
@@ -166,4 +171,16 @@ fn too_small() {
         "no clear report: {report:?}"
     );
     assert!(report.lines().count() <= 2, "a report, not a dump: {report}");
+}
+
+/// Rule E16. The child wants more than RAM and swap; its parent is small and finishes its work.
+fn larger_is_killed() {
+    let ran = faultlab("exec --memory 8M --swap 1M -- crash oom 16M").run().expect(0);
+    assert_eq!(ran.stdout(), "the child ended with 137\n");
+    let report = ran.stderr();
+    assert_eq!(report.lines().count(), 1, "{report}");
+    assert!(
+        report.contains("Out of memory: Killed process") && report.contains("(crash)"),
+        "{report}"
+    );
 }

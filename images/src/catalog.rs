@@ -28,4 +28,8 @@ pub const CATALOG: &[(&str, &str)] = &[
         "rules-mmap",
         "one line for each rule of mmap and its relatives: what this kernel does",
     ),
+    (
+        "lab-check",
+        "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
+    ),
 ];

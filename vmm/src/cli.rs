@@ -4,13 +4,16 @@
 //! started before the whole command line has been accepted.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use faultlab::report::SCENARIOS;
+use faultlab::memory::Backing;
+pub(crate) use faultlab::report::header::show_size;
 use faultlab::swap_file::SWAP_MIN_BYTES;
-use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES};
+use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
+use faultlab_abi::scenario;
 
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
@@ -21,10 +24,11 @@ const PAGES_MAX: u64 = 65_536;
 const EXIT_STATUSES: &str = "\
 Exit status:
     0  success
-    1  run: the counts of a row did not add up (the row is marked, the reason printed);
-       gate: that, or a scenario costs over 1 % more than the baseline says
-    2  wrong command line, bad values included
-   69  this host cannot run guests; `faultlab doctor` says what is missing
+    1  run, bench: the counts of a row did not add up (the row is marked, the reason printed);
+       gate: that, or a scenario costs over 1 % more than the baseline says;
+       compare --fail-on: a row is slower, or cannot be judged because its checks failed
+    2  wrong command line, bad values included, and files that are not what they should be
+   69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
   124  the guest made no progress, or --timeout was reached
   125  any other failure of faultlab itself
@@ -58,6 +62,9 @@ pub(crate) enum Command {
     /// Measure the standard set of faults and print what each costs
     #[command(after_long_help = EXIT_STATUSES)]
     Run(RunArgs),
+    /// Measure any scenarios on any backings in any order of touching: all of them, unless told otherwise
+    #[command(after_long_help = EXIT_STATUSES)]
+    Bench(BenchArgs),
     /// Run one static Linux x86-64 program in the guest
     #[command(after_long_help = EXIT_STATUSES)]
     Exec(ExecArgs),
@@ -71,9 +78,15 @@ pub(crate) enum Command {
     /// Run any other command inside a simulated machine: nested paging, and instruction counts that repeat
     #[command(after_long_help = EXIT_STATUSES)]
     Rig(RigArgs),
-    /// Measure the standard set in a simulated machine, and fail if a fault costs over 1 % more than recorded
+    /// Measure all scenarios in a simulated machine, and fail if one costs over 1 % more than recorded
     #[command(after_long_help = EXIT_STATUSES)]
     Gate(GateArgs),
+    /// Show reports that --json wrote, or turn them into HTML, CSV or Markdown
+    #[command(after_long_help = EXIT_STATUSES)]
+    Report(ReportArgs),
+    /// Compare two reports row by row, and call nothing different that is within noise
+    #[command(after_long_help = EXIT_STATUSES)]
+    Compare(CompareArgs),
 }
 
 /// The guest, for every command that boots one.
@@ -89,12 +102,75 @@ pub(crate) struct VmArgs {
     /// overwritten
     #[arg(long, value_name = "PATH")]
     pub(crate) swap_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) backing: BackingArgs,
+    /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
+    pub(crate) window: u64,
     /// Time-stamp the stages of every fault; costs time, so the table then says so
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub(crate) trace_level: TraceLevel,
     /// End the guest after this many seconds, with status 124
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
+}
+
+/// How the host backs the guest's memory.
+#[derive(Args, Debug)]
+pub(crate) struct BackingArgs {
+    /// The file of backings file and file-cold: created if missing, its contents are lost [default: a temporary one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) backing_file: Option<PathBuf>,
+    /// Threads that serve userfaultfd, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) uffd_threads: Option<u64>,
+    /// Delay of each answer to userfaultfd in microseconds, up to 1000000 [default: 0]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) uffd_delay_us: Option<u64>,
+    /// What userfaultfd makes of a missing page [default: copy]
+    #[arg(long, value_name = "FILL")]
+    pub(crate) uffd_fill: Option<UffdFill>,
+    /// How far guest memory is brought in before the guest runs
+    #[arg(long, value_name = "WHAT", default_value = "none")]
+    pub(crate) prepare: PrepareWhat,
+    /// How stores to the lab window are logged, when a program asks for that
+    #[arg(long, value_name = "HOW", default_value = "log")]
+    pub(crate) dirty: DirtyHow,
+}
+
+/// `--uffd-fill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UffdFill {
+    /// A page of its own, by UFFDIO_COPY
+    Copy,
+    /// The kernel's zero page, by UFFDIO_ZEROPAGE
+    Zeropage,
+}
+
+/// `--prepare`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareWhat {
+    /// Pages are backed as they are touched
+    None,
+    /// The host backs all pages (MADV_POPULATE_WRITE)
+    Populate,
+    /// KVM maps all pages, too (KVM_PRE_FAULT_MEMORY)
+    Prefault,
+}
+
+/// `--dirty`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirtyHow {
+    /// The bitmap of the memory slot (KVM_GET_DIRTY_LOG)
+    Log,
+    /// The ring of the vCPU (KVM_CAP_DIRTY_LOG_RING)
+    Ring,
+}
+
+/// Takes the name of a backing.
+pub(crate) fn backing_parser() -> impl TypedValueParser<Value = Backing> {
+    let names = PossibleValuesParser::new(Backing::ALL.map(Backing::name));
+    names.try_map(|name| Backing::named(&name).ok_or("no such backing"))
 }
 
 /// What the guest kernel records while it runs.
@@ -106,23 +182,117 @@ pub(crate) enum TraceLevel {
     Stages,
 }
 
+/// What is recorded of each row besides its costs, for every command that measures rows.
+#[derive(Args, Debug)]
+pub(crate) struct RowArgs {
+    /// Also say what the host kernel's own events tell of each row (`host_side`); needs root and tracefs, and costs time
+    #[arg(long)]
+    pub(crate) host_events: bool,
+}
+
 /// `faultlab run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
     /// Also write the report to this file as JSON, all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Measure only these scenarios, separated by commas
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = PossibleValuesParser::new(SCENARIOS))]
+    /// Measure these scenarios instead, separated by commas (`faultlab bench --list` says what they are)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', hide_possible_values = true, value_parser = PossibleValuesParser::new(scenario_names()))]
     pub(crate) scenario: Vec<String>,
-    /// Also say what the host kernel's own events tell of each row (`host_side`); needs root and tracefs, and costs time
-    #[arg(long)]
-    pub(crate) host_events: bool,
+    #[command(flatten)]
+    pub(crate) also: RowArgs,
     /// Pages touched in each scenario, 1 to 65536; auto suits the count to the host's speed
     #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
     pub(crate) pages: Pages,
+}
+
+/// `faultlab bench`.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) vm: VmArgs,
+    /// Run the same program file on this machine's own Linux, too, and print both and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
+    /// Also write the report to this file as JSON, all of it or nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Scenarios, separated by commas, or all (--list says what they are)
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "all",
+        hide_possible_values = true
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(with_all(scenario_names())))]
+    pub(crate) scenario: Vec<String>,
+    /// What backs guest memory on the host, separated by commas, or all that this host can do
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "all")]
+    #[arg(value_parser = PossibleValuesParser::new(with_all(backing_names())))]
+    pub(crate) backing: Vec<String>,
+    /// Orders of touching, separated by commas: seq, rand, stride:N (every N-th page, then every N-th of the rest)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "seq", value_parser = parse_pattern)]
+    pub(crate) pattern: Vec<Pattern>,
+    #[command(flatten)]
+    pub(crate) also: RowArgs,
+    /// How pages are touched, where the scenario leaves it open
+    #[arg(long, value_name = "ACCESS", default_value = "store")]
+    pub(crate) access: Access,
+    /// Seed of random orders
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Pages touched in each row, 1 to 65536, fewer if a huge page each are more than there are; auto suits the count to
+    /// the host's speed
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
+    pub(crate) pages: Pages,
+    /// vCPUs that touch: 1, for now
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) vcpus: u32,
+    /// List the scenarios, with what each is and must be counted as, and measure nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Access {
+    /// Plain 8-byte stores
+    Store,
+    /// Plain 8-byte loads
+    Load,
+}
+
+/// `--pattern`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Nothing is touched; not from the command line.
+    None,
+    /// One page after another.
+    Seq,
+    /// In random order.
+    Rand,
+    /// In steps of so many pages.
+    Stride(u32),
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::None => f.write_str("none"),
+            Pattern::Seq => f.write_str("seq"),
+            Pattern::Rand => f.write_str("rand"),
+            Pattern::Stride(pages) => write!(f, "stride:{pages}"),
+        }
+    }
 }
 
 /// `--pages`.
@@ -134,11 +304,23 @@ pub(crate) enum Pages {
     Exactly(u64),
 }
 
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pages::Auto => f.write_str("auto"),
+            Pages::Exactly(pages) => write!(f, "{pages}"),
+        }
+    }
+}
+
 /// `faultlab exec`.
 #[derive(Args, Debug)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
     /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
     #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
     pub(crate) command: Vec<OsString>,
@@ -149,6 +331,9 @@ pub(crate) struct ExecArgs {
 pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
     /// Write the timeline to this file (Chrome trace-event JSON), all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
@@ -183,11 +368,11 @@ pub(crate) struct DoctorArgs {
 }
 
 /// `faultlab rig`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct RigArgs {
-    /// Which machine
+    /// Which machine; all: this one, if it has KVM, and both simulated ones, side by side
     #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    pub(crate) machine: RigMachines,
     /// Boot this Linux kernel (a bzImage); otherwise one from /boot, or the distribution's package, fetched once
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -206,6 +391,12 @@ pub(crate) struct RigArgs {
     /// End the machine after this many seconds, with status 124
     #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+    /// Run it on the machine's own Linux, too, and print both and the ratio: ARGS are those of run or bench
+    #[arg(long, conflicts_with = "exec")]
+    pub(crate) versus_linux: bool,
+    /// Run a program of this machine there in faultlab's place; ARGS are its path and its arguments
+    #[arg(long)]
+    pub(crate) exec: bool,
     /// The command and its arguments; the files they name are taken along and brought back
     #[arg(value_name = "ARGS", required = true, last = true)]
     pub(crate) arguments: Vec<OsString>,
@@ -220,9 +411,9 @@ pub(crate) struct GateArgs {
     /// Make what is measured the new baseline, and show what moved
     #[arg(long)]
     pub(crate) record: bool,
-    /// Which machine
-    #[arg(long, value_name = "MACHINE", default_value = "amd")]
-    pub(crate) machine: RigMachine,
+    /// Which machine; otherwise the baseline's
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<RigMachine>,
     /// Boot this Linux kernel, as in rig
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -234,6 +425,46 @@ pub(crate) struct GateArgs {
     pub(crate) timeout: u64,
 }
 
+/// `faultlab report`.
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    /// A file that --json wrote: one report, or a collection
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) file: Option<PathBuf>,
+    /// Write one self-contained page with the table, the stages and the distributions
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write one line a row, with units in the names of the columns
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a table for a comment on GitHub
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Print the JSON Schema of such files
+    #[arg(long, exclusive = true)]
+    pub(crate) schema: bool,
+}
+
+/// `faultlab compare`.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// The report or collection to compare with
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// The report or collection whose rows are called slower or faster
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What two runs of the same thing may differ by, 0 to 1000 percent [default: 2 of cycles, 0.5 of instructions]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) noise: Option<f64>,
+    /// Exit with status 1 if a row is slower, by more than PERCENT if that is given, or cannot be judged
+    #[arg(long, value_name = "slower[:PERCENT]", value_parser = parse_fail_on)]
+    pub(crate) fail_on: Option<f64>,
+}
+
 /// `--machine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RigMachine {
@@ -241,6 +472,17 @@ pub(crate) enum RigMachine {
     Amd,
     /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
     Intel,
+}
+
+/// `--machine` of rig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RigMachines {
+    /// AMD with SVM and nested paging (NPT), simulated by QEMU
+    Amd,
+    /// Intel with VMX and EPT, simulated by Bochs; boots in about a minute, always counts instructions
+    Intel,
+    /// This machine, AMD and Intel: run or bench only
+    All,
 }
 
 /// Bytes of `text`: digits with an optional suffix K, M or G (either case), binary multiples.
@@ -281,6 +523,13 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     parse_pages_within(text, RAM_MIN_BYTES, RAM_MAX_BYTES)
 }
 
+fn parse_window(text: &str) -> Result<u64, String> {
+    if parse_size(text)? == 0 {
+        return Ok(0);
+    }
+    parse_pages_within(text, PAGE_SIZE, WINDOW_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
+}
+
 fn parse_swap(text: &str) -> Result<u64, String> {
     if parse_size(text)? == 0 {
         return Ok(0);
@@ -300,6 +549,31 @@ fn parse_ring(text: &str) -> Result<u64, String> {
     }
 }
 
+fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    let step = |text: &str| text.parse().ok().filter(|step| (1..=PAGES_MAX as u32).contains(step));
+    match (text, text.strip_prefix("stride:")) {
+        ("seq", _) => Ok(Pattern::Seq),
+        ("rand", _) => Ok(Pattern::Rand),
+        (_, Some(pages)) => step(pages)
+            .map(Pattern::Stride)
+            .ok_or_else(|| format!("not a stride; give stride:N with N from 1 to {PAGES_MAX}")),
+        _ => Err("not a pattern; give seq, rand or stride:N".to_owned()),
+    }
+}
+
+fn scenario_names() -> Vec<&'static str> {
+    scenario::ALL.iter().map(|scenario| scenario.name()).collect()
+}
+
+fn backing_names() -> Vec<&'static str> {
+    Backing::ALL.iter().map(|backing| backing.name()).collect()
+}
+
+fn with_all(mut names: Vec<&'static str>) -> Vec<&'static str> {
+    names.insert(0, "all");
+    names
+}
+
 fn parse_pages(text: &str) -> Result<Pages, String> {
     if text == "auto" {
         return Ok(Pages::Auto);
@@ -310,14 +584,21 @@ fn parse_pages(text: &str) -> Result<Pages, String> {
     }
 }
 
-/// `bytes` with the largest suffix that divides it: the inverse of [`parse_size`].
-pub(crate) fn show_size(bytes: u64) -> String {
-    for (shift, suffix) in [(30, 'G'), (20, 'M'), (10, 'K')] {
-        if bytes != 0 && bytes.is_multiple_of(1 << shift) {
-            return format!("{}{suffix}", bytes >> shift);
-        }
+/// Percent, 0 to 1000.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err("not a number of percent; give 0 to 1000, such as 2.5".to_owned()),
     }
-    bytes.to_string()
+}
+
+/// `slower` or `slower:PERCENT`, as percent.
+fn parse_fail_on(text: &str) -> Result<f64, String> {
+    match text.split_once(':') {
+        None if text == "slower" => Ok(0.0),
+        Some(("slower", percent)) => parse_percent(percent),
+        _ => Err("give slower, or slower and percent, such as slower:5".to_owned()),
+    }
 }
 
 /// clap's report of a wrong command line as one line.

@@ -1,5 +1,7 @@
 //! What the command line accepts, and that every refusal is one line.
 
+use std::os::unix::ffi::OsStringExt;
+
 use clap::CommandFactory;
 
 use super::*;
@@ -135,6 +137,17 @@ fn exec_keeps_the_programs_own_options() {
 }
 
 #[test]
+fn compare_takes_what_is_noise_and_what_fails() {
+    let args = |options: &[&str]| match parse(&[&["compare", "a", "b"], options].concat()).unwrap().command {
+        Command::Compare(args) => (args.noise, args.fail_on),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(args(&[]), (None, None));
+    assert_eq!(args(&["--fail-on", "slower"]), (None, Some(0.0)));
+    assert_eq!(args(&["--noise=0.5", "--fail-on=slower:2.5"]), (Some(0.5), Some(2.5)));
+}
+
+#[test]
 fn refusals_name_the_value_and_the_remedy() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["run", "--memory", "4M"], &["4M", "--memory", "give 8M to 3G"]),
@@ -158,6 +171,22 @@ fn refusals_name_the_value_and_the_remedy() {
         (&["run", "extra"], &["extra"]),
         (&["exec"], &["PROG"]),
         (&["exec", "--bogus", "prog"], &["--bogus"]),
+        (&["report"], &["FILE"]),
+        (&["report", "--schema", "r.json"], &["--schema"]),
+        (&["compare", "a.json"], &["<B>"]),
+        (&["compare", "a", "b", "--noise", "-1"], &["-1"]),
+        (
+            &["compare", "a", "b", "--noise", "NaN"],
+            &["NaN", "--noise", "0 to 1000"],
+        ),
+        (
+            &["compare", "a", "b", "--fail-on", "faster"],
+            &["faster", "--fail-on", "slower:5"],
+        ),
+        (
+            &["compare", "a", "b", "--fail-on", "slower:"],
+            &["--fail-on", "0 to 1000"],
+        ),
         (&["-v", "-q", "doctor"], &["--verbose", "--quiet"]),
         (&["fly"], &["fly"]),
         (&[], &["run", "exec", "programs", "doctor"]),
@@ -179,5 +208,119 @@ fn long_help_documents_every_exit_status() {
                 .any(|line| line.trim_start().starts_with(&format!("{status} "))),
             "{status} in {help}"
         );
+    }
+}
+
+/// Pseudo-random numbers; equal seeds give equal ones. Source: Steele, Lea and Flood, SplitMix64 (2014).
+fn splitmix(state: &mut u64) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) as usize
+}
+
+/// Words that mean something somewhere, and words that mean nothing anywhere.
+fn vocabulary() -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    let command = Cli::command();
+    for sub in command.get_subcommands().chain([&command]) {
+        words.push(sub.get_name().into());
+        for option in sub.get_arguments().filter_map(|argument| argument.get_long()) {
+            words.extend([
+                format!("--{option}").into(),
+                format!("--{option}=").into(),
+                format!("--{option}=1").into(),
+            ]);
+        }
+    }
+    let values = [
+        "",
+        " ",
+        "-",
+        "--",
+        "-v",
+        "-q",
+        "-vvvv",
+        "-x",
+        "0",
+        "1",
+        "-1",
+        "64M",
+        "3G",
+        "99999999999999999999",
+        "all",
+        "auto",
+        "anon",
+        "memfd",
+        "hugetlb-2m",
+        "minor",
+        "minor,minor",
+        ",",
+        "seq",
+        "rand",
+        "stride:0",
+        "stride:7",
+        "stride:",
+        "stride:99999999999",
+        "store",
+        "load",
+        "none",
+        "/dev/null",
+        "/nonexistent/x.json",
+        "\n",
+        "a\nb",
+        "é",
+        "\u{1b}[31m",
+        "--scenario=all,all",
+        "--pattern=seq,,rand",
+    ];
+    words.extend(values.map(OsString::from));
+    words.push(OsStringExt::from_vec(vec![0xff, 0xfe]));
+    words
+}
+
+#[test]
+fn no_command_line_panics_and_every_refusal_is_one_line() {
+    let words = vocabulary();
+    let (mut state, mut accepted) = (1, 0);
+    for round in 0..20_000 {
+        let count = splitmix(&mut state) % 7;
+        let mut line: Vec<OsString> = vec!["faultlab".into()];
+        // Many of them begin as they should.
+        if round % 2 == 0 {
+            line.push(["run", "bench", "exec", "doctor"][splitmix(&mut state) % 4].into());
+        }
+        line.extend((0..count).map(|_| words[splitmix(&mut state) % words.len()].clone()));
+        match Cli::try_parse_from(&line) {
+            Ok(_) => accepted += 1,
+            Err(answer) if answer.use_stderr() => {
+                let text = one_line(&answer);
+                assert!(
+                    text.starts_with("faultlab: ") && !text.contains(['\n', '\r', '\x1b']),
+                    "round {round}, {line:?}: {text:?}"
+                );
+            }
+            // Help and version.
+            Err(answer) => assert_eq!(answer.exit_code(), 0, "round {round}, {line:?}"),
+        }
+    }
+    assert!(accepted > 50, "the vocabulary is not one: {accepted} accepted");
+}
+
+#[test]
+fn patterns() {
+    assert_eq!(parse_pattern("stride:65536"), Ok(Pattern::Stride(65_536)));
+    for text in [
+        "",
+        "SEQ",
+        "stride",
+        "stride:",
+        "stride:0",
+        "stride:65537",
+        "stride:-1",
+        "rand:1",
+        "none",
+    ] {
+        assert!(parse_pattern(text).is_err(), "{text}");
     }
 }

@@ -67,10 +67,11 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Error::Host(_) => exit::HOST,
+            Error::Host(_) | Error::Memory(MemoryError::Unavailable { .. }) => exit::HOST,
             Error::Program(ProgramError::NotFound { .. }) => exit::NOT_FOUND,
             Error::Program(ProgramError::NotStaticElf { .. }) => exit::NOT_A_PROGRAM,
-            Error::Memory(MemoryError::Size { .. }) | Error::Swap(SwapError::Size { .. }) => exit::USAGE,
+            Error::Memory(MemoryError::Size { .. } | MemoryError::WindowSize { .. })
+            | Error::Swap(SwapError::Size { .. }) => exit::USAGE,
             _ => exit::FAILURE,
         }
     }
@@ -106,6 +107,14 @@ pub enum HostError {
     ApiVersion {
         /// What `KVM_GET_API_VERSION` answered.
         found: i32,
+    },
+    /// A capability is missing that was asked for.
+    #[error("KVM on this host lacks {name}: {remedy}")]
+    MissingOption {
+        /// Its name in the KVM API documentation.
+        name: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
     },
     /// A capability is missing.
     #[error("KVM on this host lacks {name}: use a newer Linux kernel")]
@@ -159,17 +168,61 @@ pub enum MemoryError {
         /// The operating system's reason.
         reason: String,
     },
-    /// A range outside RAM.
-    #[error("pages {start:#x}+{pages} are not whole pages of guest RAM")]
+    /// A window that is too large, or not whole granules.
+    #[error(
+        "lab window of {bytes} bytes: give at most 16G in multiples of {granule} bytes, the page size of its backing"
+    )]
+    WindowSize {
+        /// As it was asked.
+        bytes: u64,
+        /// Page size of the backing, in bytes.
+        granule: u64,
+    },
+    /// This host, as it is set up, cannot back memory so.
+    #[error("backing {backing} cannot be had here: {why}; {remedy}")]
+    Unavailable {
+        /// Its name.
+        backing: &'static str,
+        /// What is missing.
+        why: String,
+        /// How to get it.
+        remedy: String,
+    },
+    /// A range that is no whole pages.
+    #[error("pages {start:#x}+{pages} are not whole pages")]
     Range {
         /// Guest-physical address.
         start: u64,
         /// Pages.
         pages: u64,
     },
+    /// A range outside guest memory.
+    #[error("pages {start:#x}+{pages} are neither in guest RAM nor in the lab window")]
+    Outside {
+        /// Guest-physical address.
+        start: u64,
+        /// Pages.
+        pages: u64,
+    },
+    /// A range that the host cannot drop, because it backs larger pages.
+    #[error("pages {start:#x}+{pages} are not whole pages of {granule} bytes, in which the host backs them")]
+    Granule {
+        /// Guest-physical address.
+        start: u64,
+        /// Pages.
+        pages: u64,
+        /// Page size of the backing, in bytes.
+        granule: u64,
+    },
     /// The host refused to drop a backing.
     #[error("cannot drop the backing of guest pages: {0}")]
     Advise(io::Error),
+    /// The host refused to back pages.
+    #[error("cannot back guest pages: {0}")]
+    Populate(io::Error),
+    /// The host does not tell what is backed.
+    #[error("cannot read /proc/self/pagemap: {0}")]
+    Present(io::Error),
 }
 
 /// Why the guest cannot be loaded.

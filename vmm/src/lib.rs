@@ -37,6 +37,7 @@ pub mod host_events;
 pub mod kvm_stats;
 pub mod memory;
 pub mod observer;
+pub mod on_linux;
 pub mod outcome;
 mod process;
 mod rate_limit;

@@ -24,12 +24,15 @@ fn main() -> ExitCode {
     start_log(cli.verbose, cli.quiet);
     let status = match &cli.command {
         Command::Run(args) => commands::run::run(args, cli.quiet),
+        Command::Bench(args) => commands::bench::bench(args, cli.quiet),
         Command::Exec(args) => commands::exec::exec(args),
         Command::Trace(args) => commands::trace::trace(args),
         Command::Programs(args) => commands::programs::programs(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),
         Command::Gate(args) => commands::gate::gate(args, cli.quiet),
+        Command::Report(args) => commands::report::report(args),
+        Command::Compare(args) => commands::compare::compare(args),
     };
     let status = status.unwrap_or_else(|failure| {
         complain(&format!("faultlab: {failure}"));

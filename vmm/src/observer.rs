@@ -1,11 +1,12 @@
 //! What a run tells its caller while it happens.
 
-use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::dev::{PhaseArgs, SkipArgs};
 use faultlab_abi::vmstat;
 
 use crate::devices::bus::BusCounters;
-use crate::host_events::HostSide;
+use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
+use crate::trace_ring::Trace;
 
 /// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
 pub type Vmstat = [u64; vmstat::COUNT];
@@ -36,6 +37,9 @@ pub trait Observer {
     /// So many scenarios follow.
     fn plan(&mut self, _scenarios: u64) {}
 
+    /// A row of the plan will not come, or cannot be trusted.
+    fn skipped(&mut self, _args: &SkipArgs) {}
+
     /// A phase begins.
     fn phase_begin(&mut self, _args: &PhaseArgs) {}
 
@@ -55,12 +59,14 @@ pub struct HostFaults {
     pub minor: u64,
     /// `ru_majflt`.
     pub major: u64,
+    /// Faults in guest memory that other threads of the VMM answered. Those are not in the other two.
+    pub served: u64,
 }
 
 impl HostFaults {
-    /// What the calling thread took so far.
+    /// What the calling thread took so far, and threads that serve guest memory have `served`.
     #[must_use]
-    pub fn of_this_thread() -> HostFaults {
+    pub fn of_this_thread(served: u64) -> HostFaults {
         // SAFETY: all-zero is a valid `rusage`.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a live `rusage`. With valid arguments the call cannot fail.
@@ -68,6 +74,7 @@ impl HostFaults {
         HostFaults {
             minor: usage.ru_minflt as u64,
             major: usage.ru_majflt as u64,
+            served,
         }
     }
 }
@@ -95,7 +102,9 @@ pub struct PhaseRecord {
     /// What it had carried at the end, the command that ended the phase included.
     pub bus_after: BusCounters,
     /// What the host kernel's events say; `None` unless [`crate::VmConfig::host_events`].
-    pub host_side: Option<HostSide>,
+    pub host_side: Option<Result<HostTally, String>>,
     /// Time-stamp counter cycles of every sample, in the order of the touches.
     pub samples: Vec<u64>,
+    /// What the guest traced in the phase, oldest first; empty with tracing off.
+    pub trace: Trace,
 }

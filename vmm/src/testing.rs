@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use faultlab_abi::lab::reg;
-use faultlab_abi::layout::{BOOT_PAGE_TABLES, KERNEL_LOAD, LAB_MMIO, PAGE_SIZE, RAM_MIN_BYTES};
+use faultlab_abi::layout::{BOOT_PAGE_TABLES, KERNEL_LOAD, LAB_MMIO, PAGE_SIZE, RAM_MIN_BYTES, WINDOW};
 
 use crate::host::Host;
 use crate::memory::{Backing, GuestRam};
@@ -18,20 +18,18 @@ pub(crate) fn require_kvm() -> Option<Host> {
         Err(error) => {
             let required = std::env::var_os("FAULTLAB_REQUIRE_KVM").is_some_and(|value| value == "1");
             assert!(!required, "FAULTLAB_REQUIRE_KVM=1, but {error}");
-            let test = std::thread::current().name().unwrap_or("?").to_owned();
-            // One write, so that lines of parallel tests do not mix.
-            std::io::stderr()
-                .write_all(
-                    format!(
-                        "SKIPPED {test}: {error}
-"
-                    )
-                    .as_bytes(),
-                )
-                .ok();
+            skipped(&error.to_string());
             None
         }
     }
+}
+
+/// Says on stderr, past the test harness's capture, that (a part of) the running test is left out.
+pub(crate) fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    // One write, so that lines of parallel tests do not mix.
+    let line = format!("SKIPPED {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).ok();
 }
 
 /// The smallest RAM.
@@ -173,9 +171,9 @@ impl TinyGuest {
             .code(&[0x48, 0x89, 0x00])
     }
 
-    /// Maps the fourth and the fifth GiB one to one in 2 MiB pages, so that the device window and more is in reach.
+    /// Maps the fourth, the fifth and the ninth GiB one to one in 2 MiB pages: devices, lab window and more are in reach.
     pub(crate) fn map_devices(mut self) -> TinyGuest {
-        for gib in [3_u64, 4] {
+        for gib in [3_u64, 4, WINDOW >> 30] {
             // Present, writable, large. CR3 need not be loaded again: nothing there was mapped before.
             let entries: Vec<u64> = (0..512).map(|page| ((gib << 30) + (page << 21)) | 0x83).collect();
             let directory = self.page_of(&entries);

@@ -1,4 +1,4 @@
-//! Reads the guest's trace at the end of a run, and makes faults of its records.
+//! Reads the guest's trace at the end of a run, or of a phase, and makes faults of its records.
 //!
 //! The guest is hostile: the trace's address and size were checked with the hello; what its header says is checked
 //! against them here, and records are read with bounds checks.
@@ -21,7 +21,14 @@ use crate::memory::GuestRam;
 /// Most events, and most faults, that are kept.
 const KEEP_MAX: u64 = 262_144;
 
-/// What the guest's trace holds at the end of a run.
+/// How far the guest's trace was written at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    faults: u64,
+    events: u64,
+}
+
+/// What the guest's trace holds of a run, or of a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// The last faults, oldest first.
@@ -98,13 +105,38 @@ impl Fault {
     }
 }
 
+impl Trace {
+    /// Adds what was traced later.
+    pub(crate) fn extend(&mut self, later: Trace) {
+        self.faults.extend(later.faults);
+        self.events.extend(later.events);
+        self.lost_faults = self.lost_faults.saturating_add(later.lost_faults);
+        self.lost_events = self.lost_events.saturating_add(later.lost_events);
+    }
+}
+
+/// How far the guest's trace is written now; the beginning if there is none, or if what its header says cannot be.
+pub(crate) fn mark(ram: &GuestRam, hello: &Hello) -> Mark {
+    if hello.trace_bytes == 0 {
+        return Mark::default();
+    }
+    let header = header(ram, hello.trace);
+    let now = checked(&header, hello).and_then(|()| written(ram, &header));
+    now.unwrap_or_default()
+}
+
 /// The guest's trace; empty if there is none, or if what its header says cannot be.
 pub(crate) fn read(ram: &GuestRam, hello: &Hello) -> Trace {
+    read_since(ram, hello, Mark::default())
+}
+
+/// The same of what was written since [`mark`].
+pub(crate) fn read_since(ram: &GuestRam, hello: &Hello, since: Mark) -> Trace {
     if hello.trace_bytes == 0 {
         return Trace::default();
     }
     let header = header(ram, hello.trace);
-    let trace = checked(&header, hello).and_then(|()| collect(ram, hello, &header));
+    let trace = checked(&header, hello).and_then(|()| collect(ram, hello, &header, since));
     trace.unwrap_or_else(|| {
         log::warn!("the trace's header cannot be true ({header:x?}); ignored");
         Trace::default()
@@ -139,8 +171,21 @@ fn checked(header: &Header, hello: &Hello) -> Option<()> {
     (fits && header.fault_capacity > 0).then_some(())
 }
 
-fn collect(ram: &GuestRam, hello: &Hello, header: &Header) -> Option<Trace> {
-    let kept_events = header.head.min(header.capacity).min(KEEP_MAX);
+/// How far a trace with this header is written.
+fn written(ram: &GuestRam, header: &Header) -> Option<Mark> {
+    let offset = word(ram, header.cursor).checked_sub(header.cursor_base)?;
+    let slot = offset / size_of::<FaultRecord>() as u64;
+    let before = header.laps.checked_mul(header.fault_capacity)?;
+    (slot < header.fault_capacity).then_some(Mark {
+        faults: before.checked_add(slot)?,
+        events: header.head,
+    })
+}
+
+fn collect(ram: &GuestRam, hello: &Hello, header: &Header, since: Mark) -> Option<Trace> {
+    // A trace that went back has nothing new.
+    let new_events = header.head.saturating_sub(since.events);
+    let kept_events = new_events.min(header.capacity).min(KEEP_MAX);
     let events: Vec<Record> = (header.head - kept_events..header.head)
         .map(|number| {
             let at = hello.trace + PAGE_SIZE + number % header.capacity * size_of::<Record>() as u64;
@@ -151,13 +196,9 @@ fn collect(ram: &GuestRam, hello: &Hello, header: &Header) -> Option<Trace> {
         })
         .collect();
 
-    let offset = word(ram, header.cursor).checked_sub(header.cursor_base)?;
-    let slot = offset / size_of::<FaultRecord>() as u64;
-    let written = header.laps.checked_mul(header.fault_capacity)?.checked_add(slot)?;
-    if slot >= header.fault_capacity {
-        return None;
-    }
-    let kept = written.min(header.fault_capacity).min(KEEP_MAX);
+    let written = written(ram, header)?.faults;
+    let new_faults = written.saturating_sub(since.faults);
+    let kept = new_faults.min(header.fault_capacity).min(KEEP_MAX);
     let mut of_slot: HashMap<u64, Vec<Record>> = HashMap::new();
     for event in &events {
         if let Some(slot) = event.fault() {
@@ -174,8 +215,8 @@ fn collect(ram: &GuestRam, hello: &Hello, header: &Header) -> Option<Trace> {
     Some(Trace {
         faults,
         events: events.iter().filter(|event| event.fault().is_none()).copied().collect(),
-        lost_faults: written - kept,
-        lost_events: header.head - kept_events,
+        lost_faults: new_faults - kept,
+        lost_events: new_events - kept_events,
     })
 }
 

@@ -4,6 +4,7 @@
 //! The memory slot lives as long as the VM: [`Vm`] drops its fields in order, RAM last.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faultlab_abi::layout::VIRTIO_MMIO_BASE;
@@ -22,7 +23,8 @@ use crate::error::{Error, KvmError};
 use crate::host::Host;
 use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
-use crate::memory::{Backing, GuestRam};
+use crate::memory::dirty_log::{self, DirtyLog};
+use crate::memory::{Backing, BackingOptions, DirtyMode, GuestRam, MemoryConfig, Prepare};
 use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
@@ -60,8 +62,16 @@ pub enum TraceLevel {
 pub struct VmConfig {
     /// Guest RAM, in bytes: 8 MiB to 3 GiB in whole pages.
     pub memory_bytes: u64,
-    /// What backs it on the host.
+    /// The lab window ([`faultlab_abi::layout::WINDOW`]), in bytes: whole granules of the backing up to 16 GiB; 0 for none.
+    pub window_bytes: u64,
+    /// What backs both on the host.
     pub backing: Backing,
+    /// Details of that.
+    pub backing_options: BackingOptions,
+    /// How far both are brought in beforehand.
+    pub prepare: Prepare,
+    /// How stores to the window are logged.
+    pub dirty: DirtyMode,
     /// What the guest swaps to.
     pub swap: SwapConfig,
     /// The guest kernel, an ELF that is entered at its physical entry address.
@@ -93,7 +103,11 @@ impl VmConfig {
     pub fn new(program: impl Into<Cow<'static, [u8]>>, argv: Vec<Vec<u8>>) -> VmConfig {
         VmConfig {
             memory_bytes: MEMORY_DEFAULT_BYTES,
+            window_bytes: 0,
             backing: Backing::default(),
+            backing_options: BackingOptions::default(),
+            prepare: Prepare::default(),
+            dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
             kernel: Cow::Borrowed(faultlab_images::KERNEL),
             program: program.into(),
@@ -114,13 +128,12 @@ pub struct Vm {
     stats: Option<KvmStats>,
     vcpu: VcpuFd,
     // Never read, but the VM must not be closed before its vCPU.
-    _vm: VmFd,
+    _vm: Arc<VmFd>,
     bus: Bus,
     kernel: Cow<'static, [u8]>,
     timeout: Option<Duration>,
     trace: TraceLevel,
     host_events: bool,
-    tsc_khz: u64,
     stop: StopHandle,
     building_since: Instant,
     ram: GuestRam,
@@ -139,11 +152,21 @@ impl Vm {
             .map(|name| String::from_utf8_lossy(name))
             .unwrap_or_default();
         boot::program::check(&name, &config.program)?;
-        let ram = GuestRam::new(config.memory_bytes, config.backing)?;
+        config.prepare.check(host)?;
+        config.dirty.check(host)?;
+        let ram = GuestRam::with(&MemoryConfig {
+            bytes: config.memory_bytes,
+            window_bytes: config.window_bytes,
+            backing: config.backing,
+            options: config.backing_options.clone(),
+        })?;
         let swap = SwapFile::open(&config.swap)?;
-        let (vm, vcpu) = create(host, &ram)?;
+        let (vm, vcpu) = create(host, &ram, config.dirty)?;
         let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
+        config.prepare.carry_out(&ram, &vcpu)?;
+        let vm = Arc::new(vm);
+        let dirty_log = DirtyLog::new(Arc::clone(&vm), &vcpu, config.dirty)?;
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
@@ -158,12 +181,11 @@ impl Vm {
             stats,
             vcpu,
             _vm: vm,
-            bus: Bus::new(block, LabDevice::default()),
+            bus: Bus::new(block, LabDevice::with_dirty_log(Some(dirty_log))),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,
             host_events: config.host_events,
-            tsc_khz: host.identity().tsc_khz,
             stop: StopHandle::new(),
             building_since,
             ram,
@@ -194,7 +216,6 @@ impl Vm {
             // A phase would begin anew what the timeline wants whole.
             host_events: host_events.as_ref().filter(|_| !whole_run),
             exits: whole_run.then(Log::default),
-            tsc_khz: self.tsc_khz,
             ram: &self.ram,
             observer,
             stats: self.stats.as_mut(),
@@ -255,7 +276,7 @@ impl Vm {
             block,
             bus: self.bus.counters(),
             lab_refused: self.bus.lab.refused(),
-            vmm_resident_kib: process::resident_kib_without(self.ram.host_address()),
+            vmm_resident_kib: process::resident_kib_without(&self.ram.host_addresses()),
             start_to_guest,
             build,
             trace,
@@ -276,10 +297,13 @@ impl Vm {
     }
 }
 
-fn create(host: &Host, ram: &GuestRam) -> Result<(VmFd, VcpuFd), KvmError> {
+fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), KvmError> {
     let vm = host.kvm().create_vm().map_err(KvmError::of("KVM_CREATE_VM"))?;
     vm.set_tss_address(TSS_ADDRESS)
         .map_err(KvmError::of("KVM_SET_TSS_ADDR"))?;
+    if dirty == DirtyMode::Ring {
+        dirty_log::enable_ring(&vm)?;
+    }
     ram.register(&vm)?;
     let vcpu = vm.create_vcpu(0).map_err(KvmError::of("KVM_CREATE_VCPU"))?;
     Ok((vm, vcpu))

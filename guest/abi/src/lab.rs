@@ -3,7 +3,7 @@
 //! To issue a command the guest fills a [`Command`] at an 8-byte aligned guest-physical address and writes that
 //! address to [`reg::DOORBELL`]. The VMM carries the command out before the write returns, and stores
 //! [`Command::status`]: 0, or a negative Linux `errno` (`-EINVAL` for values out of range, `-EFAULT` for addresses
-//! outside RAM, `-ENOSYS` for an unknown kind). A doorbell address outside RAM or unaligned is counted and ignored.
+//! outside RAM, `-ENOSYS` for an unknown kind, `-EOPNOTSUPP` for what this VM cannot, `-EIO` if the host fails). A doorbell address outside RAM or unaligned is counted and ignored.
 //!
 //! The guest is hostile: the VMM copies the command once, checks every address and length against RAM and the limits
 //! stated here, and never trusts a second read.
@@ -58,11 +58,29 @@ pub mod kind {
     /// Samples of the phase that ended last. `args`: guest-physical address of `u64` cycle counts, how many
     /// (at most 512, within one page). Several follow each other when there are more.
     pub const SAMPLES: u32 = 8;
-    /// Drop the host's backing of pages, so that their next touch is a second-level violation. Their contents are
-    /// lost (read as zero). `args`: guest-physical address of an array of [`super::PageRange`], entries (at most 256).
+    /// Drop the host's backing of pages of RAM or of the window, so that their next touch is a second-level violation.
+    /// `args`: guest-physical address of an array of [`super::PageRange`], entries (at most 256). See [`crate::dev::COLD`].
     pub const COLD: u32 = 9;
     /// The measurement of `args[0]` scenarios begins (for the progress bar).
     pub const PLAN: u32 = 10;
+    /// How memory is backed. `args[0]`: guest-physical address of a [`crate::dev::HostInfo`] to fill.
+    pub const HOST_INFO: u32 = 11;
+    /// Back pages. `args` as for [`COLD`]. See [`crate::dev::WARM`].
+    pub const WARM: u32 = 12;
+    /// Count backed pages. `args` as for [`COLD`], then the guest-physical address of a `u64` for the answer. See
+    /// [`crate::dev::PRESENT`].
+    pub const PRESENT: u32 = 13;
+    /// Write-protect pages of the window. `args` as for [`COLD`]. See [`crate::dev::WRITE_PROTECT`].
+    pub const WRITE_PROTECT: u32 = 14;
+    /// Count dirty pages of the window. `args` as for [`PRESENT`]. See [`crate::dev::DIRTY_PAGES`].
+    pub const DIRTY_PAGES: u32 = 15;
+    /// Switch the dirty log off.
+    pub const DIRTY_STOP: u32 = 16;
+    /// So many `hlt` instructions follow that are not the end: `args[0]` of them (at most 65,536), each woken as `args[1]` says: 0 at once,
+    /// 1 by another thread. A new command replaces what is left of the last.
+    pub const HALTS: u32 = 17;
+    /// A row of the plan will not come. `args[0]`: guest-physical address of a [`crate::dev::SkipArgs`].
+    pub const SKIP: u32 = 18;
 }
 
 /// Levels of [`kind::LOG`], those of the `log` crate.

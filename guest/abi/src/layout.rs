@@ -10,6 +10,7 @@
 //!      ...     initrd, page-aligned, at the end of RAM
 //! 0xd000_0000  virtio-mmio devices, 4 KiB each
 //! 0xd001_0000  lab device: registers, then its scratch page
+//! 0x2_0000_0000  lab window, up to 16 GiB, in a memory slot of its own (absent unless the VM is given one)
 //! ```
 
 /// Bytes of a page, everywhere in faultlab unless a name says otherwise.
@@ -42,6 +43,12 @@ pub const LAB_MMIO: u64 = 0xd001_0000;
 /// The lab device's scratch page, for measuring MMIO exits: reads return 0, writes are ignored, both exit to the VMM.
 /// The kernel maps it into programs that `mmap` `/dev/faultlab`.
 pub const LAB_SCRATCH: u64 = 0xd001_1000;
+/// The lab window: memory that no allocator of the guest's owns, for programs to map ([`crate::dev::WINDOW_OFFSET`]) and the VMM to
+/// make cold, warm or write-protected. 8 GiB: above RAM and the devices wherever a PC puts them, aligned to the largest page, and,
+/// window included, below the 36 bits of physical address that every x86-64 processor has.
+pub const WINDOW: u64 = 0x2_0000_0000;
+/// Largest lab window.
+pub const WINDOW_MAX_BYTES: u64 = 16 << 30;
 /// The port for measuring port-I/O exits: writes are ignored. Unassigned in the PC's port map.
 pub const LAB_PIO_PORT: u16 = 0x0fa0;
 /// COM1, the kernel's log before and without a lab device.

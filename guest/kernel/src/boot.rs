@@ -17,6 +17,7 @@ use faultlab_kernel::cmdline::Options;
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{line, pte};
 use faultlab_mm::addr::Pfn;
+use faultlab_mm::overcommit::OvercommitMode;
 
 use crate::platform::MEMORY;
 use crate::x86::msr;
@@ -108,6 +109,9 @@ start_high:
     kmain = sym kmain,
 );
 
+/// `vm.overcommit_ratio` where nobody says otherwise, in per cent.
+const OVERCOMMIT_RATIO: u64 = 50;
+
 /// Boot cannot go on.
 pub(crate) fn fail(why: &Line) -> ! {
     panic::stop(panic_reason::BOOT, why)
@@ -144,6 +148,10 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     }
     ram::unmap_below(layout.trace);
     MEMORY.init(layout.free_start, layout.free_end);
+    MEMORY.set_overcommit(
+        options.overcommit.unwrap_or(OvercommitMode::Guess),
+        options.overcommit_ratio.unwrap_or(OVERCOMMIT_RATIO),
+    );
     let syscall_gate = gate::install();
     let swap = swap_disk::attach(&options.virtio);
     let swap_pages = match swap {

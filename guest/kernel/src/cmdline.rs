@@ -7,9 +7,13 @@
 //! | `tsc_early_khz=N` | rate of the time-stamp counter |
 //! | `faultlab.trace=stages` or `timeline` | stamp the stages of every fault, or those and who faulted where |
 //! | `faultlab.trace_bytes=SIZE` | memory for the trace |
+//! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
+//! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
+
+use faultlab_mm::overcommit::OvercommitMode;
 
 use faultlab_abi::layout::{CMDLINE_LAB, CMDLINE_TSC_KHZ, CMDLINE_VIRTIO};
 use faultlab_abi::trace::level;
@@ -17,6 +21,8 @@ use faultlab_abi::trace::level;
 /// Most virtio-mmio devices that are looked at.
 pub const VIRTIO_MAX: usize = 4;
 
+const CMDLINE_OVERCOMMIT: &str = "sysctl.vm.overcommit_memory=";
+const CMDLINE_OVERCOMMIT_RATIO: &str = "sysctl.vm.overcommit_ratio=";
 const CMDLINE_TRACE: &str = "faultlab.trace=";
 const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
 
@@ -42,6 +48,10 @@ pub struct Options<'a> {
     pub trace_level: u8,
     /// Bytes for the trace; not 0.
     pub trace_bytes: Option<u64>,
+    /// `vm.overcommit_memory`, if given.
+    pub overcommit: Option<OvercommitMode>,
+    /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
+    pub overcommit_ratio: Option<u64>,
     /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
     /// them, and is the way to complain.
     pub malformed: Option<&'a [u8]>,
@@ -72,6 +82,15 @@ impl<'a> Options<'a> {
             self.lab = Some(region(value).filter(|region| region.len >= 8192)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TSC_KHZ.as_bytes()) {
             self.tsc_khz = Some(number(value).filter(|khz| *khz != 0)?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_OVERCOMMIT.as_bytes()) {
+            self.overcommit = Some(match value {
+                b"0" => OvercommitMode::Guess,
+                b"1" => OvercommitMode::Always,
+                b"2" => OvercommitMode::Never,
+                _ => return None,
+            });
+        } else if let Some(value) = word.strip_prefix(CMDLINE_OVERCOMMIT_RATIO.as_bytes()) {
+            self.overcommit_ratio = Some(number(value).filter(|ratio| *ratio <= i32::MAX as u64)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
             self.trace_level = match value {
                 b"stages" => level::STAGES,
@@ -131,7 +150,7 @@ mod tests {
     #[test]
     fn all_options() {
         let line = b"console=ttyS0 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=0x1000@3489665024:6 \
-            faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 faultlab.trace=stages";
+            faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 sysctl.vm.overcommit_memory=2 sysctl.vm.overcommit_ratio=80 faultlab.trace=stages";
         let options = Options::parse(line);
         assert_eq!(options.malformed, None);
         assert_eq!(
@@ -158,6 +177,10 @@ mod tests {
         );
         assert_eq!(options.tsc_khz, Some(2_596_148));
         assert_eq!(options.trace_level, level::STAGES);
+        assert_eq!(
+            (options.overcommit, options.overcommit_ratio),
+            (Some(OvercommitMode::Never), Some(80))
+        );
     }
 
     #[test]
@@ -180,6 +203,8 @@ mod tests {
             b"tsc_early_khz=0",
             b"tsc_early_khz=fast",
             b"tsc_early_khz=",
+            b"sysctl.vm.overcommit_memory=3",
+            b"sysctl.vm.overcommit_ratio=half",
             b"faultlab.trace=no",
             b"faultlab.trace_bytes=0",
         ] {

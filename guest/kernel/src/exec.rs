@@ -11,6 +11,7 @@ use faultlab_abi::lab::panic_reason;
 use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
 use faultlab_kernel::files::Files;
+use faultlab_kernel::limits::Limits;
 use faultlab_kernel::stack::{self, Contents};
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{cpio, line};
@@ -91,6 +92,7 @@ fn prepare(process: &Process, mm: MmId, path: &[u8]) {
     process.comm.set(comm);
     process.mm.set(Some(mm));
     process.files.set(Files::STANDARD);
+    process.limits.set(Limits::INIT);
     process.parent.set(INIT_PID);
     process.state.set(State::Runnable);
     sched::reset_fpu(&process.fpu);

@@ -44,6 +44,7 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     child.mm.set(Some(mm));
     child.files.set(parent.files.get());
     child.cred.set(parent.cred.get());
+    child.limits.set(parent.limits.get());
     child.comm.set(parent.comm.get());
     child.fs_base.set(x86::rdmsr(msr::FS_BASE));
     child.gs_base.set(x86::rdmsr(msr::GS_BASE));
@@ -185,9 +186,9 @@ pub(crate) fn out_of_memory(regs: &mut PtRegs) {
         victim.pid.get(),
         " (",
         name,
-        ") total-vm:",
+        ") resident, swapped and page tables: ",
         pages * 4,
-        "kB; give the guest more memory or swap"
+        " kB; give the guest more memory or swap"
     ]);
     if core::ptr::eq(victim, process::current()) {
         exit_current(SIGKILL, regs);

@@ -26,6 +26,7 @@ pub mod cpio;
 pub mod cred;
 pub mod elf;
 pub mod files;
+pub mod limits;
 pub mod pte;
 pub mod shm_ds;
 pub mod stack;

@@ -17,6 +17,7 @@ use core::cell::{Cell, UnsafeCell};
 
 use faultlab_kernel::cred::Cred;
 use faultlab_kernel::files::Files;
+use faultlab_kernel::limits::Limits;
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
 
@@ -58,6 +59,7 @@ pub(crate) struct Process {
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Files>,
     pub(crate) cred: Cell<Cred>,
+    pub(crate) limits: Cell<Limits>,
     pub(crate) regs: Cell<PtRegs>,
     pub(crate) fs_base: Cell<u64>,
     pub(crate) gs_base: Cell<u64>,
@@ -75,6 +77,7 @@ impl Process {
             mm: Cell::new(None),
             files: Cell::new(Files::NONE),
             cred: Cell::new(Cred::ROOT),
+            limits: Cell::new(Limits::NONE),
             regs: Cell::new(PtRegs::ZERO),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),

@@ -17,6 +17,7 @@
 //! | [`rmap`] | mm/rmap.c | from a frame to its mappings |
 //! | [`shmem`], `truncate` | mm/{shmem,truncate}.c | memory objects, holes in them |
 //! | [`ipc`] | ipc/shm.c | System V shm |
+//! | [`overcommit`] | mm/util.c | how much memory is promised |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
 //! | [`lru`], [`vmscan`] | mm/{swap,vmscan}.c | which frames to take back, and taking them |
 //!
@@ -38,6 +39,7 @@ pub mod filemap;
 pub mod ipc;
 pub mod lru;
 pub mod mmap;
+pub mod overcommit;
 pub mod page;
 pub mod page_alloc;
 pub mod pagetable;

@@ -3,13 +3,15 @@
 use crate::addr::{Frame, Pfn};
 use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
+use crate::overcommit::Overcommit;
 use crate::page::Page;
 use crate::platform::{Platform, Vmstat};
+use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
 use crate::shmem::{Inode, InodeId};
 use crate::slab::{Cache, Frames, object};
 use crate::swap::SwapArea;
-use crate::sync::{Lock, Word, Word32};
+use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
@@ -29,8 +31,7 @@ pub struct Memory<P> {
     pub(crate) swap: SwapArea,
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
-    /// Pages promised to mappings and segments. Source: Linux `vm_committed_as`.
-    pub(crate) committed_as: Word,
+    pub(crate) overcommit: Overcommit,
     /// The frame of zeroes that read faults of anonymous memory share; 0 before [`Memory::init`].
     pub(crate) zero_pfn: Word32,
     /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
@@ -79,7 +80,7 @@ impl<P: Platform> Memory<P> {
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
             },
-            committed_as: Word::new(0),
+            overcommit: Overcommit::new(),
             zero_pfn: Word32::new(0),
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),
@@ -98,6 +99,15 @@ impl<P: Platform> Memory<P> {
     #[inline(always)]
     pub(crate) fn page(&self, pfn: Pfn) -> &Page {
         &self.platform.memmap()[pfn.index()]
+    }
+
+    /// An object of a cache, without reclaim. Every record comes this way.
+    #[inline(always)]
+    fn cache_alloc<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Option<ObjId> {
+        if self.platform.should_fail() {
+            return None;
+        }
+        cache.alloc(self)
     }
 
     /// Adds 1 to a counter.
@@ -125,7 +135,7 @@ macro_rules! records {
 
                 /// A zeroed record, or `None` when no frame can be had.
                 pub(crate) fn $alloc(&self) -> Option<$id> {
-                    self.alloc_reclaiming(|| self.caches.$cache.alloc(self)).map($id)
+                    self.alloc_reclaiming(|| self.cache_alloc(&self.caches.$cache)).map($id)
                 }
 
                 /// Gives a record back; its content is gone.
@@ -191,7 +201,7 @@ impl<P: Platform> Frames for Memory<P> {
 
 impl<P: Platform> NodeSource for Memory<P> {
     fn alloc_node(&self) -> Option<NodeId> {
-        self.caches.nodes.alloc(self).map(NodeId)
+        self.cache_alloc(&self.caches.nodes).map(NodeId)
     }
 
     fn free_node(&self, id: NodeId) {

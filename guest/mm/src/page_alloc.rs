@@ -76,6 +76,9 @@ impl<P: Platform> Memory<P> {
 
     #[inline(always)]
     fn rmqueue(&self) -> Option<Pfn> {
+        if self.platform.should_fail() {
+            return None;
+        }
         let pfn = self.zone.rmqueue(self.platform.memmap(), 0)?;
         self.count(Vmstat::Pgalloc);
         Some(pfn)

@@ -43,6 +43,16 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The entries of `range` that are in one table with the first, which exists then. `None` when no frame can be had.
+    pub(crate) fn ptes_alloc(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) -> Option<&[Word]> {
+        self.pte_alloc(mm, range.start)?;
+        let table = self.pte_table(mm.pgd(), range.start).0?;
+        let first = entry_index(range.start.0, PAGE_SHIFT);
+        let count = ((range.end.0 - range.start.0) >> PAGE_SHIFT) as usize;
+        let entries = self.platform.frame(table);
+        Some(&entries[first..entries.len().min(first + count)])
+    }
+
     #[cold]
     fn pte_alloc_slow(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
         let mut table = mm.pgd();

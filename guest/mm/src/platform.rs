@@ -49,6 +49,14 @@ pub trait Platform {
     /// Seconds since 1970-01-01 UTC.
     fn now_s(&self) -> i64;
 
+    /// Whether this attempt to allocate (a frame, or a record of a cache) is to fail. For tests of what happens then; a machine
+    /// has no reason to say yes, and code that asks costs nothing where the answer is known. Source: Linux, fault-injection
+    /// (`should_failslab`, `should_fail_alloc_page`).
+    #[inline(always)]
+    fn should_fail(&self) -> bool {
+        false
+    }
+
     /// Adds to a counter (wrapping, so that a level can fall).
     fn count(&self, item: Vmstat, by: u64);
 

@@ -332,28 +332,6 @@ impl<P: Platform> Memory<P> {
         crate::record::ObjId::from_u32(page.mapping.get()).map(InodeId)
     }
 
-    /// Charges pages to the commit counter.
-    ///
-    /// # Errors
-    /// [`Error::Enomem`] when a single request is larger than all RAM and swap. Rule B19 (heuristic overcommit).
-    pub(crate) fn vm_enough_memory(&self, pages: u64) -> Result<(), Error> {
-        if pages > self.totalram_pages() + self.total_swap_pages() {
-            return Err(Error::Enomem);
-        }
-        self.committed_as.add(pages);
-        Ok(())
-    }
-
-    /// Takes a charge back.
-    pub(crate) fn vm_unacct_memory(&self, pages: u64) {
-        self.committed_as.sub(pages);
-    }
-
-    /// Pages charged to the commit counter.
-    pub fn committed_as(&self) -> u64 {
-        self.committed_as.get()
-    }
-
     /// Pages of an object: (in memory, in swap).
     pub fn shmem_pages(&self, id: InodeId) -> (u64, u64) {
         (self.inode(id).nrpages(), self.inode(id).swapped())

@@ -67,7 +67,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[18] {
+    pub struct MmStruct[21] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -102,6 +102,14 @@ record! {
         locked_vm, set_locked_vm: u64 = 15;
         /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
         def_flags, set_def_flags: u64 = 16;
+        /// Most bytes mapped.
+        rlimit_as, set_rlimit_as: u64 = 17;
+        /// Most bytes mapped private and writable.
+        rlimit_data, set_rlimit_data: u64 = 18;
+        /// Most bytes of a stack.
+        rlimit_stack, set_rlimit_stack: u64 = 19;
+        /// Most bytes locked.
+        rlimit_memlock, set_rlimit_memlock: u64 = 20;
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The programs are static Linux x86-64 executables without a C library, so that they need of a kernel exactly what
 //! they call: `write exit_group mmap munmap madvise shmget shmat shmdt shmctl fork wait4 getpid clock_gettime brk
-//! openat ioctl close`. Nothing here knows whether it runs on Linux or in the guest.
+//! openat ioctl close mincore mprotect getppid`. Nothing here knows whether it runs on Linux or in the guest.
 //!
 //! | module | what it is |
 //! |---|---|

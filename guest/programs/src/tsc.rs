@@ -8,35 +8,49 @@
 
 use core::arch::asm;
 
-/// Times one plain 8-byte store. Cycles.
-///
-/// # Safety
-/// `address` is 8-byte aligned, and the caller's to write.
-#[inline(always)]
-pub unsafe fn store(address: *mut u64, value: u64) -> u64 {
-    let (begin_low, begin_high, end_low, end_high): (u32, u32, u32, u32);
-    // SAFETY: the caller's contract for the store; the rest touches registers only.
-    unsafe {
+/// Times one instruction: its template, then its operands. Cycles.
+macro_rules! timed {
+    ($instruction:literal, $($operand:tt)*) => {{
+        let (begin_low, begin_high, end_low, end_high): (u32, u32, u32, u32);
         asm!(
             "lfence",
             "rdtsc",
             "lfence",
             "mov {low:e}, eax",
             "mov {high:e}, edx",
-            "mov qword ptr [{address}], {value}",
+            $instruction,
             "rdtscp",
             "lfence",
             low = out(reg) begin_low,
             high = out(reg) begin_high,
-            address = in(reg) address,
-            value = in(reg) value,
+            $($operand)*,
             out("eax") end_low,
             out("edx") end_high,
             out("ecx") _,
             options(nostack, preserves_flags),
         );
-    }
-    join(end_low, end_high).wrapping_sub(join(begin_low, begin_high))
+        join(end_low, end_high).wrapping_sub(join(begin_low, begin_high))
+    }};
+}
+
+/// Times one plain 8-byte store. Cycles.
+///
+/// # Safety
+/// `address` is 8-byte aligned, and the caller's to write.
+#[inline(always)]
+pub unsafe fn store(address: *mut u64, value: u64) -> u64 {
+    // SAFETY: the caller's contract for the store; the rest touches registers only.
+    unsafe { timed!("mov qword ptr [{address}], {value}", address = in(reg) address, value = in(reg) value) }
+}
+
+/// Times one plain 8-byte load. Cycles.
+///
+/// # Safety
+/// `address` is 8-byte aligned and mapped readable.
+#[inline(always)]
+pub unsafe fn load(address: *const u64) -> u64 {
+    // SAFETY: the caller's contract for the load; the rest touches registers only.
+    unsafe { timed!("mov {value}, qword ptr [{address}]", address = in(reg) address, value = out(reg) _) }
 }
 
 /// Times one plain 4-byte load. Cycles.
@@ -45,29 +59,8 @@ pub unsafe fn store(address: *mut u64, value: u64) -> u64 {
 /// `address` is 4-byte aligned and mapped readable.
 #[inline(always)]
 pub unsafe fn load_u32(address: *const u32) -> u64 {
-    let (begin_low, begin_high, end_low, end_high): (u32, u32, u32, u32);
     // SAFETY: the caller's contract for the load; the rest touches registers only.
-    unsafe {
-        asm!(
-            "lfence",
-            "rdtsc",
-            "lfence",
-            "mov {low:e}, eax",
-            "mov {high:e}, edx",
-            "mov {value:e}, dword ptr [{address}]",
-            "rdtscp",
-            "lfence",
-            low = out(reg) begin_low,
-            high = out(reg) begin_high,
-            address = in(reg) address,
-            value = out(reg) _,
-            out("eax") end_low,
-            out("edx") end_high,
-            out("ecx") _,
-            options(nostack, preserves_flags),
-        );
-    }
-    join(end_low, end_high).wrapping_sub(join(begin_low, begin_high))
+    unsafe { timed!("mov {value:e}, dword ptr [{address}]", address = in(reg) address, value = out(reg) _) }
 }
 
 /// Times a call, such as a system call. Cycles.

@@ -12,8 +12,9 @@ use crate::cli::{ExecArgs, TraceLevel};
 
 /// Runs the program; its exit status.
 pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
+    vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
-    let vm = Vm::new(vm_config::of(&args.vm, &args.command)?, &host)?;
+    let vm = Vm::new(vm_config::of(&args.vm, args.backing, &args.command)?, &host)?;
     let stop = vm.stop_handle();
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     let mut output = Output { stop, failure: None };

@@ -1,32 +1,32 @@
-//! `faultlab gate`: the standard set of faults in the simulated machine, against a recorded baseline.
+//! `faultlab gate`: every scenario whose cost repeats, in the simulated machine, against a recorded baseline.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use faultlab::exit;
-use faultlab::gate::{Baseline, Comparison, GateError, PAGES, table};
-use faultlab::report::{JsonFile, SCENARIOS};
+use faultlab::gate::{Baseline, Comparison, GateError, PAGES, scenarios, table};
+use faultlab::report::JsonFile;
+use faultlab::rig::{Machine, RigConfig};
 use serde_json::Value;
 
 use super::progress::Progress;
 use super::rig::{Passed, run_in_machine};
 use super::{Failure, print};
-use crate::cli::{GateArgs, RigArgs};
+use crate::cli::{GateArgs, RigMachine};
 
 /// Measures and compares; the exit status says whether nothing became dearer.
 pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
     // Known before the machine boots: what cannot be read, and what cannot be written.
     let before = read(&args.baseline, args.record)?;
     let target = args.record.then(|| claim(&args.baseline)).transpose()?;
-    let pages = before
-        .as_ref()
-        .filter(|_| !args.record)
-        .map_or(PAGES, |before| before.pages);
-
-    let (status, stdout) = measure(args, pages, quiet)?;
+    let pages = before.as_ref().filter(|_| !args.record).map(|before| before.pages);
+    let machine = machine(args.machine, before.as_ref())?;
+    let pages = pages.unwrap_or(pages_on(machine));
+    let (status, stdout) = measure(args, machine, pages, quiet)?;
     let (report, text) = split(&stdout);
     if status != exit::OK {
         // Costs of rows that do not add up are not worth comparing; the table says why.
@@ -40,7 +40,7 @@ pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
         .map_err(Failure::Gate)?;
     let comparison = before.as_ref().map(|before| Comparison::of(before, &now));
     match &comparison {
-        Some(comparison) => print(&table::render(comparison, &now, &record_command(args)))?,
+        Some(comparison) => print(&table::render(comparison, &now, &record_command(args, machine)))?,
         None => print(&table::conditions(&now))?,
     }
     if let Some(target) = target {
@@ -84,26 +84,28 @@ fn cannot_write(path: &Path, source: io::Error) -> Failure {
 }
 
 /// Runs every scenario in the machine: the exit status, and what came on standard output, the JSON first.
-fn measure(args: &GateArgs, pages: u64, quiet: bool) -> Result<(u8, Vec<u8>), Failure> {
+fn measure(args: &GateArgs, machine: Machine, pages: u64, quiet: bool) -> Result<(u8, Vec<u8>), Failure> {
     // To standard output rather than a file: a temporary name would make the machine's files differ from run to run.
     let command = [
-        "run",
+        "bench",
+        "--backing",
+        "anon",
         "--json",
         "/dev/stdout",
         "--pages",
         &pages.to_string(),
         "--scenario",
-        &SCENARIOS.join(","),
+        &scenarios().collect::<Vec<_>>().join(","),
     ];
-    let rig = RigArgs {
-        machine: args.machine,
+    let rig = RigConfig {
+        machine,
+        program: None,
+        arguments: command.map(OsString::from).to_vec(),
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: true,
-        no_icount: false,
         mitigations: false,
-        timeout: args.timeout,
-        arguments: command.map(OsString::from).to_vec(),
+        timeout: Duration::from_secs(args.timeout),
     };
     let mut stdout = Vec::new();
     let progress = RefCell::new(Some(Progress::start(quiet)));
@@ -121,9 +123,39 @@ fn split(stdout: &[u8]) -> (Option<Value>, &str) {
     (report, std::str::from_utf8(text).unwrap_or_default().trim_start())
 }
 
+/// Pages of a baseline to be recorded: medians repeat with few, and Bochs is slow.
+fn pages_on(machine: Machine) -> u64 {
+    match machine {
+        Machine::Amd => PAGES,
+        Machine::Intel => PAGES / 4,
+    }
+}
+
 /// The command that makes what was measured the baseline.
-fn record_command(args: &GateArgs) -> String {
-    format!("faultlab gate --baseline {} --record", args.baseline.display())
+fn record_command(args: &GateArgs, machine: Machine) -> String {
+    let machine = machine.name();
+    format!(
+        "faultlab gate --machine {machine} --baseline {} --record",
+        args.baseline.display()
+    )
+}
+
+/// The machine that is named, or else the baseline's: costs of another would all have moved, and mean nothing.
+fn machine(named: Option<RigMachine>, before: Option<&Baseline>) -> Result<Machine, Failure> {
+    let named = named.map(|named| match named {
+        RigMachine::Amd => Machine::Amd,
+        RigMachine::Intel => Machine::Intel,
+    });
+    let recorded = before.and_then(Baseline::machine);
+    match (named, recorded) {
+        (Some(named), Some(recorded)) if named != recorded => Err(Failure::Usage(format!(
+            "--machine {}: the baseline is of the {} machine; name another file, or leave --machine out",
+            named.name(),
+            recorded.name()
+        ))),
+        (Some(machine), _) | (None, Some(machine)) => Ok(machine),
+        (None, None) => Ok(Machine::Amd),
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +169,20 @@ mod tests {
         assert_eq!(text, "host  QEMU\n");
         assert_eq!(split(b"no JSON\n"), (None, "no JSON\n"));
         assert_eq!(split(b""), (None, ""));
+    }
+
+    #[test]
+    fn the_machine_is_the_baselines() {
+        let of = |name: &str| Baseline {
+            machine: format!("rig:{name}:icount"),
+            ..Baseline::default()
+        };
+        assert_eq!(machine(None, None).unwrap(), Machine::Amd);
+        assert_eq!(machine(None, Some(&of("intel"))).unwrap(), Machine::Intel);
+        assert_eq!(machine(Some(RigMachine::Intel), None).unwrap(), Machine::Intel);
+        let refused = machine(Some(RigMachine::Amd), Some(&of("intel"))).unwrap_err();
+        assert_eq!(refused.exit_status(), exit::USAGE);
+        assert!(refused.to_string().contains("of the intel machine"), "{refused}");
     }
 
     #[test]

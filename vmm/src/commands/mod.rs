@@ -1,20 +1,25 @@
 //! The commands, one a file, and what they share: how a failure and the output reach the user.
 
+pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gate;
 pub(crate) mod programs;
 pub(crate) mod progress;
+pub(crate) mod report;
 pub(crate) mod rig;
+mod rig_all;
 pub(crate) mod run;
 pub(crate) mod trace;
 
 mod signals;
 mod vm_config;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
+use faultlab::report::{Report, read};
 use faultlab::{End, Outcome, exit};
 
 /// Why a command could not do what it was asked for. The message is one line with the value and the remedy.
@@ -29,6 +34,9 @@ pub(crate) enum Failure {
     /// There is nothing to compare with the baseline.
     #[error(transparent)]
     Gate(faultlab::gate::GateError),
+    /// The program could not be run on Linux itself.
+    #[error("cannot measure on this Linux itself: {0}")]
+    OnLinux(io::Error),
     /// Options that are valid alone but not together.
     #[error("{0}")]
     Usage(String),
@@ -55,7 +63,11 @@ impl Failure {
             Failure::Vmm(error) => error.exit_status(),
             Failure::Rig(error) => error.exit_status(),
             Failure::Usage(_) => exit::USAGE,
-            Failure::Gate(_) | Failure::Write { .. } | Failure::Stdout(_) | Failure::Signals(_) => exit::FAILURE,
+            Failure::OnLinux(_)
+            | Failure::Gate(_)
+            | Failure::Write { .. }
+            | Failure::Stdout(_)
+            | Failure::Signals(_) => exit::FAILURE,
         }
     }
 }
@@ -73,6 +85,16 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Stdout(error)),
         _ => Ok(()),
     }
+}
+
+/// Colours on a terminal, unless <https://no-color.org> says otherwise.
+pub(crate) fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The reports in the file at `path`, at least one.
+pub(crate) fn read_reports(path: &Path) -> Result<Vec<Report>, Failure> {
+    read::file(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Tells on standard error how the guest ended, unless its program simply ended: the registers of a panic or crash,

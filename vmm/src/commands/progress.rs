@@ -1,5 +1,6 @@
 //! The progress bar of long work: on standard error, and only if that is a terminal.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,9 +23,11 @@ impl Write for LogWriter {
     }
 }
 
-/// A bar of scenarios.
+/// A bar of rows.
 pub(super) struct Progress {
     bar: ProgressBar,
+    /// Rows that were begun.
+    begun: Cell<u64>,
 }
 
 impl Progress {
@@ -38,24 +41,23 @@ impl Progress {
         bar.set_style(style("{spinner} {msg} {elapsed}"));
         bar.set_message("booting");
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar }
+        Self {
+            bar,
+            begun: Cell::new(0),
+        }
     }
 
-    /// So many scenarios follow.
-    pub(super) fn plan(&self, scenarios: u64) {
-        self.bar.set_length(scenarios);
+    /// So many rows follow. From the second on the bar tells how much time the rest will take.
+    pub(super) fn plan(&self, rows: u64) {
+        self.bar.set_length(rows);
         self.bar
-            .set_style(style("{spinner} [{bar:30}] {pos}/{len} {msg} {elapsed}"));
+            .set_style(style("{spinner} [{bar:30}] {pos}/{len} {msg} {elapsed}, {eta} left"));
     }
 
-    /// This scenario is being measured.
-    pub(super) fn begin(&self, scenario: &str) {
-        self.bar.set_message(scenario.to_owned());
-    }
-
-    /// One scenario is done.
-    pub(super) fn done(&self) {
-        self.bar.inc(1);
+    /// The next row is being measured: `name`.
+    pub(super) fn begin(&self, name: &str) {
+        self.bar.set_message(name.to_owned());
+        self.bar.set_position(self.begun.replace(self.begun.get() + 1));
     }
 }
 

@@ -10,25 +10,35 @@ use faultlab::rig::{self, Machine, RigConfig, RigError};
 
 use super::Failure;
 use super::progress::Progress;
+use super::rig_all;
 use super::signals::StopOnSignals;
-use crate::cli::{Cli, Command, RigArgs, RigMachine, one_line};
+use crate::cli::{Cli, Command, RigArgs, RigMachines, one_line};
 
 /// Runs the command in the machine; its exit status.
 pub(crate) fn rig(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
     check_arguments(args)?;
+    let machine = match args.machine {
+        RigMachines::Amd => Machine::Amd,
+        RigMachines::Intel => Machine::Intel,
+        RigMachines::All => return rig_all::all(args, quiet),
+    };
     let progress = RefCell::new(Some(Progress::start(quiet)));
     let mut stdout = Passed::new(io::stdout(), &progress);
     let mut stderr = Passed::new(io::stderr(), &progress);
-    let ended = run_in_machine(args, &mut stdout, &mut stderr);
+    let ended = run_in_machine(&config(args, machine), &mut stdout, &mut stderr);
     drop(progress.take());
     ended
 }
 
 /// Runs the command in the machine until it ends or a signal arrives; its exit status, or the signal's.
-pub(super) fn run_in_machine(args: &RigArgs, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<u8, Failure> {
+pub(super) fn run_in_machine(
+    config: &RigConfig,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<u8, Failure> {
     let (interrupter, interrupts) = rig::interrupts();
     let signals = StopOnSignals::listen_with(move |signal| interrupter.interrupt(signal)).map_err(Failure::Signals)?;
-    let ended = rig::run(&config(args), &interrupts, stdout, stderr);
+    let ended = rig::run(config, &interrupts, stdout, stderr);
     drop(signals);
     match ended {
         Ok(outcome) => Ok(outcome.status),
@@ -40,6 +50,9 @@ pub(super) fn run_in_machine(args: &RigArgs, stdout: &mut dyn Write, stderr: &mu
 
 /// Answers a command line that the machine would only refuse, before booting it.
 fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
+    if args.exec {
+        return Ok(());
+    }
     let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
     match Cli::try_parse_from(words) {
         Ok(Cli {
@@ -59,13 +72,21 @@ fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
     }
 }
 
-fn config(args: &RigArgs) -> RigConfig {
+/// What is asked for, on this machine.
+pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
+    let (program, arguments) = match args.arguments.split_first() {
+        Some((program, arguments)) if args.exec => (Some(program.into()), arguments),
+        _ => (None, args.arguments.as_slice()),
+    };
+    let mut arguments = arguments.to_vec();
+    if args.versus_linux {
+        // Before what may be a program's.
+        arguments.insert(1.min(arguments.len()), "--versus-linux".into());
+    }
     RigConfig {
-        machine: match args.machine {
-            RigMachine::Amd => Machine::Amd,
-            RigMachine::Intel => Machine::Intel,
-        },
-        arguments: args.arguments.clone(),
+        machine,
+        program,
+        arguments,
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: !args.no_icount,
@@ -145,7 +166,7 @@ mod tests {
             let Command::Rig(args) = Cli::try_parse_from(line).unwrap().command else {
                 panic!("not rig")
             };
-            config(&args).icount
+            config(&args, Machine::Amd).icount
         };
         assert!(counted(&[]) && counted(&["--icount"]) && counted(&["--no-icount", "--icount"]));
         assert!(!counted(&["--no-icount"]) && !counted(&["--icount", "--no-icount"]));

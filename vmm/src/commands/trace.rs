@@ -19,13 +19,14 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
         path: args.out.clone(),
         source,
     };
+    vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
     let tsc_khz = host.identity().tsc_khz;
     let config = VmConfig {
         trace: TraceLevel::Timeline,
         trace_bytes: Some(args.ring),
         host_events: args.host_events,
-        ..vm_config::of(&args.vm, &args.command)?
+        ..vm_config::of(&args.vm, args.backing, &args.command)?
     };
     let vm = Vm::new(config, &host)?;
     let stop = vm.stop_handle();

@@ -8,19 +8,32 @@ use std::time::Duration;
 
 use faultlab::boot::program;
 use faultlab::error::ProgramError;
+use faultlab::memory::{Backing, BackingOptions, DirtyMode, Fill, Prepare, UffdOptions};
 use faultlab::swap_file::SWAP_DEFAULT_BYTES;
 use faultlab::{SwapConfig, TraceLevel, VmConfig};
 
 use super::Failure;
-use crate::cli::{self, VmArgs};
+use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, UffdFill, VmArgs};
 
-/// The guest for `args`, which runs `command`: a program and its arguments, at least the program.
+/// The guest for `args` on `backing`, which runs `command`: a program and its arguments, at least the program.
 ///
 /// The program's environment is empty, so that a run does not depend on who started it.
-pub(super) fn of(args: &VmArgs, command: &[OsString]) -> Result<VmConfig, Failure> {
+pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Result<VmConfig, Failure> {
     let argv = command.iter().map(|word| word.clone().into_vec()).collect();
     Ok(VmConfig {
         memory_bytes: args.memory,
+        window_bytes: args.window,
+        backing,
+        backing_options: backing_options(&args.backing),
+        prepare: match args.backing.prepare {
+            PrepareWhat::None => Prepare::None,
+            PrepareWhat::Populate => Prepare::Populate,
+            PrepareWhat::Prefault => Prepare::Prefault,
+        },
+        dirty: match args.backing.dirty {
+            DirtyHow::Log => DirtyMode::Log,
+            DirtyHow::Ring => DirtyMode::Ring,
+        },
         swap: swap(args),
         trace: match args.trace_level {
             cli::TraceLevel::Off => TraceLevel::Off,
@@ -29,6 +42,45 @@ pub(super) fn of(args: &VmArgs, command: &[OsString]) -> Result<VmConfig, Failur
         timeout: args.timeout.map(Duration::from_secs),
         ..VmConfig::new(program(&command[0])?, argv)
     })
+}
+
+fn backing_options(args: &BackingArgs) -> BackingOptions {
+    let default = UffdOptions::default();
+    let fill = args.uffd_fill.map(|fill| match fill {
+        UffdFill::Copy => Fill::Copy,
+        UffdFill::Zeropage => Fill::ZeroPage,
+    });
+    BackingOptions {
+        file: args.backing_file.clone(),
+        uffd: UffdOptions {
+            threads: args.uffd_threads.map_or(default.threads, |threads| threads as usize),
+            delay: args.uffd_delay_us.map_or(default.delay, Duration::from_micros),
+            fill: fill.unwrap_or(default.fill),
+        },
+    }
+}
+
+/// Refuses options of backings other than the one, or all of those, that are asked for.
+pub(super) fn check_backing(args: &BackingArgs, backings: &[Backing]) -> Result<(), Failure> {
+    let uffd = [
+        ("--uffd-threads", args.uffd_threads.is_some()),
+        ("--uffd-delay-us", args.uffd_delay_us.is_some()),
+        ("--uffd-fill", args.uffd_fill.is_some()),
+    ];
+    let lone = |given: &[(&'static str, bool)], serves: fn(Backing) -> bool| {
+        let given = given.iter().find(|(_, is_given)| *is_given);
+        given
+            .filter(|_| !backings.iter().any(|&backing| serves(backing)))
+            .map(|(name, _)| *name)
+    };
+    let of_uffd = lone(&uffd, Backing::is_uffd).map(|name| (name, "uffd-missing or uffd-minor"));
+    let of_file = lone(&[("--backing-file", args.backing_file.is_some())], Backing::is_file);
+    match of_uffd.or(of_file.map(|name| (name, "file or file-cold"))) {
+        Some((name, needed)) => Err(Failure::Usage(format!(
+            "{name} means nothing here: give --backing {needed}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn swap(args: &VmArgs) -> SwapConfig {

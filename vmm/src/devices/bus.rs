@@ -22,6 +22,8 @@ pub struct BusCounters {
     pub pio: u64,
     /// Memory-mapped accesses, unknown ones included.
     pub mmio: u64,
+    /// Halts that the guest had announced.
+    pub hlt: u64,
     /// Port accesses that no device claims.
     pub unknown_pio: u64,
     /// Memory-mapped accesses that no device claims.
@@ -115,6 +117,13 @@ impl Bus {
             _ => self.unknown_mmio("write to", address, data.len()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// The vCPU halted: whether the guest announced that, and goes on.
+    pub fn halt(&mut self) -> bool {
+        let announced = self.lab.halt();
+        self.counters.hlt += u64::from(announced);
+        announced
     }
 
     fn window(&self, address: u64, len: usize) -> Option<(Window, u64)> {

@@ -169,7 +169,6 @@ fn a_guest_made_of_chance_is_answered() {
             stats: None,
             host_events: None,
             exits: None,
-            tsc_khz: 1_000_000,
             bus: BusCounters::default(),
         };
         let mut bus = driven_bus(&mut session);

@@ -38,8 +38,6 @@ pub struct Session<'a> {
     pub host_events: Option<&'a Result<HostEvents, String>>,
     /// Where served exits are noted, if they are.
     pub exits: Option<Log<ExitSpan>>,
-    /// Rate of the host's time-stamp counter, in kHz.
-    pub tsc_khz: u64,
     /// What the bus carried so far, the access that is served included; kept by the [`bus::Bus`].
     pub bus: BusCounters,
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::GateError;
+use crate::rig::Machine;
 
 /// Name and version of the file's shape.
 pub const SCHEMA: &str = "faultlab.baseline/1";
 
 /// A recorded run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// [`SCHEMA`].
@@ -27,7 +28,7 @@ pub struct Baseline {
 }
 
 /// Versions on which instruction counts depend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conditions {
     /// The compiler, as `rustc --version`: of guest kernel, programs and VMM. All rows depend on it.
@@ -51,6 +52,13 @@ pub struct Cost {
 }
 
 impl Baseline {
+    /// The machine that it was recorded on; `None` if it is not known here.
+    #[must_use]
+    pub fn machine(&self) -> Option<Machine> {
+        let name = self.machine.strip_prefix("rig:")?.split(':').next();
+        Machine::ALL.into_iter().find(|machine| Some(machine.name()) == name)
+    }
+
     /// The costs in a report of `faultlab run --pages PAGES`, as its JSON has them.
     ///
     /// # Errors

@@ -17,8 +17,18 @@ pub mod baseline;
 pub mod compare;
 pub mod table;
 
+use faultlab_abi::scenario::{self, Scenario};
+
 pub use baseline::{Baseline, Conditions, Cost};
 pub use compare::{Change, Comparison, Verdict};
+
+/// The scenarios that are guarded: all but those whose cost depends on when the machine's Linux runs which thread.
+pub fn scenarios() -> impl Iterator<Item = &'static str> {
+    let repeats = scenario::ALL
+        .iter()
+        .filter(|scenario| !matches!(scenario, Scenario::HaltWake));
+    repeats.map(|scenario| scenario.name())
+}
 
 /// Pages touched in each scenario of a new baseline.
 pub const PAGES: u64 = 512;

@@ -6,22 +6,22 @@ use std::fs;
 use std::path::Path;
 
 use kvm_ioctls::Kvm;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{KvmKind, Ring0, SecondLevelPaging, detect};
 use crate::rig;
 
 /// One capability of this host's KVM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
     /// Its name in the KVM API documentation.
-    pub name: &'static str,
+    pub name: String,
     /// Whether `KVM_CHECK_EXTENSION` reports it.
     pub present: bool,
 }
 
 /// A pool of huge pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HugetlbPool {
     /// Bytes of one page.
     pub page_bytes: u64,
@@ -31,8 +31,9 @@ pub struct HugetlbPool {
     pub free_pages: u64,
 }
 
-/// The identity of a host, in every report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// The identity of a host, in every report. What a report that is read lacks is empty, 0 or unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostIdentity {
     /// `model name` of `/proc/cpuinfo`.
     pub cpu_model: String,
@@ -48,7 +49,7 @@ pub struct HostIdentity {
     pub second_level_paging: SecondLevelPaging,
     /// How ring 0 runs.
     pub ring0: Ring0,
-    /// This machine is itself a guest (CPUID hypervisor bit).
+    /// This machine is itself a guest (CPUID hypervisor bit), or simulated.
     pub nested: bool,
     /// Rate of the guest's time-stamp counter, in kHz; 0 if KVM does not tell.
     pub tsc_khz: u64,
@@ -66,6 +67,10 @@ pub struct HostIdentity {
     /// What simulates it ([`rig::SIMULATOR_VARIABLE`]); `None` on a real one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulator: Option<String>,
+    /// What the Linux of a simulated machine was told at boot: whether it defends itself against speculative execution, for one; `None` on
+    /// a real machine, whose command line is nobody's business.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_command_line: Option<String>,
 }
 
 impl HostIdentity {
@@ -74,6 +79,7 @@ impl HostIdentity {
         let cpuinfo = read("/proc/cpuinfo");
         let (kvm_kind, second_level_paging, ring0) =
             detect(Path::new("/sys/module"), field(&cpuinfo, "flags").unwrap_or_default());
+        let simulated = std::env::var_os(rig::MACHINE_VARIABLE).is_some();
         HostIdentity {
             cpu_model: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
             cpus_online: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
@@ -82,7 +88,9 @@ impl HostIdentity {
             kvm_kind,
             second_level_paging,
             ring0,
-            nested: std::arch::x86_64::__cpuid(1).ecx >> 31 == 1,
+            // Bochs does not set the bit.
+            nested: simulated || std::arch::x86_64::__cpuid(1).ecx >> 31 == 1,
+            kernel_command_line: simulated.then(|| read("/proc/cmdline").trim().to_owned()),
             tsc_khz: tsc_khz(kvm),
             thp_enabled: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
             thp_shmem_enabled: chosen(&read("/sys/kernel/mm/transparent_hugepage/shmem_enabled")),

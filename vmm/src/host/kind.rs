@@ -13,10 +13,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The vendor module that runs guests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KvmKind {
     /// Intel VT-x.
@@ -26,11 +26,13 @@ pub enum KvmKind {
     /// No hardware virtualization.
     KvmPvm,
     /// None of these was recognised.
+    #[default]
+    #[serde(other)]
     Unknown,
 }
 
 /// How guest-physical addresses are translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondLevelPaging {
     /// Intel extended page tables.
@@ -40,11 +42,13 @@ pub enum SecondLevelPaging {
     /// Shadow page tables kept by KVM: no second level in hardware.
     Shadow,
     /// Not recognised; never reported as EPT or NPT.
+    #[default]
+    #[serde(other)]
     Unknown,
 }
 
 /// How ring 0 of the guest runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ring0 {
     /// On the processor.
@@ -52,6 +56,8 @@ pub enum Ring0 {
     /// Instruction by instruction in KVM's emulator.
     Emulated,
     /// Not recognised.
+    #[default]
+    #[serde(other)]
     Unknown,
 }
 

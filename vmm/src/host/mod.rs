@@ -81,16 +81,20 @@ impl Host {
         let mut capabilities: Vec<Capability> = OPTIONAL
             .iter()
             .map(|(cap, name)| Capability {
-                name,
+                name: (*name).to_owned(),
                 present: kvm.check_extension(*cap),
             })
             .collect();
-        // kvm-ioctls has no name for this one.
-        let stats = kvm.check_extension_raw(u64::from(kvm_bindings::KVM_CAP_BINARY_STATS_FD)) > 0;
-        capabilities.push(Capability {
-            name: "KVM_CAP_BINARY_STATS_FD",
-            present: stats,
-        });
+        // kvm-ioctls has no names for these.
+        for (cap, name) in [
+            (kvm_bindings::KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD"),
+            (kvm_bindings::KVM_CAP_PRE_FAULT_MEMORY, "KVM_CAP_PRE_FAULT_MEMORY"),
+        ] {
+            capabilities.push(Capability {
+                name: name.to_owned(),
+                present: kvm.check_extension_raw(u64::from(cap)) > 0,
+            });
+        }
         let identity = HostIdentity::gather(capabilities, &kvm);
         Ok(Host { kvm, identity })
     }

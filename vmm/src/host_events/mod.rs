@@ -18,7 +18,7 @@ mod side;
 
 pub use instance::HostEvents;
 pub use line::{HostEvent, HostEventKind};
-pub use side::{HostSide, HostSideTimes};
+pub use side::{HostSide, HostSideTimes, HostTally};
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! What a phase looked like from the host's side.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{HostEventKind, HostTrace};
 
 /// The host's side of a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum HostSide {
     /// From the host kernel's events.
@@ -18,16 +19,16 @@ pub enum HostSide {
 }
 
 /// Times between the host kernel's events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostSideTimes {
     /// Exits (`kvm_exit`) that an entry (`kvm_entry`) followed.
     pub exits: u64,
     /// From exit to entry, median, in nanoseconds; absent without exits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_to_entry_ns_p50: Option<f64>,
     /// The part of all time from exit to entry that lies between `kvm_page_fault` and entry: KVM and the host's memory
     /// management resolving a second-level fault. 0 to 1; absent without exits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_fault_share: Option<f64>,
     /// `kvm_page_fault` events.
     pub kvm_page_faults: u64,
@@ -37,39 +38,90 @@ pub struct HostSideTimes {
     pub events_lost: u64,
 }
 
-impl HostSideTimes {
-    /// Of the events of a phase, on a host whose time-stamp counter runs at `tsc_khz`.
+impl HostSide {
+    /// Of a row's events, or the reason why there are none, on a host whose time-stamp counter runs at `tsc_khz`.
     #[must_use]
-    pub fn of(trace: &HostTrace, tsc_khz: u64) -> HostSideTimes {
-        let mut times = HostSideTimes {
+    pub fn of(tally: &Result<HostTally, String>, tsc_khz: u64) -> HostSide {
+        match tally {
+            Ok(tally) => HostSide::Measured(tally.times(tsc_khz)),
+            Err(reason) => HostSide::Unavailable {
+                unavailable: reason.clone(),
+            },
+        }
+    }
+}
+
+/// The events of a phase, counted; those of two phases add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostTally {
+    /// From each exit to the entry that followed, in cycles of the time-stamp counter.
+    pub exit_to_entry_cycles: Vec<u64>,
+    /// Of all those, the cycles between `kvm_page_fault` and entry.
+    pub in_fault_cycles: u64,
+    /// `kvm_page_fault` events.
+    pub kvm_page_faults: u64,
+    /// `page_fault_user` and `page_fault_kernel` events of the vCPU's thread.
+    pub host_page_faults: u64,
+    /// Events that were lost.
+    pub events_lost: u64,
+}
+
+impl HostTally {
+    /// Of the events of a phase.
+    #[must_use]
+    pub fn of(trace: &HostTrace) -> HostTally {
+        let mut tally = HostTally {
             events_lost: trace.lost,
-            ..HostSideTimes::default()
+            ..HostTally::default()
         };
-        let (mut between, mut in_fault) = (Vec::new(), 0_u64);
         let (mut exit, mut fault) = (None, None);
         for event in &trace.events {
             match event.kind {
                 HostEventKind::Exit => (exit, fault) = (Some(event.tsc), None),
                 HostEventKind::KvmPageFault => {
-                    times.kvm_page_faults += 1;
+                    tally.kvm_page_faults += 1;
                     fault = fault.or(Some(event.tsc));
                 }
                 HostEventKind::Entry => {
                     if let Some(since) = exit.take() {
-                        between.push(event.tsc.saturating_sub(since));
-                        in_fault += fault.take().map_or(0, |since| event.tsc.saturating_sub(since));
+                        tally.exit_to_entry_cycles.push(event.tsc.saturating_sub(since));
+                        tally.in_fault_cycles += fault.take().map_or(0, |since| event.tsc.saturating_sub(since));
                     }
                 }
-                HostEventKind::PageFaultUser | HostEventKind::PageFaultKernel => times.host_page_faults += 1,
+                HostEventKind::PageFaultUser | HostEventKind::PageFaultKernel => tally.host_page_faults += 1,
             }
         }
-        times.exits = between.len() as u64;
-        let all: u64 = between.iter().sum();
+        tally
+    }
+
+    /// This and `other`.
+    #[must_use]
+    pub fn and(mut self, other: HostTally) -> HostTally {
+        self.exit_to_entry_cycles.extend(other.exit_to_entry_cycles);
+        self.in_fault_cycles += other.in_fault_cycles;
+        self.kvm_page_faults += other.kvm_page_faults;
+        self.host_page_faults += other.host_page_faults;
+        self.events_lost += other.events_lost;
+        self
+    }
+
+    /// As times, on a host whose time-stamp counter runs at `tsc_khz`.
+    #[must_use]
+    pub fn times(&self, tsc_khz: u64) -> HostSideTimes {
+        let mut times = HostSideTimes {
+            exits: self.exit_to_entry_cycles.len() as u64,
+            kvm_page_faults: self.kvm_page_faults,
+            host_page_faults: self.host_page_faults,
+            events_lost: self.events_lost,
+            ..HostSideTimes::default()
+        };
+        let all: u64 = self.exit_to_entry_cycles.iter().sum();
         if all > 0 {
+            let mut between = self.exit_to_entry_cycles.clone();
             let middle = between.len() / 2;
             let p50 = *between.select_nth_unstable(middle).1;
             times.exit_to_entry_ns_p50 = Some((p50 as f64 * 1e9 / tsc_khz.max(1) as f64).round() / 1e3);
-            times.host_fault_share = Some((in_fault as f64 / all as f64 * 1e3).round() / 1e3);
+            times.host_fault_share = Some((self.in_fault_cycles as f64 / all as f64 * 1e3).round() / 1e3);
         }
         times
     }
@@ -105,7 +157,7 @@ mod tests {
             events: events.iter().map(event).collect(),
             lost: 2,
         };
-        let times = HostSideTimes::of(&trace, 2_000_000);
+        let times = HostTally::of(&trace).times(2_000_000);
         assert_eq!(
             times,
             HostSideTimes {
@@ -117,6 +169,19 @@ mod tests {
                 events_lost: 2
             }
         );
-        assert_eq!(HostSideTimes::of(&HostTrace::default(), 1).exit_to_entry_ns_p50, None);
+        assert_eq!(HostTally::default().times(1).exit_to_entry_ns_p50, None);
+        // Both halves of a row: 100, 300, 200 and twice 400.
+        let second = HostTally {
+            exit_to_entry_cycles: vec![400, 400],
+            in_fault_cycles: 400,
+            host_page_faults: 2,
+            ..HostTally::default()
+        };
+        let both = HostTally::of(&trace).and(second).times(2_000_000);
+        assert_eq!((both.exits, both.host_page_faults, both.events_lost), (5, 3, 2));
+        assert_eq!(
+            (both.exit_to_entry_ns_p50, both.host_fault_share),
+            (Some(150.0), Some(0.429))
+        );
     }
 }

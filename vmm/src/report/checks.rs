@@ -8,11 +8,21 @@
 //! |---|---|---|
 //! | `count` | samples handed over | `PhaseArgs::count`, not 0 |
 //! | `pgfault` `pgmajfault` `pgalloc` `pswpout` `pswpin` | the guest's counter of that name | `PhaseArgs::expect_*` |
+//! | `syscalls` | the guest's `nr_syscalls` | `expect_syscalls` |
 //! | `cold`, EPT and NPT | KVM's `pf_taken` | `expect_cold` |
 //! | `cold`, shadow, pages that are mapped in the guest | KVM's `pf_taken` | `expect_cold` |
-//! | `cold`, shadow, other rows | the vCPU thread's `minflt` | `expect_cold` |
-//! | `exits`, rows without swap I/O | port and device-memory accesses carried by the VMM | `expect_exits` |
+//! | `cold`, shadow, other rows | the vCPU thread's `minflt` and `majflt`, and faults served by userfaultfd | `expect_cold` |
+//! | `exits`, rows without swap I/O | port and device-memory accesses, and halts, carried by the VMM | `expect_exits` |
 //! | `exits`, rows with swap I/O | of these, those to ports | `expect_exits` |
+//!
+//! On plain Linux ([`Regime::Linux`]) there is neither a guest nor a VMM: `count` holds as above, and instead of the others
+//!
+//! | rule | the process's counter of getrusage(2) | must equal |
+//! |---|---|---|
+//! | `minflt` | `ru_minflt` | `expect_pgfault`, less `expect_pgmajfault` |
+//! | `majflt` | `ru_majflt` | `expect_pgmajfault` |
+//!
+//! [`SAME_EACH_TIME`] instead of a number: not known beforehand, but a multiple of `PhaseArgs::count`.
 //!
 //! # Why `cold` differs
 //! With EPT or NPT the guest's own page faults do not reach KVM, so `pf_taken` counts second-level violations and
@@ -23,8 +33,8 @@
 //! With shadow page tables KVM intercepts every guest page fault and fills shadow entries besides, so `pf_taken` says
 //! something about cold pages only where the guest itself does not fault: there each violation is one page without
 //! backing. In other rows the evidence is the host's side of the same event. KVM resolves a missing page by
-//! `get_user_pages` in the context of the vCPU's thread, which Linux accounts to that thread as one minor fault
-//! (mm/memory.c, `mm_account_fault`); so does the emulator's own access to guest memory when ring 0 is interpreted.
+//! `get_user_pages` in the context of the vCPU's thread, which Linux accounts to that thread as one minor fault, or major
+//! if it read a file (mm/memory.c, `mm_account_fault`), unless userfaultfd let another thread resolve it; so does the emulator's own access to guest memory when ring 0 is interpreted.
 //! While a phase runs that thread does nothing else that can fault: its buffers are allocated before.
 //!
 //! # Why `exits` differs
@@ -37,7 +47,7 @@
 
 use std::collections::BTreeMap;
 
-use faultlab_abi::dev::PhaseArgs;
+use faultlab_abi::dev::{PhaseArgs, SAME_EACH_TIME};
 
 use super::measured::{Measured, Regime};
 use super::model::{Check, Counters};
@@ -82,6 +92,7 @@ pub const RULES: &[Rule] = &[
     }),
     rule("pswpout", |row| guest(row, "pswpout", |args| args.expect_pswpout)),
     rule("pswpin", |row| guest(row, "pswpin", |args| args.expect_pswpin)),
+    rule("syscalls", |row| guest(row, "nr_syscalls", |args| args.expect_syscalls)),
     rule("cold", cold),
     rule("exits", exits),
 ];
@@ -90,22 +101,54 @@ const fn rule(name: &'static str, judge: fn(&Row) -> Verdict) -> Rule {
     Rule { name, judge }
 }
 
+/// The rules of plain Linux, where the process's own counters are all there is.
+const LINUX_RULES: &[Rule] = &[
+    rule("count", count),
+    rule("minflt", |row| {
+        let args = &row.measured.args;
+        let expected = match args.expect_pgfault {
+            SAME_EACH_TIME => SAME_EACH_TIME,
+            faults => faults.saturating_sub(args.expect_pgmajfault),
+        };
+        counter(&row.net.host, host_fault::MINFLT, expected, args.count)
+    }),
+    rule("majflt", |row| {
+        let args = &row.measured.args;
+        counter(&row.net.host, host_fault::MAJFLT, args.expect_pgmajfault, args.count)
+    }),
+];
+
 /// Every rule's verdict on `row`.
 #[must_use]
 pub fn judge(row: &Row) -> Vec<Check> {
     let check = |rule: &Rule| {
         let Verdict { ok, detail } = (rule.judge)(row);
         Check {
-            name: rule.name,
+            name: rule.name.to_owned(),
             ok,
             detail,
         }
     };
-    RULES.iter().map(check).collect()
+    match row.regime {
+        Regime::Linux => LINUX_RULES.iter().map(check).collect(),
+        Regime::TwoDimensional | Regime::Shadow => RULES.iter().map(check).collect(),
+    }
 }
 
-/// `found` must be `expected`.
-fn equal(found: i64, expected: u64) -> Verdict {
+/// `found`, of `count` operations, must be `expected`.
+fn equal(found: i64, expected: u64, count: u64) -> Verdict {
+    if expected == SAME_EACH_TIME {
+        let each = u64::try_from(found)
+            .ok()
+            .filter(|found| found.is_multiple_of(count.max(1)));
+        return Verdict {
+            ok: each.is_some(),
+            detail: match each {
+                Some(found) => format!("{found}, {} each", found / count.max(1)),
+                None => format!("{found}, not the same for each of {count}"),
+            },
+        };
+    }
     Verdict {
         ok: u64::try_from(found) == Ok(expected),
         detail: format!("{found} of {expected}"),
@@ -113,9 +156,9 @@ fn equal(found: i64, expected: u64) -> Verdict {
 }
 
 /// A counter that this host or guest does not have proves nothing, so the rule fails and says so.
-fn counter(counters: &BTreeMap<String, i64>, name: &str, expected: u64) -> Verdict {
+fn counter(counters: &BTreeMap<String, i64>, name: &str, expected: u64, count: u64) -> Verdict {
     match counters.get(name) {
-        Some(&found) => equal(found, expected),
+        Some(&found) => equal(found, expected, count),
         None => Verdict {
             ok: false,
             detail: format!("no counter {name}, {expected} expected"),
@@ -132,12 +175,13 @@ fn count(row: &Row) -> Verdict {
 }
 
 fn guest(row: &Row, name: &str, expected: fn(&PhaseArgs) -> u64) -> Verdict {
-    counter(&row.net.guest, name, expected(&row.measured.args))
+    let args = &row.measured.args;
+    counter(&row.net.guest, name, expected(args), args.count)
 }
 
 fn cold(row: &Row) -> Verdict {
     let args = &row.measured.args;
-    let by_violations = || counter(&row.net.kvm, "pf_taken", args.expect_cold);
+    let by_violations = || counter(&row.net.kvm, "pf_taken", args.expect_cold, args.count);
     match row.regime {
         Regime::TwoDimensional => {
             let verdict = by_violations();
@@ -145,24 +189,40 @@ fn cold(row: &Row) -> Verdict {
                 return verdict;
             }
             // Uncached MMIO translations: each access is a violation of its own.
-            let uncached = counter(&row.net.kvm, "pf_taken", args.expect_cold + args.expect_exits);
+            let each = match args.expect_cold.checked_add(args.expect_exits) {
+                Some(each) if each != SAME_EACH_TIME => each,
+                _ => return verdict,
+            };
+            let uncached = counter(&row.net.kvm, "pf_taken", each, args.count);
             if uncached.ok { uncached } else { verdict }
         }
         Regime::Shadow if row.measured.touches_mapped_pages() => by_violations(),
-        Regime::Shadow => counter(&row.net.host, host_fault::MINFLT, args.expect_cold),
+        Regime::Shadow | Regime::Linux => host_faults(row),
+    }
+}
+
+/// The host's side of cold pages: each was one fault of one of these kinds.
+fn host_faults(row: &Row) -> Verdict {
+    const KINDS: [&str; 3] = [host_fault::MINFLT, host_fault::MAJFLT, host_fault::SERVED];
+    let args = &row.measured.args;
+    let found = KINDS.iter().filter_map(|kind| row.net.host.get(*kind)).sum();
+    if row.net.host.contains_key(host_fault::MINFLT) {
+        equal(found, args.expect_cold, args.count)
+    } else {
+        counter(&row.net.host, host_fault::MINFLT, args.expect_cold, args.count)
     }
 }
 
 fn exits(row: &Row) -> Verdict {
     let args = &row.measured.args;
-    let swap_io = args.expect_pswpin + args.expect_pswpout > 0;
+    let swap_io = args.expect_pswpin > 0 || args.expect_pswpout > 0;
     let kinds = if swap_io {
         &[exit_kind::PIO][..]
     } else {
-        &[exit_kind::PIO, exit_kind::MMIO]
+        &[exit_kind::PIO, exit_kind::MMIO, exit_kind::HLT]
     };
     match kinds.iter().map(|kind| row.net.host.get(*kind)).sum::<Option<i64>>() {
-        Some(found) => equal(found, args.expect_exits),
+        Some(found) => equal(found, args.expect_exits, args.count),
         None => Verdict {
             ok: false,
             detail: format!("not counted, {} expected", args.expect_exits),

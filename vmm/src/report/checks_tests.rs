@@ -1,5 +1,7 @@
 //! Every rule holds on phases that are right, and each one fails on the phase that breaks it.
 
+use faultlab_abi::dev::SAME_EACH_TIME;
+
 use super::checks::{RULES, Row, judge};
 use super::measured::{Measured, Regime};
 use super::model::Check;
@@ -17,7 +19,7 @@ fn verdicts(measured: &Measured, regime: Regime) -> Vec<Check> {
 }
 
 /// Names of the rules that fail.
-fn failing(measured: &Measured, regime: Regime) -> Vec<&'static str> {
+fn failing(measured: &Measured, regime: Regime) -> Vec<String> {
     verdicts(measured, regime)
         .into_iter()
         .filter(|check| !check.ok)
@@ -144,4 +146,44 @@ fn exits_leaves_the_swap_disks_doorbell_alone_but_not_ports() {
     assert_eq!(failing(&measured, Regime::Shadow), [""; 0]);
     *measured.moved.host.get_mut(exit_kind::PIO).unwrap() += 1;
     assert_eq!(failing(&measured, Regime::Shadow), ["exits"]);
+}
+
+#[test]
+fn a_count_that_must_be_the_same_each_time_is_a_multiple() {
+    for (found, good) in [
+        (0, true),
+        (COUNT as i64, true),
+        (3 * COUNT as i64, true),
+        (COUNT as i64 + 1, false),
+        (-100, false),
+    ] {
+        let mut measured = phase("warm-touch", Regime::TwoDimensional);
+        measured.args.expect_cold = SAME_EACH_TIME;
+        *measured.moved.kvm.get_mut("pf_taken").unwrap() = found;
+        let expected = if good { vec![] } else { vec!["cold"] };
+        assert_eq!(failing(&measured, Regime::TwoDimensional), expected, "{found}");
+    }
+    // A hostile program's sums may not overflow.
+    let mut measured = phase("mmio-exit", Regime::TwoDimensional);
+    measured.args.expect_cold = SAME_EACH_TIME - 1;
+    assert_eq!(failing(&measured, Regime::TwoDimensional), ["cold"]);
+}
+
+#[test]
+fn a_system_call_that_was_not_meant_fails() {
+    let mut measured = phase("minor", Regime::Shadow);
+    *measured.moved.guest.get_mut("nr_syscalls").unwrap() += 1;
+    assert_eq!(failing(&measured, Regime::Shadow), ["syscalls"]);
+}
+
+#[test]
+fn cold_with_shadow_paging_takes_whoever_resolved_the_fault() {
+    for kind in [host_fault::MAJFLT, host_fault::SERVED] {
+        let mut measured = phase("alloc-cold", Regime::Shadow);
+        *measured.moved.host.get_mut(host_fault::MINFLT).unwrap() -= COUNT as i64;
+        measured.moved.host.insert(kind.to_owned(), COUNT as i64);
+        assert_eq!(failing(&measured, Regime::Shadow), [""; 0], "{kind}");
+        measured.moved.host.insert(kind.to_owned(), COUNT as i64 - 1);
+        assert_eq!(failing(&measured, Regime::Shadow), ["cold"], "{kind}");
+    }
 }

@@ -1,10 +1,12 @@
 //! The host's side of the rows as lines of text.
 
+use super::key::{Naming, RowKey};
 use super::model::Report;
 use crate::host_events::HostSide;
 
 /// One line a row whose host side was asked for, or one for all if there are no events.
 pub(super) fn lines(report: &Report) -> Vec<String> {
+    let naming = Naming::of_rows(&report.scenarios);
     let mut lines: Vec<String> = Vec::new();
     for row in &report.scenarios {
         let line = match &row.host_side {
@@ -21,7 +23,9 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
                 };
                 format!(
                     "host side of {}: {exits}; {} page faults of the VMM; {} events lost",
-                    row.name, times.host_page_faults, times.events_lost
+                    naming.name(&RowKey::of(row)),
+                    times.host_page_faults,
+                    times.events_lost
                 )
             }
         };
@@ -40,13 +44,11 @@ mod tests {
     use crate::host_events::HostSideTimes;
 
     fn report(sides: [HostSide; 2]) -> Report {
-        let mut builder = testing::builder(Regime::TwoDimensional);
-        for (name, side) in ["minor", "alloc-warm"].into_iter().zip(sides) {
-            let mut phase = testing::phase(name, Regime::TwoDimensional);
-            phase.host_side = Some(side);
-            builder.add(&phase);
+        let mut report = testing::report(Regime::TwoDimensional);
+        for (row, side) in report.scenarios.iter_mut().zip(sides) {
+            row.host_side = Some(side);
         }
-        builder.finish(serde_json::Map::new(), None)
+        report
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use faultlab_abi::dev::{EMPTY_PHASE, NAME_BYTES, PhaseArgs};
+use faultlab_abi::dev::{EMPTY_PHASE, PhaseArgs, access};
 use faultlab_abi::vmstat;
 
 use super::model::Counters;
 use super::{exit_kind, host_fault};
 use crate::PhaseRecord;
-use crate::host_events::HostSide;
+use crate::host_events::HostTally;
+use crate::trace_ring::Trace;
 
 /// How second-level faults are counted on a host; decides the rule behind the `cold` check ([`super::checks`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Regime {
     TwoDimensional,
     /// Shadow page tables, ring 0 native or emulated: KVM sees the guest's own faults too, and refills shadow entries.
     Shadow,
+    /// No KVM: the program ran on Linux itself, whose faults are the process's.
+    Linux,
 }
 
 /// One phase of measurement.
@@ -29,7 +32,9 @@ pub struct Measured {
     /// Counters at the end of the phase less those at its beginning.
     pub moved: Counters,
     /// The host kernel's side, if asked for.
-    pub host_side: Option<HostSide>,
+    pub host_side: Option<Result<HostTally, String>>,
+    /// What the guest traced.
+    pub trace: Trace,
 }
 
 impl Measured {
@@ -57,11 +62,17 @@ impl Measured {
         self.scenario() == EMPTY_PHASE
     }
 
+    /// How the pages are touched, in words.
+    #[must_use]
+    pub fn access(&self) -> &'static str {
+        access_name(self.args.access)
+    }
+
     /// Whether the program only touches pages that its page tables map already: no fault of its own, no exit and no
     /// work of the kernel is meant.
     #[must_use]
     pub fn touches_mapped_pages(&self) -> bool {
-        self.args.expect_pgfault == 0 && self.args.expect_exits == 0 && self.args.expect_pswpout == 0
+        self.args.access != access::NONE && self.args.expect_pgfault == 0 && self.args.expect_exits == 0
     }
 }
 
@@ -84,6 +95,7 @@ impl From<PhaseRecord> for Measured {
         let host = BTreeMap::from([
             (host_fault::MINFLT.to_owned(), moved(before.minor, after.minor)),
             (host_fault::MAJFLT.to_owned(), moved(before.major, after.major)),
+            (host_fault::SERVED.to_owned(), moved(before.served, after.served)),
             (
                 exit_kind::PIO.to_owned(),
                 moved(record.bus_before.pio, record.bus_after.pio),
@@ -92,23 +104,50 @@ impl From<PhaseRecord> for Measured {
                 exit_kind::MMIO.to_owned(),
                 moved(record.bus_before.mmio, record.bus_after.mmio),
             ),
+            (
+                exit_kind::HLT.to_owned(),
+                moved(record.bus_before.hlt, record.bus_after.hlt),
+            ),
         ]);
         Self {
             args: record.args,
             cycles: record.samples,
             moved: Counters { guest, kvm, host },
             host_side: record.host_side,
+            trace: record.trace,
         }
     }
 }
 
+/// [`PhaseArgs::access`] in words.
+pub(super) fn access_name(access: u64) -> &'static str {
+    match access {
+        access::STORE => "store",
+        access::LOAD => "load",
+        _ => "none",
+    }
+}
+
 /// A NUL-padded name.
-fn padded(bytes: &[u8; NAME_BYTES]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
+pub(super) fn padded(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 impl Counters {
+    /// Adds `other` to these counters.
+    pub(super) fn add(&mut self, other: &Self) {
+        let add = |to: &mut BTreeMap<String, i64>, what: &BTreeMap<String, i64>| {
+            for (name, moved) in what {
+                let sum = to.entry(name.clone()).or_insert(0);
+                *sum = sum.wrapping_add(*moved);
+            }
+        };
+        add(&mut self.guest, &other.guest);
+        add(&mut self.kvm, &other.kvm);
+        add(&mut self.host, &other.host);
+    }
+
     /// These counters less `marks`. A counter that `marks` lacks is kept as it is.
     #[must_use]
     pub fn less(&self, marks: &Self) -> Self {
@@ -138,8 +177,8 @@ mod tests {
         let mut phase = Measured::default();
         phase.args.scenario[..5].copy_from_slice(b"minor");
         assert_eq!(phase.scenario(), "minor");
-        phase.args.scenario = [b'x'; NAME_BYTES];
-        assert_eq!(phase.scenario(), "x".repeat(NAME_BYTES));
+        phase.args.scenario = [b'x'; faultlab_abi::dev::NAME_BYTES];
+        assert_eq!(phase.scenario(), "x".repeat(faultlab_abi::dev::NAME_BYTES));
         phase.args.scenario[0] = 0xff;
         assert!(phase.scenario().starts_with('\u{fffd}'));
     }
@@ -155,8 +194,16 @@ mod tests {
             vmstat_after: [5; vmstat::COUNT],
             kvm_before: KvmCounters::from_pairs(&[("pf_taken", 7), ("exits", 1), ("exits", 100)]),
             kvm_after: KvmCounters::from_pairs(&[("pf_taken", 9), ("exits", 4), ("exits", 200)]),
-            host_before: HostFaults { minor: 10, major: 1 },
-            host_after: HostFaults { minor: 12, major: 1 },
+            host_before: HostFaults {
+                minor: 10,
+                major: 1,
+                served: 3,
+            },
+            host_after: HostFaults {
+                minor: 12,
+                major: 1,
+                served: 7,
+            },
             bus_before: BusCounters {
                 pio: 1,
                 mmio: 2,
@@ -169,6 +216,7 @@ mod tests {
             },
             host_side: None,
             samples: vec![1, 2],
+            trace: Trace::default(),
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;
         record.vmstat_after[vmstat::Item::NrFreePages as usize] = 3;

@@ -8,10 +8,11 @@
 //!
 //! Source: nearest-rank definition (Hyndman and Fan 1996, "Sample Quantiles in Statistical Packages", definition 1).
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The statistics of one set of samples. `T` is `u64` for cycles and `f64` for nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantiles<T> {
     /// Smallest sample.
     pub min: T,

@@ -8,38 +8,104 @@
 use std::fmt::Write;
 
 use faultlab_abi::trace::{Record, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::quantiles::Quantiles;
 use crate::trace_ring::{Fault, Trace};
 
-/// What one stage cost, each time it was reached.
-struct StageCycles {
-    stage: Stage,
-    cycles: Vec<u64>,
+/// Where the time of some faults went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stages {
+    /// Faults, and events outside faults, that this is made of.
+    pub records: u64,
+    /// Older faults and events that the guest overwrote before they were read.
+    pub lost: u64,
+    /// Stages that were reached, in the order of a fault.
+    pub stages: Vec<StageCost>,
+}
+
+/// What one stage cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageCost {
+    /// The stage, named after the Linux function that it corresponds to.
+    pub stage: String,
+    /// Times it was reached and charged.
+    pub count: u64,
+    /// Median of what it was charged each time, in cycles.
+    pub p50_cycles: u64,
+    /// 99th percentile of the same.
+    pub p99_cycles: u64,
+    /// Sum of the same.
+    pub total_cycles: u64,
+}
+
+impl Stages {
+    /// Charges what was traced. `None` if that is nothing.
+    #[must_use]
+    pub fn of(trace: &Trace) -> Option<Self> {
+        let reached = charge(trace)
+            .into_iter()
+            .filter(|(_, cycles)| cycles.iter().any(|&each| each > 0));
+        let cost = |(stage, cycles): (Stage, Vec<u64>)| {
+            let quantiles = Quantiles::of_cycles(&cycles);
+            StageCost {
+                stage: stage.name().to_owned(),
+                count: cycles.len() as u64,
+                p50_cycles: quantiles.p50,
+                p99_cycles: quantiles.p99,
+                total_cycles: cycles.iter().fold(0, |sum, each| sum.saturating_add(*each)),
+            }
+        };
+        let stages: Vec<StageCost> = reached.map(cost).collect();
+        (!stages.is_empty()).then_some(Self {
+            records: (trace.faults.len() + trace.events.len()) as u64,
+            lost: trace.lost_faults.saturating_add(trace.lost_events),
+            stages,
+        })
+    }
+
+    /// Faults that this is made of: no stage is reached more often.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.stages.iter().map(|cost| cost.count).max().unwrap_or(0).max(1)
+    }
+
+    /// What `cost` is of the mean fault, in cycles.
+    #[must_use]
+    pub fn mean_cycles(&self, cost: &StageCost) -> f64 {
+        cost.total_cycles as f64 / self.faults() as f64
+    }
+
+    /// The mean fault: the sum of its stages, in cycles.
+    #[must_use]
+    pub fn mean_sum_cycles(&self) -> f64 {
+        self.stages.iter().map(|cost| self.mean_cycles(cost)).sum()
+    }
+
+    /// Each stage's share of the sum, 0 to 100 percent.
+    pub fn shares_percent(&self) -> impl Iterator<Item = (&StageCost, f64)> {
+        let total: f64 = self.stages.iter().map(|stage| stage.total_cycles as f64).sum();
+        let share = move |stage: &StageCost| stage.total_cycles as f64 * 100.0 / total.max(1.0);
+        self.stages.iter().map(move |stage| (stage, share(stage)))
+    }
 }
 
 /// The table, one line a stage in the order of [`Stage::ALL`], or a line that says there is nothing.
 #[must_use]
 pub fn render(trace: &Trace) -> String {
-    let stages = charge(trace);
-    let total: u64 = stages.iter().flat_map(|stage| &stage.cycles).sum();
-    if total == 0 {
+    let Some(stages) = Stages::of(trace) else {
         return "stages: the trace holds no fault\n".to_owned();
-    }
+    };
     let mut text = format!(
         "\n{:<26}{:>8}{:>12}{:>12}{:>8}\n",
         "stage reached", "count", "cycles p50", "p99", "share"
     );
-    for StageCycles { stage, cycles } in stages.iter().filter(|stage| !stage.cycles.is_empty()) {
-        let quantiles = Quantiles::of_cycles(cycles);
-        let share = cycles.iter().sum::<u64>() as f64 * 100.0 / total as f64;
+    for (cost, share) in stages.shares_percent() {
         let _ = writeln!(
             text,
             "{:<26}{:>8}{:>12}{:>12}{share:>7.1}%",
-            stage.name(),
-            cycles.len(),
-            quantiles.p50,
-            quantiles.p99,
+            cost.stage, cost.count, cost.p50_cycles, cost.p99_cycles,
         );
     }
     let _ = writeln!(
@@ -55,17 +121,11 @@ pub fn render(trace: &Trace) -> String {
 }
 
 /// Charges every stage.
-fn charge(trace: &Trace) -> Vec<StageCycles> {
-    let mut stages: Vec<StageCycles> = Stage::ALL
-        .iter()
-        .map(|&stage| StageCycles {
-            stage,
-            cycles: Vec::new(),
-        })
-        .collect();
+fn charge(trace: &Trace) -> Vec<(Stage, Vec<u64>)> {
+    let mut stages: Vec<(Stage, Vec<u64>)> = Stage::ALL.iter().map(|&stage| (stage, Vec::new())).collect();
     let mut add = |stage: Stage, cycles: u64| {
-        if let Some(slot) = stages.iter_mut().find(|slot| slot.stage == stage) {
-            slot.cycles.push(cycles);
+        if let Some((_, charged)) = stages.iter_mut().find(|(each, _)| *each == stage) {
+            charged.push(cycles);
         }
     };
     for fault in &trace.faults {
@@ -123,8 +183,8 @@ mod tests {
     fn cycles_of(trace: &Trace, stage: Stage) -> Vec<u64> {
         charge(trace)
             .into_iter()
-            .find(|slot| slot.stage == stage)
-            .map(|slot| slot.cycles)
+            .find(|(each, _)| *each == stage)
+            .map(|(_, cycles)| cycles)
             .unwrap_or_default()
     }
 

@@ -1,16 +1,21 @@
-//! The report for people: one line a scenario, marks explained below, reasons for every row that does not add up.
+//! The report for people: one line a row, grouped by what backs memory, marks explained below, reasons for every row that
+//! does not add up.
 //!
-//! Plain text of at most 120 columns as long as no cost exceeds seven digits; colours only when asked for.
+//! Plain text, the table at most 100 columns wide as long as rows are named by their scenario alone and no cost exceeds
+//! seven digits; colours only when asked for.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::model::{CostUnit, Report, Scenario};
+use super::closure::Closure;
+use super::key::{Naming, RowKey};
+use super::model::{CostUnit, Report, Scenario, Skipped};
 
 /// A column of a counter per fault: three lines of heading, and where the number is found.
-struct CounterColumn {
+pub(super) struct CounterColumn {
     heading: &'static str,
     source: Source,
-    name: &'static str,
+    /// The counter's name in [`Scenario`].
+    pub(super) name: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -22,14 +27,14 @@ enum Source {
 
 /// In the order of the table. The group's name stands above its first column.
 const COUNTERS: &[CounterColumn] = &[
-    column("guest\npg\nfault", Source::Guest, "pgfault"),
-    column("\npgmaj\nfault", Source::Guest, "pgmajfault"),
+    column("guest\npg\nflt", Source::Guest, "pgfault"),
+    column("\nmaj\nflt", Source::Guest, "pgmajfault"),
     column("\npg\nalloc", Source::Guest, "pgalloc"),
-    column("\npswp\nout", Source::Guest, "pswpout"),
-    column("\npswp\nin", Source::Guest, "pswpin"),
+    column("\nswap\nout", Source::Guest, "pswpout"),
+    column("\n\nin", Source::Guest, "pswpin"),
     column("KVM\npf_\ntaken", Source::Kvm, "pf_taken"),
     column("\n\nexits", Source::Kvm, "exits"),
-    column("\ninsn_\nemul", Source::Kvm, "insn_emulation"),
+    column("\ninsn\nemul", Source::Kvm, "insn_emulation"),
     column("host\nmin\nflt", Source::Host, super::host_fault::MINFLT),
 ];
 
@@ -38,7 +43,17 @@ const fn column(heading: &'static str, source: Source, name: &'static str) -> Co
 }
 
 impl CounterColumn {
-    fn of(&self, row: &Scenario) -> Option<f64> {
+    /// Who counts.
+    pub(super) fn group(&self) -> &'static str {
+        match self.source {
+            Source::Guest => "guest",
+            Source::Kvm => "KVM",
+            Source::Host => "host",
+        }
+    }
+
+    /// The counter per fault in `row`; `None` if the host or guest has none.
+    pub(super) fn of(&self, row: &Scenario) -> Option<f64> {
         let counters = match self.source {
             Source::Guest => &row.guest_per_fault,
             Source::Kvm => &row.kvm_per_fault,
@@ -68,11 +83,14 @@ pub fn render(report: &Report, header: &[String], colours: bool) -> String {
     text
 }
 
+/// The columns of counters that at least one row has.
+pub(super) fn counter_columns(report: &Report) -> Vec<&'static CounterColumn> {
+    let has = |column: &&CounterColumn| report.scenarios.iter().any(|row| column.of(row).is_some());
+    COUNTERS.iter().filter(has).collect()
+}
+
 fn grid(report: &Report, colours: bool) -> Table {
-    let columns: Vec<&CounterColumn> = COUNTERS
-        .iter()
-        .filter(|column| report.scenarios.iter().any(|row| column.of(row).is_some()))
-        .collect();
+    let columns = counter_columns(report);
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -84,11 +102,11 @@ fn grid(report: &Report, colours: bool) -> Table {
     }
     // Where instructions are counted, nanoseconds are the same numbers again.
     let costs: &[&str] = match report.cost_unit {
-        CostUnit::Cycles => &["cycles\n\np50", "\n\np99", "ns\n\np50", "\n\np99"],
-        CostUnit::Instructions => &["instruc\ntions\np50", "\n\np99"],
+        CostUnit::Cycles => &["cycles\n\np50", "\nA/A\n+-", "\n\np99", "ns\n\np50"],
+        CostUnit::Instructions => &["instruc\ntions\np50", "\nA/A\n+-", "\n\np99"],
     };
     let headings = ["\n\nscenario", "\n\ncount"];
-    let last = ["\n\ncheck"];
+    let last = ["\n\nok"];
     let all = headings
         .iter()
         .chain(costs)
@@ -96,8 +114,18 @@ fn grid(report: &Report, colours: bool) -> Table {
         .chain(columns.iter().map(|column| column.heading))
         .chain(last);
     table.set_header(all.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-    for row in &report.scenarios {
-        table.add_row(cells(row, report.cost_unit, &columns));
+    let groups: Vec<&[Scenario]> = report
+        .scenarios
+        .chunk_by(|row, next| row.backing == next.backing)
+        .collect();
+    for rows in &groups {
+        if let Some(first) = rows.first().filter(|_| groups.len() > 1) {
+            table.add_row([Cell::new(format!("on {}", first.backing)).add_attribute(Attribute::Bold)]);
+        }
+        let naming = Naming::of_rows(rows);
+        for row in *rows {
+            table.add_row(cells(row, report.cost_unit, naming, &columns));
+        }
     }
     let columns = table.column_count();
     for (at, column) in table.column_iter_mut().enumerate() {
@@ -112,11 +140,14 @@ fn grid(report: &Report, colours: bool) -> Table {
     table
 }
 
-fn cells(row: &Scenario, unit: CostUnit, columns: &[&CounterColumn]) -> Vec<Cell> {
-    let mut cells = vec![Cell::new(&row.name), Cell::new(row.count)];
-    cells.extend([row.cycles.p50, row.cycles.p99].map(Cell::new));
+fn cells(row: &Scenario, unit: CostUnit, naming: Naming, columns: &[&CounterColumn]) -> Vec<Cell> {
+    let mut cells = vec![Cell::new(naming.name(&RowKey::of(row))), Cell::new(row.count)];
+    let noise = row
+        .noise_floor_cycles
+        .map_or_else(|| "-".to_owned(), |noise| noise.to_string());
+    cells.extend([Cell::new(row.cycles.p50), Cell::new(noise), Cell::new(row.cycles.p99)]);
     if unit == CostUnit::Cycles {
-        cells.extend([row.ns.p50, row.ns.p99].map(|ns| Cell::new(short(ns))));
+        cells.push(Cell::new(short(row.ns.p50)));
     }
     cells.extend(
         columns
@@ -134,7 +165,7 @@ fn cells(row: &Scenario, unit: CostUnit, columns: &[&CounterColumn]) -> Vec<Cell
 
 /// A number in few digits: whole numbers as they are, others with three significant digits, none past the point
 /// from 100 on.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let magnitude = value.abs();
     if value.fract() == 0.0 || magnitude >= 100.0 {
         format!("{value:.0}")
@@ -148,32 +179,32 @@ fn short(value: f64) -> String {
     }
 }
 
-fn footer(report: &Report) -> Vec<String> {
+/// What must be said below the table: closure, the reasons of rows that fail, what is missing.
+pub(super) fn footer(report: &Report) -> Vec<String> {
     let unit = report.cost_unit.name();
     let mut lines = vec![
-        "Counters are per fault, less what the marks of a phase move. ok: every count was exactly what was provoked."
+        "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's two"
             .to_owned(),
+        "halves differ. ok: in both halves every count was exactly what was provoked.".to_owned(),
     ];
-    if let Some(closure) = &report.closure {
-        lines.push(format!(
-            "closure: alloc-cold - alloc-warm = {} {unit}, second-level-only - warm-touch = {} {unit}: {:+.1} %,",
-            closure.alloc_difference_cycles, closure.second_level_difference_cycles, closure.error_percent
-        ));
-        let verdict = if closure.within_noise() { "within" } else { "OUTSIDE" };
-        lines.push(format!(
-            "         {verdict} the sampling noise of +-{} {unit} (95 % intervals of the medians)",
-            closure.noise_cycles
-        ));
+    for closure in &report.closures {
+        lines.extend(closure_lines(closure, report.closures.len() > 1, unit));
     }
     lines.extend(super::host_side::lines(report));
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
     }
+    let naming = Naming::of_rows(&report.scenarios);
     for row in report.scenarios.iter().filter(|row| !row.adds_up()) {
         let reason = |check: &super::Check| format!("{} {}", check.name, check.detail);
         let reasons: Vec<String> = row.checks.iter().filter(|check| !check.ok).map(reason).collect();
-        lines.push(format!("FAIL {}: {}", row.name, reasons.join("; ")));
+        lines.push(format!(
+            "FAIL {}: {}",
+            naming.name(&RowKey::of(row)),
+            reasons.join("; ")
+        ));
     }
+    lines.extend(skipped_lines(&report.skipped));
     if !report.missing.is_empty() {
         // A run that was cut short is expected to lack rows.
         let mark = if report.partial { "" } else { "FAIL " };
@@ -183,4 +214,42 @@ fn footer(report: &Report) -> Vec<String> {
         lines.push(format!("partial: {ended}"));
     }
     lines
+}
+
+fn closure_lines(closure: &Closure, one_of_many: bool, unit: &str) -> [String; 2] {
+    let which = if one_of_many {
+        format!(" on {} {}", closure.backing, closure.pattern)
+    } else {
+        String::new()
+    };
+    let verdict = if closure.within_noise() { "within" } else { "OUTSIDE" };
+    [
+        format!(
+            "closure{which}: alloc-cold - alloc-warm = {}, second-level-only - warm-touch = {} {unit}:",
+            closure.alloc_difference_cycles, closure.second_level_difference_cycles,
+        ),
+        format!(
+            "         {:+.1} %, {verdict} the noise of +-{} {unit} (95 % intervals of the medians, and A/A)",
+            closure.error_percent, closure.noise_cycles
+        ),
+    ]
+}
+
+/// One line for each reason, with what it is the reason of.
+fn skipped_lines(skipped: &[Skipped]) -> Vec<String> {
+    let mut reasons: Vec<(&str, bool)> = Vec::new();
+    for row in skipped {
+        if !reasons.contains(&(&row.reason, row.failed)) {
+            reasons.push((&row.reason, row.failed));
+        }
+    }
+    let line = |(reason, failed): &(&str, bool)| {
+        let rows = skipped
+            .iter()
+            .filter(|row| (row.reason.as_str(), row.failed) == (*reason, *failed));
+        let rows: Vec<String> = rows.map(|row| format!("{} on {}", row.name, row.backing)).collect();
+        let mark = if *failed { "FAIL" } else { "skipped" };
+        format!("{mark} {}: {reason}", rows.join(", "))
+    };
+    reasons.iter().map(line).collect()
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::measured::{Measured, Regime};
 use super::model::{Counters, Report};
-use super::{Builder, SCENARIOS, exit_kind, host_fault};
+use super::{Builder, SCENARIOS, Wanted, exit_kind, host_fault};
 
 /// Faults in every synthetic phase.
 pub(super) const COUNT: u64 = 100;
@@ -18,7 +18,7 @@ fn expectations(scenario: &str) -> PhaseArgs {
     let mut args = PhaseArgs {
         page_bytes: 4096,
         count: COUNT,
-        stores: 1,
+        access: faultlab_abi::dev::access::STORE,
         ..PhaseArgs::default()
     };
     args.scenario[..scenario.len()].copy_from_slice(scenario.as_bytes());
@@ -28,7 +28,7 @@ fn expectations(scenario: &str) -> PhaseArgs {
         "alloc-warm" => (args.expect_pgfault, args.expect_pgalloc) = (COUNT, COUNT),
         "alloc-cold" => (args.expect_pgfault, args.expect_pgalloc, args.expect_cold) = (COUNT, COUNT, COUNT),
         "second-level-only" => args.expect_cold = COUNT,
-        "swap-out" => args.expect_pswpout = COUNT,
+        "swap-out" => (args.expect_pswpout, args.access) = (COUNT, faultlab_abi::dev::access::NONE),
         "swap-in" => {
             (args.expect_pgfault, args.expect_pgmajfault) = (COUNT, COUNT);
             (args.expect_pgalloc, args.expect_pswpin) = (COUNT, COUNT);
@@ -74,7 +74,7 @@ pub(super) fn phase(scenario: &str, regime: Regime) -> Measured {
         cycles: cycles.collect(),
         args,
         moved,
-        host_side: None,
+        ..Measured::default()
     }
 }
 
@@ -98,13 +98,14 @@ pub(super) fn empty() -> Measured {
             (host_fault::MAJFLT, 0),
             (exit_kind::PIO, 0),
             (exit_kind::MMIO, 1),
+            (exit_kind::HLT, 0),
         ]),
     };
     Measured {
         args,
         cycles: Vec::new(),
         moved,
-        host_side: None,
+        ..Measured::default()
     }
 }
 
@@ -117,11 +118,21 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
+/// A row that is asked for.
+pub(super) fn wanted(name: &str, backing: &str, pattern: &str) -> Wanted {
+    Wanted {
+        name: name.to_owned(),
+        backing: backing.to_owned(),
+        pattern: pattern.to_owned(),
+    }
+}
+
 /// A builder for a host of this kind, with the marks already known.
 pub(super) fn builder(regime: Regime) -> Builder {
-    let wanted = SCENARIOS.map(str::to_owned).to_vec();
-    let host = object(json!({"cpu": "Test CPU", "tsc_khz": 2_000_000}));
-    let mut builder = Builder::new(host, "anon", 2_000_000, regime, wanted);
+    let wanted = SCENARIOS.map(|name| wanted(name, "anon", "seq")).to_vec();
+    let host = object(json!({"cpu_model": "Test CPU", "tsc_khz": 2_000_000}));
+    let mut builder = Builder::new(host, 2_000_000, regime, wanted);
+    builder.boot("anon");
     builder.add(&empty());
     builder
 }

@@ -8,7 +8,7 @@
 //! Documentation/admin-guide/kernel-parameters.txt.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,8 +20,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::cd_image;
 use super::error::RigError;
-use super::launch::{Boot, Launch, MEMORY_MIB, inherit, nameless_file, path_of};
+use super::launch::{Boot, Launch, MEMORY_MIB, nameless_file, path_of};
 use super::packages::{Wanted, remedy};
+use crate::process::inherit;
 
 /// The command.
 pub(super) const SIMULATOR: &str = "bochs";
@@ -144,13 +145,18 @@ pub(super) fn launch(boot: Boot, installation: &Installation) -> Result<Launch, 
     let prepared = || -> io::Result<Launch> {
         let (frames, end) = io::pipe()?;
         let frames_path = inherit(&mut command, end);
-        let text = bochsrc(installation, &path_of(&image), boot.console, &frames_path);
+        let (signals, signals_path) = terminal()?;
+        let text = bochsrc(
+            installation,
+            &path_of(&image),
+            boot.console,
+            &frames_path,
+            &signals_path,
+        );
         (&configuration).write_all(text.as_bytes())?;
         // Continue; at the machine's end, the end of the input ends the debugger too.
         (&commands).write_all(b"c\n")?;
-        let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&screen)?;
-        unlockpt(&screen)?;
+        let (screen, name) = terminal()?;
         let size = Winsize {
             ws_row: 25,
             ws_col: 80,
@@ -158,22 +164,31 @@ pub(super) fn launch(boot: Boot, installation: &Installation) -> Result<Launch, 
             ws_ypixel: 0,
         };
         tcsetwinsize(&screen, size)?;
-        let name = ptsname(&screen, Vec::new())?;
         let terminal = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NOCTTY)
-            .open(std::ffi::OsStr::from_bytes(name.as_bytes()))?;
+            .open(name)?;
         command.stdin(Stdio::null()).stdout(terminal).env("TERM", "linux");
         Ok(Launch {
             simulator: SIMULATOR,
             command,
             frames,
-            screen: Some(screen.into()),
+            signals,
+            screen: Some(screen),
             kept: vec![image, configuration, commands],
         })
     };
     prepared().map_err(|source| cannot("prepare Bochs".into(), source))
+}
+
+/// A new pseudo-terminal: this process's end, and the name of the other.
+fn terminal() -> io::Result<(File, PathBuf)> {
+    let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&end)?;
+    unlockpt(&end)?;
+    let name = ptsname(&end, Vec::new())?;
+    Ok((end.into(), std::ffi::OsStr::from_bytes(name.as_bytes()).into()))
 }
 
 fn cannot(what: String, source: io::Error) -> RigError {
@@ -184,11 +199,16 @@ fn cannot(what: String, source: io::Error) -> RigError {
     }
 }
 
+/// Where what is written to [`Launch::signals`] arrives. A port that writes to a file cannot be read from, so it is one of
+/// its own.
+pub(super) const SIGNALS_PORT: &str = "/dev/ttyS2";
+
 /// Bochs's configuration. Its messages go to standard error, the few that matter. A third fault, by which a kernel that
 /// panicked resets the machine, ends it.
-fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &Path) -> String {
+fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &Path, signals: &Path) -> String {
     let Installation { bios, vga_bios, .. } = installation;
     let (image, console, frames) = (image.display(), console.display(), frames.display());
+    let signals = signals.display();
     let ips = CLOCK_KHZ * 1000;
     format!(
         "megs: {MEMORY_MIB}\n\
@@ -200,6 +220,7 @@ fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &P
          boot: cdrom\n\
          com1: enabled=1, mode=file, dev={console}\n\
          com2: enabled=1, mode=file, dev={frames}\n\
+         com3: enabled=1, mode=term, dev={signals}\n\
          display_library: term\n\
          plugin_ctrl: speaker=0\n\
          log: -\n\

@@ -30,7 +30,13 @@ fn the_machine_is_described() {
         bios: "/bios",
         vga_bios: "/vga",
     };
-    let text = bochsrc(&installation, Path::new("/cd"), Path::new("/c"), Path::new("/f"));
+    let text = bochsrc(
+        &installation,
+        Path::new("/cd"),
+        Path::new("/c"),
+        Path::new("/f"),
+        Path::new("/s"),
+    );
     let expected = "\
 megs: 2048
 cpu: model=corei7_skylake_x, count=1, ips=100000000, reset_on_triple_fault=0
@@ -41,6 +47,7 @@ ata0-master: type=cdrom, path=/cd, status=inserted
 boot: cdrom
 com1: enabled=1, mode=file, dev=/c
 com2: enabled=1, mode=file, dev=/f
+com3: enabled=1, mode=term, dev=/s
 display_library: term
 plugin_ctrl: speaker=0
 log: -

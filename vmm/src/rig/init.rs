@@ -20,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
@@ -112,15 +113,32 @@ fn mount_at(kind: &str, directory: &str) -> Result<(), String> {
     }
 }
 
-/// The port, passing any byte unchanged.
+/// The port for frames, greeted.
 fn open_port() -> io::Result<File> {
-    let mut port = OpenOptions::new().read(true).write(true).open(PORT)?;
+    let mut port = open_raw(Path::new(PORT))?;
+    port.write_all(GREETING)?;
+    Ok(port)
+}
+
+/// A serial port, passing any byte unchanged.
+fn open_raw(path: &Path) -> io::Result<File> {
+    let port = OpenOptions::new().read(true).write(true).open(path)?;
     let mut settings = tcgetattr(&port)?;
     settings.make_raw();
     settings.set_speed(PORT_SPEED)?;
     tcsetattr(&port, OptionalActions::Now, &settings)?;
-    port.write_all(GREETING)?;
     Ok(port)
+}
+
+/// Each byte that arrives is the number of a signal for the program.
+fn pass_signals(port: File, program: Pid) {
+    for byte in port.bytes() {
+        let Ok(byte) = byte else { return };
+        if let Some(signal) = Signal::from_named_raw(i32::from(byte)) {
+            // It may have ended just now.
+            let _ = kill_process(program, signal);
+        }
+    }
 }
 
 fn load_module(path: &Path) -> Result<(), String> {
@@ -145,18 +163,25 @@ fn run_program(plan: &Plan, port: &Mutex<File>) -> io::Result<ExitStatus> {
             PathBuf::from(std::ffi::OsStr::from_bytes(&value[1..])),
         ))
     });
-    let mut program = Command::new(INIT_PATH);
-    program
-        .arg0("faultlab")
-        .args(&plan.arguments)
-        .current_dir(&plan.directory);
+    let mut program = if plan.program.as_os_str().is_empty() {
+        let mut program = Command::new(INIT_PATH);
+        program.arg0("faultlab");
+        program
+    } else {
+        Command::new(plan.directory.join(&plan.program))
+    };
+    program.args(&plan.arguments).current_dir(&plan.directory);
     program.env_clear().envs(environment);
     program
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    send(port, &Frame::Started)?;
+    let signals = open_raw(&plan.signals)?;
     let mut child = program.spawn()?;
+    let id = Pid::from_child(&child);
+    // Lives as long as the machine.
+    thread::spawn(move || pass_signals(signals, id));
+    send(port, &Frame::Started)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let passed = thread::scope(|scope| {
         let errors = scope.spawn(|| stderr.map_or(Ok(()), |pipe| pass_on(pipe, Frame::Stderr, port)));

@@ -38,7 +38,11 @@ pub(super) fn build(mut plan: Plan, inputs: Vec<Input>) -> Result<Archive, RigEr
     }
     // The kernel gives it to the first process as its standard streams.
     archive.add_character_device(Path::new("/dev/console"), 0o600, (5, 1));
-    add_program(&mut archive)?;
+    add_init(&mut archive)?;
+    if !plan.program.as_os_str().is_empty() {
+        let contents = read(&plan.program)?;
+        add_libraries(&mut archive, &plan.program, &contents)?;
+    }
     plan.modules = plan
         .modules
         .iter()
@@ -49,11 +53,18 @@ pub(super) fn build(mut plan: Plan, inputs: Vec<Input>) -> Result<Archive, RigEr
 }
 
 /// This program and its libraries.
-fn add_program(archive: &mut Archive) -> Result<(), RigError> {
+fn add_init(archive: &mut Archive) -> Result<(), RigError> {
     // The path may name another file by now; this link does not.
     let program = read(Path::new("/proc/self/exe"))?;
     let path = env::current_exe().map_err(|source| cannot_read(Path::new("/proc/self/exe"), source))?;
-    let libraries = libraries_of(&path, &program).map_err(|missing| RigError::Library {
+    add_libraries(archive, &path, &program)?;
+    archive.add_file(Path::new(INIT_PATH), 0o755, elf::loadable(program));
+    Ok(())
+}
+
+/// The libraries of `program`, the contents of the file at `path`.
+fn add_libraries(archive: &mut Archive, path: &Path, program: &[u8]) -> Result<(), RigError> {
+    let libraries = libraries_of(path, program).map_err(|missing| RigError::Library {
         name: missing.name,
         needed_by: missing.needed_by,
     })?;
@@ -65,7 +76,6 @@ fn add_program(archive: &mut Archive) -> Result<(), RigError> {
     for (path, contents) in libraries {
         archive.add_file(&path, 0o755, contents);
     }
-    archive.add_file(Path::new(INIT_PATH), 0o755, elf::loadable(program));
     Ok(())
 }
 

@@ -30,6 +30,9 @@ const GIVING_UP: [&str; 3] = ["Kernel panic - ", "BUG: ", "Oops: "];
 /// Bytes read at once from the simulator; the capacity of a pipe.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// How long a program that was sent a signal may take to end: it writes a file, which comes back at some 10 kB/s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The simulator writes byte by byte. Letting them collect for this long, instead of waking up for each, makes the
 /// transfer of a file several times as fast.
 const COLLECT: Duration = Duration::from_millis(2);
@@ -37,6 +40,7 @@ const COLLECT: Duration = Duration::from_millis(2);
 /// The simulator's process; ends with this value.
 struct Simulator {
     child: Child,
+    signals: File,
     _kept: Vec<File>,
 }
 
@@ -55,6 +59,7 @@ impl Simulator {
             mut command,
             mut frames,
             screen,
+            signals,
             kept,
             ..
         } = launch;
@@ -65,6 +70,7 @@ impl Simulator {
         unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
         let simulator = Simulator {
             child: command.spawn()?,
+            signals,
             _kept: kept,
         };
         // With it go this process's copies of the simulator's ends of pipe and terminal.
@@ -88,6 +94,12 @@ impl Simulator {
         })?;
         Ok(simulator)
     }
+
+    /// Sends this signal to the program in the machine.
+    fn signal(&mut self, number: i32) -> io::Result<()> {
+        // Signal numbers are below 65.
+        self.signals.write_all(&[number as u8])
+    }
 }
 
 /// What came out.
@@ -97,6 +109,8 @@ pub(super) struct Ended {
     pub(super) status: u8,
     /// From the simulator's start to the program's.
     pub(super) boot: Duration,
+    /// The signal that it was ended by from here.
+    pub(super) interrupted: Option<i32>,
 }
 
 /// Where the program's output goes.
@@ -120,7 +134,7 @@ pub(super) fn run(
     let messages = nameless_file()?;
     let simulator = launch.simulator;
     let start = Instant::now();
-    let simulator = Simulator::start(launch, &messages, interrupts).map_err(|source| {
+    let mut simulator = Simulator::start(launch, &messages, interrupts).map_err(|source| {
         let remedy = "check the simulator's installation";
         RigError::Prepare {
             what: format!("start {simulator}"),
@@ -135,8 +149,10 @@ pub(super) fn run(
         started: None,
         start,
     };
+    let mut end = start + timeout;
+    let mut interrupted = None;
     let ended = loop {
-        let left = timeout.saturating_sub(start.elapsed());
+        let left = end.saturating_duration_since(Instant::now());
         match interrupts.wait(left) {
             Ok(Event::Bytes(bytes)) => match session.take(&bytes) {
                 Ok(None) => {}
@@ -144,6 +160,7 @@ pub(super) fn run(
                     break Ok(Ended {
                         status,
                         boot: session.boot(),
+                        interrupted,
                     });
                 }
                 Err(Stop::Damaged(how)) => {
@@ -154,7 +171,15 @@ pub(super) fn run(
                 }
                 Err(Stop::Failed(error)) => break Err(error),
             },
-            Ok(Event::Interrupt(signal)) => break Err(RigError::Interrupted(signal)),
+            // A program that runs may have something to save. Asked twice, nothing is waited for.
+            Ok(Event::Interrupt(signal)) => {
+                let asked = session.started.is_some() && interrupted.is_none() && simulator.signal(signal).is_ok();
+                if !asked {
+                    break Err(RigError::Interrupted(signal));
+                }
+                interrupted = Some(signal);
+                end = end.min(Instant::now() + PATIENCE);
+            }
             Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => {
                 let how = format!("ended while it was {}", session.phase());
                 break Err(RigError::Broken {
@@ -163,6 +188,9 @@ pub(super) fn run(
                 });
             }
             Err(RecvTimeoutError::Timeout) => {
+                if let Some(signal) = interrupted {
+                    break Err(RigError::Interrupted(signal));
+                }
                 break Err(RigError::TimedOut {
                     phase: session.phase(),
                     limit: timeout,

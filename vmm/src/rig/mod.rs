@@ -110,7 +110,9 @@ impl Machine {
 pub struct RigConfig {
     /// Which machine.
     pub machine: Machine,
-    /// `faultlab`'s arguments in there, its own name not included.
+    /// A program of this machine that runs there in `faultlab`'s place, with its libraries.
+    pub program: Option<PathBuf>,
+    /// `faultlab`'s (or that program's) arguments in there, its own name not included.
     pub arguments: Vec<OsString>,
     /// The kernel to boot; `None` to look for one.
     pub kernel: Option<PathBuf>,
@@ -139,7 +141,8 @@ pub struct RigOutcome {
     pub kernel_release: String,
 }
 
-/// Runs `config.arguments` in the machine. What the program writes goes to `stdout` and `stderr` as it comes.
+/// Runs `config.arguments` in the machine. What the program writes goes to `stdout` and `stderr` as it comes. The first
+/// interrupt is passed on to a program that runs, whose files come back all the same; the second ends the machine.
 ///
 /// # Errors
 /// Something is missing here, the machine did not do its part, the time is up, or an [`Interrupter`] was used. What the
@@ -151,19 +154,31 @@ pub fn run(
     stderr: &mut dyn Write,
 ) -> Result<RigOutcome, RigError> {
     let simulator = Simulator::find(config)?;
-    let outputs = files::outputs(&config.arguments)?;
-    let inputs = files::inputs(&config.arguments, &outputs)?;
+    // Only faultlab's own options are known to name files that are written.
+    let outputs = match config.program {
+        None => files::outputs(&config.arguments)?,
+        Some(_) => Vec::new(),
+    };
+    let named: Vec<OsString> = config
+        .program
+        .iter()
+        .map(Into::into)
+        .chain(config.arguments.clone())
+        .collect();
+    let inputs = files::inputs(&named, &outputs)?;
     let kernel = interrupts.check(kernel::find(
         config.kernel.as_deref(),
         config.modules.as_deref(),
         config.machine.kvm_module(),
     ))?;
     let plan = Plan {
+        program: config.program.clone().unwrap_or_default(),
         arguments: config.arguments.clone(),
         environment: environment(config, simulator.version()),
         directory: working_directory()?,
         modules: kernel.modules.clone(),
         outputs: outputs.clone(),
+        signals: simulator.signals_port().into(),
     };
     let (initramfs, initramfs_bytes) = write_initramfs(plan, inputs)?;
     let console = nameless_file()?;
@@ -189,6 +204,9 @@ pub fn run(
         outputs: &outputs,
     };
     let ended = machine::run(launch, config.timeout, interrupts, sink, &console)?;
+    if let Some(signal) = ended.interrupted {
+        return Err(RigError::Interrupted(signal));
+    }
     let total = start.elapsed();
     log::info!(
         "{:.1} s to boot, {:.1} s in all",
@@ -225,6 +243,14 @@ impl Simulator {
         match self {
             Simulator::Qemu { version } => version,
             Simulator::Bochs(installation) => &installation.version,
+        }
+    }
+
+    /// The machine's serial port by which it is told of signals.
+    fn signals_port(&self) -> &'static str {
+        match self {
+            Simulator::Qemu { .. } => qemu::SIGNALS_PORT,
+            Simulator::Bochs(_) => bochs::SIGNALS_PORT,
         }
     }
 

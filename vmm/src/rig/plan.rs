@@ -13,7 +13,9 @@ pub(super) const PLAN_PATH: &str = "/.faultlab-rig/plan";
 /// The plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// `faultlab`'s arguments, its own name not included.
+    /// The program to run; empty for `faultlab`.
+    pub(super) program: PathBuf,
+    /// The program's arguments, its own name not included.
     pub(super) arguments: Vec<OsString>,
     /// Its environment, `NAME=value`.
     pub(super) environment: Vec<OsString>,
@@ -23,6 +25,8 @@ pub(super) struct Plan {
     pub(super) modules: Vec<PathBuf>,
     /// Files to send back if they are there in the end, as the arguments name them.
     pub(super) outputs: Vec<PathBuf>,
+    /// The serial port by which the other side says that the program is to end: each byte is a signal's number.
+    pub(super) signals: PathBuf,
 }
 
 impl Plan {
@@ -35,11 +39,13 @@ impl Plan {
             bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         };
+        put(b'p', self.program.as_os_str());
         self.arguments.iter().for_each(|text| put(b'a', text));
         self.environment.iter().for_each(|text| put(b'e', text));
         put(b'd', self.directory.as_os_str());
         self.modules.iter().for_each(|path| put(b'm', path.as_os_str()));
         self.outputs.iter().for_each(|path| put(b'o', path.as_os_str()));
+        put(b's', self.signals.as_os_str());
         bytes
     }
 
@@ -50,11 +56,13 @@ impl Plan {
             let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
             let text = OsString::from_vec(text.to_vec());
             match tag {
+                b'p' => plan.program = text.into(),
                 b'a' => plan.arguments.push(text),
                 b'e' => plan.environment.push(text),
                 b'd' => plan.directory = text.into(),
                 b'm' => plan.modules.push(text.into()),
                 b'o' => plan.outputs.push(text.into()),
+                b's' => plan.signals = text.into(),
                 _ => return None,
             }
             bytes = rest;
@@ -69,11 +77,13 @@ mod tests {
 
     fn example() -> Plan {
         Plan {
+            program: "./a program".into(),
             arguments: ["exec", "--", "./prog", "", "a b\n"].map(OsString::from).to_vec(),
             environment: vec![OsString::from_vec(b"X=\xff=\0".to_vec())],
             directory: "/somewhere/else".into(),
             modules: vec!["/m/a.ko".into(), "/m/b.ko".into()],
             outputs: vec!["out.json".into()],
+            signals: "/dev/ttyS1".into(),
         }
     }
 

@@ -9,7 +9,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::{Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use super::error::RigError;
 use super::launch::{Boot, Launch, MEMORY_MIB};
@@ -19,23 +20,30 @@ pub(super) const SIMULATOR: &str = "qemu-system-x86_64";
 
 /// A machine ready to start.
 pub(super) fn launch(boot: Boot) -> Result<Launch, RigError> {
-    let (frames, end) = io::pipe().map_err(|source| RigError::Prepare {
-        what: "create a pipe".into(),
-        source,
-        remedy: "raise the limit on open files, `ulimit -n`",
-    })?;
+    let pipe = || {
+        io::pipe().map_err(|source| RigError::Prepare {
+            what: "create a pipe".into(),
+            source,
+            remedy: "raise the limit on open files, `ulimit -n`",
+        })
+    };
+    let ((frames, end), (input, signals)) = (pipe()?, pipe()?);
     let mut command = Command::new(SIMULATOR);
-    command.args(arguments(boot)).stdin(Stdio::null()).stdout(end);
+    command.args(arguments(boot)).stdin(input).stdout(end);
     Ok(Launch {
         simulator: SIMULATOR,
         command,
         frames,
+        signals: OwnedFd::from(signals).into(),
         screen: None,
         kept: Vec::new(),
     })
 }
 
-/// QEMU's arguments. The second serial port is its standard output.
+/// Where what is written to [`Launch::signals`] arrives: the same port, in the other direction.
+pub(super) const SIGNALS_PORT: &str = "/dev/ttyS1";
+
+/// QEMU's arguments. The second serial port is its standard input and output.
 fn arguments(boot: Boot) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "-nodefaults -no-user-config -no-reboot -display none",

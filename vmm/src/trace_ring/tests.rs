@@ -99,6 +99,18 @@ fn the_last_faults_in_order_with_their_events() {
     );
     assert_eq!(with_io.stamps[1].arg, 7);
     assert_eq!(trace.events.len(), 1, "the one outside faults");
+
+    let now = mark(&ram, &hello());
+    assert_eq!(now, Mark { faults: 6, events: 3 });
+    let since = |faults, events| {
+        let trace = read_since(&ram, &hello(), Mark { faults, events });
+        let entries: Vec<u64> = trace.faults.iter().map(|fault| fault.entry_tsc).collect();
+        (entries, trace.lost_faults, trace.events.len(), trace.lost_events)
+    };
+    assert_eq!(read_since(&ram, &hello(), now), Trace::default());
+    assert_eq!(since(5, 3), (vec![600], 0, 0, 0));
+    assert_eq!(since(1, 2), (vec![300, 400, 500, 600], 1, 1, 0));
+    assert_eq!(since(7, 4), (vec![], 0, 0, 0), "a trace that went back");
 }
 
 #[test]

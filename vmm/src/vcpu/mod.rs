@@ -14,6 +14,7 @@ pub mod state;
 use std::io;
 use std::ops::ControlFlow;
 
+use kvm_bindings::KVM_EXIT_DIRTY_RING_FULL;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use crate::devices::Session;
@@ -91,6 +92,8 @@ fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result
             return Ok(bus.mmio_write(address, data, session).map_break(Stopped::End));
         }
         VcpuExit::Intr => {}
+        VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL) => bus.lab.dirty_ring_full(session.ram)?,
+        VcpuExit::Hlt if bus.halt() => {}
         VcpuExit::Hlt => return Ok(ControlFlow::Break(Stopped::Watchdog(WatchdogCause::Halted))),
         VcpuExit::Shutdown => return Ok(ControlFlow::Break(Stopped::Crashed(CrashCause::TripleFault))),
         VcpuExit::FailEntry(reason, _) => {

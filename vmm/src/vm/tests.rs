@@ -2,11 +2,12 @@ use std::thread;
 
 use faultlab_abi::dev::PhaseArgs;
 use faultlab_abi::lab::{Panic, kind, panic_reason};
-use faultlab_abi::layout::{KERNEL_LOAD, LAB_PIO_PORT, LAB_SCRATCH};
+use faultlab_abi::layout::{KERNEL_LOAD, LAB_PIO_PORT, LAB_SCRATCH, WINDOW};
 
 use super::*;
 use crate::error::exit;
 use crate::host::KvmKind;
+use crate::memory::DirtyMode;
 use crate::observer::{PhaseRecord, Stream};
 use crate::outcome::{CrashCause, WatchdogCause};
 use crate::testing::{TinyGuest, config, require_kvm};
@@ -167,6 +168,52 @@ fn cold_pages_are_faulted_in_again() {
         .spin();
     let (outcome, _) = run(&host, guest);
     assert_eq!(outcome.end.exit_status(), 1, "2: the page kept its contents");
+}
+
+/// A guest stores to 300 of 1,000 pages while they are logged. Returns how many pages the log then shows.
+fn count_dirty(host: &Host, dirty: DirtyMode) -> u64 {
+    const PAGES: u64 = 300;
+    let mut guest = TinyGuest::default();
+    let range = guest.page_of(&[WINDOW, 1000]);
+    let answer = guest.page_of(&[0]);
+    // `mov rax, WINDOW; mov rcx, PAGES; again: mov [rax], rax; add rax, 4096; dec rcx; jnz again`.
+    let guest = guest
+        .command(kind::WRITE_PROTECT, &[range, 1])
+        .code(&[0x48, 0xb8])
+        .code(&WINDOW.to_le_bytes())
+        .code(&[0x48, 0xb9])
+        .code(&PAGES.to_le_bytes())
+        .code(&[
+            0x48, 0x89, 0x00, 0x48, 0x05, 0x00, 0x10, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf2,
+        ])
+        .command(kind::DIRTY_PAGES, &[range, 1, answer])
+        .command(kind::WRITE, &[1, answer, 8])
+        .command(kind::EXIT, &[0])
+        .spin();
+    let mut recorder = Recorder::default();
+    let config = VmConfig {
+        window_bytes: 1000 * 4096,
+        dirty,
+        ..config(&guest.image())
+    };
+    let outcome = Vm::new(config, host).unwrap().run(&mut recorder).unwrap();
+    assert_eq!(
+        (outcome.end.exit_status(), outcome.lab_refused),
+        (0, 0),
+        "{:?}",
+        outcome.end
+    );
+    let word = <[u8; 8]>::try_from(&recorder.output[0].1[..]).unwrap();
+    u64::from_le_bytes(word)
+}
+
+#[test]
+fn the_dirty_log_shows_what_was_stored_to() {
+    let Some(host) = require_kvm() else { return };
+    assert_eq!(count_dirty(&host, DirtyMode::Log), 300);
+    if DirtyMode::Ring.check(&host).is_ok() {
+        assert_eq!(count_dirty(&host, DirtyMode::Ring), 300);
+    }
 }
 
 #[test]

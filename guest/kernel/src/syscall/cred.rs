@@ -2,7 +2,7 @@
 
 use faultlab_kernel::cred::{Cred, Ids, Refused};
 
-use super::Errno;
+use super::{Errno, limits};
 use crate::{process, uaccess};
 
 impl From<Refused> for Errno {
@@ -22,6 +22,7 @@ pub(super) fn current() -> Cred {
 /// Gives the running process other ids.
 pub(super) fn set(cred: Result<Cred, Refused>) -> Result<u64, Errno> {
     process::current().cred.set(cred?);
+    limits::apply(process::current());
     Ok(0)
 }
 

@@ -1,33 +1,47 @@
 //! `/dev/faultlab`: what the laboratory does for a program. Calls and records: [`faultlab_abi::dev`].
 
-use core::cell::Cell;
+//!
+//! | file | calls |
+//! |---|---|
+//! | `device/ranges.rs` | those about a range of the program's pages: their host backing, the dirty log |
+//! | `device/free.rs` | those about frames that nobody has yet |
+//! | `device/exits.rs` | exits that only ring 0 can provoke, timed |
 
-use faultlab_abi::dev::{self, PhaseArgs, Range, Samples};
-use faultlab_abi::lab::{PageRange, Phase, kind};
-use faultlab_abi::layout::{LAB_PIO_PORT, PAGE_SIZE};
-use faultlab_mm::addr::Pfn;
+use faultlab_abi::dev::{self, HostInfo, PhaseArgs, Samples, SkipArgs};
+use faultlab_abi::lab::{Phase, kind};
+use faultlab_abi::layout::{LAB_SCRATCH, PAGE_SIZE, WINDOW};
 
 use super::Errno;
-use crate::global::Global;
-use crate::platform::MEMORY;
 use crate::uaccess::{self, for_each_piece};
-use crate::{lab, ram, vmstat, x86};
+use crate::{lab, ram, vmstat};
+
+mod exits;
+mod free;
+mod ranges;
 
 /// Most samples in one call.
 const SAMPLES_MAX: u64 = 65_536;
-/// Most ranges in one [`kind::COLD`].
-const RANGES_MAX: usize = 256;
 
 pub(super) fn ioctl(request: u64, arg: u64) -> Result<(), Errno> {
     match request {
         dev::PHASE_BEGIN => phase(kind::PHASE_BEGIN, arg),
         dev::PHASE_END => phase(kind::PHASE_END, arg),
         dev::SAMPLES => samples(arg),
-        dev::COLD => cold(arg),
-        dev::COLD_FREE => cold_free(arg),
-        dev::WARM_FREE => warm_free(arg),
-        dev::PIO_EXITS => pio_exits(arg),
+        dev::COLD => ranges::send(kind::COLD, arg),
+        dev::WARM => ranges::send(kind::WARM, arg),
+        dev::PRESENT => ranges::count(kind::PRESENT, arg),
+        dev::WRITE_PROTECT => ranges::send(kind::WRITE_PROTECT, arg),
+        dev::DIRTY_PAGES => ranges::count(kind::DIRTY_PAGES, arg),
+        dev::DIRTY_STOP => command(kind::DIRTY_STOP, [0, 0]),
+        dev::COLD_FREE => free::cold(arg),
+        dev::WARM_FREE => free::warm(arg),
+        dev::PIO_EXITS => exits::port_io(arg),
+        dev::CPUID_EXITS => exits::cpuid(arg),
+        dev::HLT_EXITS => exits::halt(arg, 0),
+        dev::HLT_WAKES => exits::halt(arg, 1),
         dev::PLAN => command(kind::PLAN, [arg, 0]),
+        dev::SKIP => skip(arg),
+        dev::HOST_INFO => uaccess::copy_to_user(arg, &host_info()?),
         _ => Err(Errno::ENOTTY),
     }
 }
@@ -37,6 +51,47 @@ fn command(kind: u32, [first, second]: [u64; 2]) -> Result<(), Errno> {
         0 => Ok(()),
         status => Err(Errno::of_status(status)),
     }
+}
+
+/// What `mmap` of the device maps: physical address of the first page, and bytes.
+///
+/// # Errors
+/// `EINVAL` for what the device does not have, or only in part.
+pub(super) fn mmap_target(offset: u64, len: u64) -> Result<(u64, u64), Errno> {
+    let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::EINVAL)?;
+    let (base, offset, bytes) = match offset.checked_sub(dev::WINDOW_OFFSET) {
+        Some(offset) => (WINDOW, offset, window_bytes()?),
+        None => (lab::scratch().unwrap_or(LAB_SCRATCH), offset, PAGE_SIZE),
+    };
+    if len == 0 || offset.checked_add(len).is_none_or(|end| end > bytes) {
+        return Err(Errno::EINVAL);
+    }
+    Ok((base + offset, len))
+}
+
+fn window_bytes() -> Result<u64, Errno> {
+    info_word(core::mem::offset_of!(HostInfo, window_bytes))
+}
+
+fn granule_bytes() -> Result<u64, Errno> {
+    info_word(core::mem::offset_of!(HostInfo, granule_bytes))
+}
+
+/// The word at this offset of the [`HostInfo`].
+fn info_word(offset: usize) -> Result<u64, Errno> {
+    let info = host_info()?;
+    Ok(info[offset..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
+}
+
+/// A [`HostInfo`], as the VMM fills it.
+fn host_info() -> Result<[u8; size_of::<HostInfo>()], Errno> {
+    /// Records are 8-byte aligned.
+    #[repr(align(8))]
+    struct Record([u8; size_of::<HostInfo>()]);
+    let mut record = Record([0; size_of::<HostInfo>()]);
+    command(kind::HOST_INFO, [ram::phys_of(&raw mut record), 0])?;
+    // SAFETY: a local, of bytes; the VMM wrote them meanwhile.
+    Ok(unsafe { (&raw const record.0).read_volatile() })
 }
 
 /// The counters are read last when a phase begins, and first when it ends, so that little of this call is in it.
@@ -54,6 +109,15 @@ fn phase_args(bytes: [u8; size_of::<PhaseArgs>()]) -> PhaseArgs {
     // SAFETY: `PhaseArgs` is `repr(C)` without padding (its size is asserted to be the sum of its fields'), made of
     // integers and arrays of bytes, for which any bytes are valid.
     unsafe { core::mem::transmute(bytes) }
+}
+
+/// Passes on why a row will not come. The VMM reads bytes and checks them.
+fn skip(arg: u64) -> Result<(), Errno> {
+    /// Records are 8-byte aligned.
+    #[repr(align(8))]
+    struct Record([u8; size_of::<SkipArgs>()]);
+    let record = Record(uaccess::read(arg)?);
+    command(kind::SKIP, [ram::phys_of(record.0.as_ptr()), 0])
 }
 
 /// Two words of a program.
@@ -80,113 +144,4 @@ fn samples(arg: u64) -> Result<(), Errno> {
     for_each_piece(buffer.cycles, buffer.count * 8, false, |piece| {
         command(kind::SAMPLES, [piece.phys(), piece.len / 8])
     })
-}
-
-fn pio_exits(arg: u64) -> Result<(), Errno> {
-    let buffer = buffer(arg)?;
-    for_each_piece(buffer.cycles, buffer.count * 8, true, |piece| {
-        let first = piece.offset as usize / 8;
-        for word in &ram::frame(piece.pfn)[first..first + piece.len as usize / 8] {
-            let start = x86::rdtsc();
-            x86::outb(LAB_PIO_PORT, 0);
-            word.set(x86::rdtsc().wrapping_sub(start));
-        }
-        Ok(())
-    })
-}
-
-/// Page ranges on their way to the VMM.
-struct Ranges {
-    list: &'static Cell<[PageRange; RANGES_MAX]>,
-    len: usize,
-}
-
-impl Ranges {
-    fn new() -> Self {
-        static LIST: Global<Cell<[PageRange; RANGES_MAX]>> =
-            Global::new(Cell::new([PageRange { start: 0, pages: 0 }; RANGES_MAX]));
-        Self { list: &LIST, len: 0 }
-    }
-
-    /// Adds pages, to the last range if they continue it.
-    fn push(&mut self, pfn: Pfn, pages: u64) -> Result<(), Errno> {
-        let list = self.list.as_array_of_cells();
-        if let Some(last) = self.len.checked_sub(1) {
-            let PageRange { start, pages: before } = list[last].get();
-            if start + before * PAGE_SIZE == pfn.phys() {
-                list[last].set(PageRange {
-                    start,
-                    pages: before + pages,
-                });
-                return Ok(());
-            }
-        }
-        if self.len == RANGES_MAX {
-            self.send()?;
-        }
-        list[self.len].set(PageRange {
-            start: pfn.phys(),
-            pages,
-        });
-        self.len += 1;
-        Ok(())
-    }
-
-    fn send(&mut self) -> Result<(), Errno> {
-        let len = core::mem::take(&mut self.len);
-        if len == 0 {
-            Ok(())
-        } else {
-            command(kind::COLD, [ram::phys_of(self.list.as_ptr()), len as u64])
-        }
-    }
-}
-
-/// Pages before one that is not present are cold when this fails.
-fn cold(arg: u64) -> Result<(), Errno> {
-    let [addr, len] = pair(arg)?;
-    let Range { addr, len } = Range { addr, len };
-    if addr % PAGE_SIZE != 0 || len % PAGE_SIZE != 0 || addr.checked_add(len).is_none() {
-        return Err(Errno::EINVAL);
-    }
-    let mut ranges = Ranges::new();
-    for page in 0..len / PAGE_SIZE {
-        let pfn = uaccess::present_frame(addr + page * PAGE_SIZE).ok_or(Errno::EFAULT)?;
-        ranges.push(pfn, 1)?;
-    }
-    ranges.send()
-}
-
-fn cold_free(pages: u64) -> Result<(), Errno> {
-    let mut ranges = Ranges::new();
-    next_free(pages, |first, count| ranges.push(first, u64::from(count)))?;
-    ranges.send()
-}
-
-fn warm_free(pages: u64) -> Result<(), Errno> {
-    next_free(pages, |first, count| {
-        for pfn in (0..count).map(|page| first.offset(page)) {
-            // Free frames' contents are nobody's.
-            ram::frame(pfn)[0].set(0);
-        }
-        Ok(())
-    })
-}
-
-/// Visits the free frames that are allocated next, `pages` of them, as (first, pages). What the memory manager keeps about each is
-/// written as it is, so that the host backs that, too: a frame that was never in use has its entry in the memory map untouched.
-fn next_free(pages: u64, mut visit: impl FnMut(Pfn, u32) -> Result<(), Errno>) -> Result<(), Errno> {
-    let mut left = pages;
-    let mut result = Ok(());
-    MEMORY.for_each_free(&mut |first, count| {
-        let count = u64::from(count).min(left) as u32;
-        for entry in &ram::memmap()[first.index()..][..count as usize] {
-            entry.index.set(entry.index.get());
-        }
-        result = visit(first, count);
-        left -= u64::from(count);
-        left != 0 && result.is_ok()
-    });
-    result?;
-    if left == 0 { Ok(()) } else { Err(Errno::ENOMEM) }
 }

@@ -3,7 +3,7 @@
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::mmap::map_flag;
 
-use super::{Errno, file};
+use super::{Errno, device, file};
 use crate::platform::MEMORY;
 use crate::process::current_mm;
 
@@ -16,15 +16,13 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     if flags & map_flag::ANONYMOUS != 0 {
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
-    let phys = file::mmap_target(descriptor)?;
-    // One page of registers, at an address of the kernel's choice.
-    if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 || offset != 0 {
+    // Device memory, at an address of the kernel's choice.
+    file::mappable(descriptor)?;
+    if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 {
         return Err(Errno::EINVAL);
     }
-    if len == 0 || len > PAGE_SIZE {
-        return Err(Errno::EINVAL);
-    }
-    Ok(MEMORY.map_device(current_mm(), phys, PAGE_SIZE)?)
+    let (phys, len) = device::mmap_target(offset, len)?;
+    Ok(MEMORY.map_device(current_mm(), phys, len)?)
 }
 
 #[inline(never)]

@@ -8,6 +8,7 @@
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
 //! | `shm.rs` | `shmget shmat shmdt shmctl` |
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
+//! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
 //! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
 //!
@@ -30,6 +31,7 @@ use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
 mod cred;
 mod device;
 mod file;
+mod limits;
 mod memory;
 mod residency;
 mod shm;
@@ -60,6 +62,7 @@ mod nr {
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
+    pub(super) const GETRLIMIT: u64 = 97;
     pub(super) const GETUID: u64 = 102;
     pub(super) const GETGID: u64 = 104;
     pub(super) const SETUID: u64 = 105;
@@ -77,11 +80,13 @@ mod nr {
     pub(super) const MLOCKALL: u64 = 151;
     pub(super) const MUNLOCKALL: u64 = 152;
     pub(super) const ARCH_PRCTL: u64 = 158;
+    pub(super) const SETRLIMIT: u64 = 160;
     pub(super) const GETTID: u64 = 186;
     pub(super) const SET_TID_ADDRESS: u64 = 218;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
     pub(super) const OPENAT: u64 = 257;
+    pub(super) const PRLIMIT64: u64 = 302;
     pub(super) const MLOCK2: u64 = 325;
 }
 
@@ -92,6 +97,7 @@ pub(crate) struct Errno(u16);
 impl Errno {
     pub(crate) const EPERM: Self = Self(1);
     pub(crate) const ENOENT: Self = Self(2);
+    pub(crate) const ESRCH: Self = Self(3);
     pub(crate) const EIO: Self = Self(5);
     pub(crate) const EBADF: Self = Self(9);
     pub(crate) const ECHILD: Self = Self(10);
@@ -103,6 +109,7 @@ impl Errno {
     pub(crate) const EMFILE: Self = Self(24);
     pub(crate) const ENOTTY: Self = Self(25);
     pub(crate) const ENOSYS: Self = Self(38);
+    pub(crate) const EOPNOTSUPP: Self = Self(95);
 
     /// From a negative error number, as the lab device reports it.
     pub(crate) fn of_status(status: i32) -> Self {
@@ -173,6 +180,9 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::GETRESUID => cred::get(cred::current().user, [rdi, rsi, rdx]),
         nr::GETRESGID => cred::get(cred::current().group, [rdi, rsi, rdx]),
         nr::SETGROUPS => cred::setgroups(rdi),
+        nr::GETRLIMIT => limits::getrlimit(rdi, rsi),
+        nr::SETRLIMIT => limits::setrlimit(rdi, rsi),
+        nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
         nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,

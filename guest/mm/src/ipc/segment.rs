@@ -42,7 +42,7 @@ impl<P: Platform> Memory<P> {
         {
             return Err(Error::Enospc);
         }
-        let file = self.shmem_file_setup(size, flags & shm_flag::SHM_NORESERVE != 0)?;
+        let file = self.shmem_file_setup(size, flags & shm_flag::SHM_NORESERVE != 0 && !self.overcommits_never())?;
         let Some(shm) = self.segment_alloc() else {
             self.iput(file);
             return Err(Error::Enomem);

@@ -162,16 +162,7 @@ impl<P: Platform> Memory<P> {
         part: Range<VirtAddr>,
         flags: u64,
     ) -> Result<VmaId, Error> {
-        let mut id = id;
-        if self.vma(id).vm_start() < part.start {
-            id = self.split_vma(mm, id, part.start)?;
-        }
-        if self.vma(id).vm_end() > part.end
-            && let Err(error) = self.split_vma(mm, id, part.end)
-        {
-            self.merge_around(mm, id);
-            return Err(error);
-        }
+        let id = self.cut_out(mm, id, part)?;
         self.vma(id).set_vm_flags(flags);
         Ok(id)
     }

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{MMAP_MIN_ADDR, TASK_SIZE};
+use super::{MMAP_MIN_ADDR, Rlimits, TASK_SIZE};
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -35,6 +35,7 @@ impl<P: Platform> Memory<P> {
         mm.set_mmap_base(VirtAddr(TASK_SIZE - MMAP_BASE_GAP));
         mm.set_start_brk(VirtAddr(MMAP_MIN_ADDR));
         mm.set_brk(VirtAddr(MMAP_MIN_ADDR));
+        self.set_rlimits(id, Rlimits::INIT);
         Ok(id)
     }
 
@@ -100,6 +101,7 @@ impl<P: Platform> Memory<P> {
 
     fn dup_vmas(&self, old_id: MmId, new_id: MmId) -> Result<(), Error> {
         let (old, new) = (self.mm(old_id), self.mm(new_id));
+        self.copy_rlimits(old, new);
         new.set_mmap_base(old.mmap_base());
         new.set_start_brk(old.start_brk());
         new.set_brk(old.brk());

@@ -44,8 +44,10 @@ impl<P: Platform> Memory<P> {
         }
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        self.can_do_mlock(mm)?;
         let onfault = flags & lock_flag::ONFAULT != 0;
         let range = lock_range(addr, len)?;
+        self.may_lock(mm, &range)?;
         let bits = vm::LOCKED | if onfault { vm::LOCKONFAULT } else { 0 };
         self.apply_lock(mm, range.clone(), bits)?;
         if onfault {
@@ -74,6 +76,10 @@ impl<P: Platform> Memory<P> {
         }
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
+        self.can_do_mlock(mm)?;
+        if flags & lock_flag::MCL_CURRENT != 0 && mm.total_vm() > mm.rlimit_memlock() >> PAGE_SHIFT {
+            return Err(Error::Enomem);
+        }
         let onfault = flags & lock_flag::MCL_ONFAULT != 0;
         let bits = vm::LOCKED | if onfault { vm::LOCKONFAULT } else { 0 };
         mm.set_def_flags(if flags & lock_flag::MCL_FUTURE != 0 { bits } else { 0 });
@@ -239,8 +245,9 @@ impl<P: Platform> Memory<P> {
 
     /// New addresses of a locked mapping get their pages at once.
     pub(super) fn populate_if_locked(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
-        let locked =
-            find_vma(self, mm, range.start).is_some_and(|id| self.vma(id).vm_flags() & LOCK_BITS == vm::LOCKED);
+        // Most address spaces have nothing locked.
+        let locked = mm.locked_vm() != 0
+            && find_vma(self, mm, range.start).is_some_and(|id| self.vma(id).vm_flags() & LOCK_BITS == vm::LOCKED);
         if range.start < range.end && locked {
             self.populate_ignoring_errors(mm, range);
         }

@@ -1,7 +1,7 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
 use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag};
-use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, page_align};
 use crate::error::Error;
 use crate::ipc::ShmId;
 use crate::memory::Memory;
@@ -57,6 +57,11 @@ impl<P: Platform> Memory<P> {
         if file.is_some() && last_page.is_none_or(|end| end > i64::MAX as u64 >> PAGE_SHIFT) {
             return Err(Error::Eoverflow);
         }
+        if flags & map_flag::LOCKED != 0 {
+            self.can_do_mlock(mm)?;
+            self.mlock_future_ok(mm, vm::LOCKED, len >> PAGE_SHIFT)?;
+        }
+        self.mlock_future_ok(mm, mm.def_flags(), len >> PAGE_SHIFT)?;
         let shared = match flags & map_flag::TYPE {
             map_flag::PRIVATE => false,
             map_flag::SHARED => true,
@@ -71,7 +76,7 @@ impl<P: Platform> Memory<P> {
         if shared {
             vm_flags |= vm::SHARED | vm::MAYSHARE;
         }
-        if flags & map_flag::NORESERVE != 0 {
+        if flags & map_flag::NORESERVE != 0 && !self.overcommits_never() {
             vm_flags |= vm::NORESERVE;
         }
         if flags & map_flag::GROWSDOWN != 0 {
@@ -80,11 +85,12 @@ impl<P: Platform> Memory<P> {
         if flags & map_flag::LOCKED != 0 {
             vm_flags |= vm::LOCKED;
         }
+        self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;
         self.do_munmap_locked(mm, start, end)?;
         let mapping = match file {
             // Shared memory without a name is an object like any other. Rule B4.
             None if shared => {
-                let object = self.shmem_file_setup(len, flags & map_flag::NORESERVE != 0)?;
+                let object = self.shmem_file_setup(len, vm_flags & vm::NORESERVE != 0)?;
                 Mapping {
                     start,
                     end,
@@ -179,6 +185,7 @@ impl<P: Platform> Memory<P> {
         }
         let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {
+            self.may_expand_vm(mm, mapping.vm_flags, pages, None)?;
             if accountable {
                 self.vm_enough_memory(pages)?;
                 mapping.vm_flags |= vm::ACCOUNT;
@@ -242,17 +249,16 @@ impl<P: Platform> Memory<P> {
             shm: None,
         };
         self.mmap_region(mm_id, mapping)?;
-        for page in 0..len >> PAGE_SHIFT {
-            let Some(pte) = self.pte_alloc(mm, start.offset(page << PAGE_SHIFT)) else {
+        let mut mapped = 0;
+        while mapped < len {
+            let Some(ptes) = self.ptes_alloc(mm, start.offset(mapped)..end) else {
                 self.do_munmap_locked(mm, start, end)?;
                 return Err(Error::Enomem);
             };
-            pte.set(P::Pte::page(
-                crate::addr::Pfn::of_phys(phys + (page << PAGE_SHIFT)),
-                true,
-                false,
-                true,
-            ));
+            for pte in ptes {
+                pte.set(P::Pte::page(Pfn::of_phys(phys + mapped), true, false, true));
+                mapped += 1 << PAGE_SHIFT;
+            }
         }
         Ok(start.0)
     }

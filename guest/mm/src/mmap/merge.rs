@@ -9,13 +9,15 @@
 //!
 //! Source: Linux, mm/mmap.c (`vma_merge`, `split_vma`, `can_vma_merge_after`). Rules A38, B22, B23.
 
+use core::ops::Range;
+
 use super::Mapping;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::vma::{MmStruct, VmArea, VmaId};
-use crate::vma_tree::{find_vma_prev, vma_adjust, vma_link, vma_unlink};
+use crate::vma_tree::{find_vma_prev, vma_adjust, vma_join, vma_split, vma_unlink};
 
 /// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
 fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u64) -> bool {
@@ -60,8 +62,9 @@ impl<P: Platform> Memory<P> {
         match (before, after) {
             (None, None) => return false,
             (Some(before), Some(after)) if self.same_anon(before, after) => {
-                let end = self.vma(after).vm_end();
-                self.absorb(mm, before, after, end);
+                let vma = self.vma(before);
+                vma_adjust(self, mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
+                self.absorb(mm, before, after);
             }
             (Some(before), _) => {
                 let vma = self.vma(before);
@@ -83,22 +86,27 @@ impl<P: Platform> Memory<P> {
         if let Some(prev) = self.vma(id).vm_prev()
             && self.adjacent_mergeable(prev, id)
         {
-            let end = self.vma(id).vm_end();
-            self.absorb(mm, prev, id, end);
+            self.absorb(mm, prev, id);
             id = prev;
         }
         if let Some(next) = self.vma(id).vm_next()
             && self.adjacent_mergeable(id, next)
         {
-            let end = self.vma(next).vm_end();
-            self.absorb(mm, id, next, end);
+            self.absorb(mm, id, next);
         }
         id
     }
 
+    /// [`mergeable`] for two VMAs that exist, most telling first: after `mprotect` and the like it is the flags that differ.
     fn adjacent_mergeable(&self, before: VmaId, after: VmaId) -> bool {
         let (b, a) = (self.vma(before), self.vma(after));
-        mergeable(&mapping_of(b), anon_of(b), &mapping_of(a), anon_of(a))
+        b.vm_flags() == a.vm_flags()
+            && b.vm_end() == a.vm_start()
+            && b.vm_file() == a.vm_file()
+            && b.linear_page_index(b.vm_end()) == a.vm_pgoff()
+            && b.shm().is_none()
+            && a.shm().is_none()
+            && self.same_anon(before, after)
     }
 
     fn same_anon(&self, before: VmaId, after: VmaId) -> bool {
@@ -106,21 +114,25 @@ impl<P: Platform> Memory<P> {
         b == a || b == 0 || a == 0
     }
 
-    /// `before` grows to `end`, over `after`, which goes.
-    fn absorb(&self, mm: MmStruct<'_>, before: VmaId, after: VmaId, end: VirtAddr) {
+    /// `before` grows over `after`, which it touches, and which goes.
+    fn absorb(&self, mm: MmStruct<'_>, before: VmaId, after: VmaId) {
         if self.vma(before).anon_vma().is_none()
             && let Some(anon) = self.vma(after).anon_vma()
         {
             self.anon_vma_link(before, anon);
         }
-        self.remove_vma(mm, after);
-        let vma = self.vma(before);
-        vma_adjust(self, mm, before, vma.vm_start(), end, vma.vm_pgoff());
+        vma_join(self, mm, before, after);
+        self.vma_closed(after);
     }
 
     /// Takes a VMA out of everything that knows it, drops what it held, and frees it.
     pub(super) fn remove_vma(&self, mm: MmStruct<'_>, id: VmaId) {
         vma_unlink(self, mm, id);
+        self.vma_closed(id);
+    }
+
+    /// Drops what a VMA held that is no longer part of its address space, and frees it.
+    fn vma_closed(&self, id: VmaId) {
         self.i_mmap_unlink(id);
         self.anon_vma_unlink(id);
         let vma = self.vma(id);
@@ -153,9 +165,23 @@ impl<P: Platform> Memory<P> {
         upper.set_vm_mm(vma.vm_mm());
         upper.set_shm(vma.shm());
         self.vma_opened(upper_id, vma.anon_vma());
-        vma_adjust(self, mm, id, vma.vm_start(), addr, vma.vm_pgoff());
-        vma_link(self, mm, upper_id);
+        vma_split(self, mm, id, upper_id);
         Ok(upper_id)
+    }
+
+    /// Makes `part` of a VMA a VMA of its own; when that fails, nothing is cut. Source: Linux `vma_modify`.
+    pub(super) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
+        let mut id = id;
+        if self.vma(id).vm_start() < part.start {
+            id = self.split_vma(mm, id, part.start)?;
+        }
+        if self.vma(id).vm_end() > part.end
+            && let Err(error) = self.split_vma(mm, id, part.end)
+        {
+            self.merge_around(mm, id);
+            return Err(error);
+        }
+        Ok(id)
     }
 
     /// Takes what a copied VMA holds: references, and places on lists. Source: Linux `vm_ops->open`, `anon_vma_clone`.

@@ -9,6 +9,7 @@
 //! | `advise` | `do_madvise` | what a program knows about its use |
 //! | `remap` | `mremap` | mappings change size and place |
 //! | `lock` | `mlock`, `__mm_populate` | pages that stay in memory, and pages ahead of their use |
+//! | `limits` | `may_expand_vm`, `mlock_future_ok` | what may be mapped and locked |
 //! | `resident` | `mincore`, `msync` | what is in memory |
 //! | `stack` | `expand_stack` | stacks grow down |
 //! | `brk` | `do_brk_flags` | the heap |
@@ -24,6 +25,7 @@
 mod advise;
 mod brk;
 mod fork;
+mod limits;
 mod lock;
 mod map;
 mod merge;
@@ -35,6 +37,7 @@ mod unmap;
 mod user;
 
 pub use advise::advice;
+pub use limits::{RLIM_INFINITY, Rlimits};
 pub use lock::lock_flag;
 pub(crate) use map::Mapping;
 pub use remap::remap_flag;

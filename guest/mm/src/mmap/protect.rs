@@ -93,16 +93,14 @@ impl<P: Platform> Memory<P> {
             self.change_protection(mm, grown);
             return Ok(());
         }
-        let mut id = id;
-        if self.vma(id).vm_start() < start {
-            id = self.split_vma(mm, id, start)?;
-        }
-        if self.vma(id).vm_end() > end {
-            self.split_vma(mm, id, end)?;
-        }
+        self.may_become_data(mm, old_flags, flags, (end.0 - start.0) >> PAGE_SHIFT)?;
+        let id = self.cut_out(mm, id, start..end)?;
         // A private mapping that becomes writable will need frames of its own. Rule B18.
         if new & vm::WRITE != 0 && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE) == vm::WRITE {
-            self.vm_enough_memory(self.vma(id).pages())?;
+            if let Err(error) = self.vm_enough_memory(self.vma(id).pages()) {
+                self.merge_around(mm, id);
+                return Err(error);
+            }
             flags |= vm::ACCOUNT;
         }
         self.vma(id).set_vm_flags(flags);

@@ -109,7 +109,7 @@ impl<P: Platform> Memory<P> {
         let id = find_vma(self, mm, request.addr)
             .filter(|&id| self.vma(id).vm_start() <= request.addr)
             .ok_or(Error::Efault)?;
-        self.check_resize(id, request)?;
+        self.check_resize(mm_id, id, request)?;
         if request.has(remap_flag::FIXED | remap_flag::DONTUNMAP) {
             return self.mremap_to(mm_id, request);
         }
@@ -130,7 +130,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Whether the VMA can become what is asked for. Source: Linux `check_prep_vma`.
-    fn check_resize(&self, id: VmaId, request: Request) -> Result<(), Error> {
+    fn check_resize(&self, mm_id: MmId, id: VmaId, request: Request) -> Result<(), Error> {
         let vma = self.vma(id);
         // Without pages of its own a copy has nothing to show. Rule B28.
         if request.old_len == 0 && !vma.has(vm::SHARED) {
@@ -149,6 +149,9 @@ impl<P: Platform> Memory<P> {
             if end.is_none_or(|end| end > u64::MAX >> PAGE_SHIFT) {
                 return Err(Error::Einval);
             }
+            let (mm, pages) = (self.mm(mm_id), (request.new_len - request.old_len) >> PAGE_SHIFT);
+            self.mlock_future_ok(mm, vma.vm_flags(), pages)?;
+            self.may_expand_vm(mm, vma.vm_flags(), pages, None)?;
         }
         let moves = request.has(remap_flag::FIXED | remap_flag::DONTUNMAP);
         if moves && request.old_len.min(request.new_len) > vma.vm_end().0 - request.addr.0 {
@@ -207,7 +210,11 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         // Cut out first: it is what can fail, and the old mapping can then go without failing.
-        let id = self.cut_out(mm, id, request)?;
+        let id = if request.old_len == 0 {
+            id
+        } else {
+            self.cut_out(mm, id, request.addr..request.old_end())?
+        };
         let copy = match self.copy_vma(mm_id, id, request, to) {
             Ok(copy) => copy,
             Err(error) => {
@@ -234,24 +241,6 @@ impl<P: Platform> Memory<P> {
         self.merge_around(mm, copy);
         self.populate_if_locked(mm, to.offset(request.old_len)..to.offset(request.new_len));
         Ok(to.0)
-    }
-
-    /// Makes the range a VMA of its own, unless it is empty.
-    fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, request: Request) -> Result<VmaId, Error> {
-        if request.old_len == 0 {
-            return Ok(id);
-        }
-        let mut id = id;
-        if self.vma(id).vm_start() < request.addr {
-            id = self.split_vma(mm, id, request.addr)?;
-        }
-        if self.vma(id).vm_end() > request.old_end()
-            && let Err(error) = self.split_vma(mm, id, request.old_end())
-        {
-            self.merge_around(mm, id);
-            return Err(error);
-        }
-        Ok(id)
     }
 
     /// A VMA at `to` like `id`, without its pages. Source: Linux `copy_vma`.

@@ -8,8 +8,6 @@ use crate::platform::Platform;
 use crate::vma::{MmStruct, VmaId, vm};
 use crate::vma_tree::vma_adjust;
 
-/// Most bytes of a stack. Source: Linux's default `RLIMIT_STACK`.
-const STACK_LIMIT_BYTES: u64 = 8 << 20;
 /// Bytes that a stack keeps free below itself. Source: Linux `stack_guard_gap`, 256 pages.
 const STACK_GUARD_GAP_BYTES: u64 = 256 << PAGE_SHIFT;
 
@@ -34,7 +32,13 @@ impl<P: Platform> Memory<P> {
             }
         }
         let pages = (vma.vm_start().0 - start.0) >> PAGE_SHIFT;
-        if vma.vm_end().0 - start.0 > STACK_LIMIT_BYTES || pages > vma.vm_pgoff() {
+        if vma.vm_end().0 - start.0 > mm.rlimit_stack() || pages > vma.vm_pgoff() {
+            return Err(Fault::SegvMaperr);
+        }
+        let limits = self
+            .may_expand_vm(mm, vma.vm_flags(), pages, None)
+            .and_then(|()| self.mlock_future_ok(mm, vma.vm_flags(), pages));
+        if limits.is_err() {
             return Err(Fault::SegvMaperr);
         }
         if vma.has(vm::ACCOUNT) && self.vm_enough_memory(pages).is_err() {

@@ -10,11 +10,14 @@ use crate::platform::{Platform, PteFormat};
 use crate::swap::SwapSlot;
 use crate::sync::Word;
 use crate::vma::{MmId, MmStruct, VmaId, vm};
-use crate::vma_tree::find_vma;
+use crate::vma_tree::{find_vma, vma_adjust};
 
 /// Above so many pages, forgetting the whole TLB is cheaper than page by page. Source: Linux
 /// `tlb_single_page_flush_ceiling`.
 const TLB_SINGLE_PAGE_FLUSH_CEILING: u64 = 33;
+
+/// Behind the last address that page tables of VMAs are for: beyond the last VMA, nothing needs the tables that it does not.
+const TABLES_END: VirtAddr = VirtAddr(TASK_SIZE + (1 << PAGE_SHIFT));
 
 impl<P: Platform> Memory<P> {
     /// `munmap`: whatever is mapped in `len` bytes from `addr` on goes; parts of mappings are cut off.
@@ -39,21 +42,72 @@ impl<P: Platform> Memory<P> {
             return Ok(());
         }
         // Cuts come first: they are what can fail, and nothing is lost yet.
-        if self.vma(first).vm_start() < start {
-            let lower = self.vma(first);
-            if lower.vm_end() > end && mm.map_count() + 1 >= super::MAX_MAP_COUNT {
+        let vma = self.vma(first);
+        let in_the_middle = vma.vm_start() < start && end < vma.vm_end();
+        if in_the_middle {
+            if mm.map_count() + 1 >= super::MAX_MAP_COUNT {
                 return Err(Error::Enomem);
             }
-            first = self.split_vma(mm, first, start)?;
+            self.split_vma(mm, first, end)?;
+        }
+        if self.unmap_edge(mm, first, start..end) {
+            return Ok(());
+        }
+        if vma.vm_start() < start {
+            match self.split_vma(mm, first, start) {
+                Ok(upper) => first = upper,
+                Err(error) => {
+                    self.merge_around(mm, first);
+                    return Err(error);
+                }
+            }
         }
         if let Some(last) = find_vma(self, mm, VirtAddr(end.0 - 1))
             && self.vma(last).vm_start() < end
             && self.vma(last).vm_end() > end
+            && let Err(error) = self.split_vma(mm, last, end)
         {
-            self.split_vma(mm, last, end)?;
+            self.merge_around(mm, first);
+            return Err(error);
         }
         self.unmap_region(mm, first, end);
         Ok(())
+    }
+
+    /// Unmaps `range` where it is the first or the last part of one VMA and of nothing else: the VMA shrinks, and none comes or goes. `false`
+    /// where more is to be done: segments count the VMAs that a cut makes, and locked pages their VMA's length.
+    fn unmap_edge(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>) -> bool {
+        let vma = self.vma(id);
+        let (start, end) = (vma.vm_start(), vma.vm_end());
+        let neighbour = if range.start <= start {
+            vma.vm_prev()
+        } else {
+            vma.vm_next()
+        };
+        let (part, rest, bounds) = if range.start <= start && range.end < end {
+            let floor = neighbour.map_or(VirtAddr(0), |prev| self.vma(prev).vm_end());
+            (start..range.end, range.end..end, floor..range.end)
+        } else if range.start > start && range.end >= end {
+            let ceiling = neighbour.map_or(TABLES_END, |next| self.vma(next).vm_start());
+            if ceiling < range.end {
+                return false;
+            }
+            (range.start..end, start..range.start, range.start..ceiling)
+        } else {
+            return false;
+        };
+        if vma.shm().is_some() || vma.has(vm::LOCKED) {
+            return false;
+        }
+        self.zap_page_range(mm, id, part.clone());
+        let pages = (part.end.0 - part.start.0) >> PAGE_SHIFT;
+        vma_adjust(self, mm, id, rest.start, rest.end, vma.linear_page_index(rest.start));
+        self.free_pgtables(mm, part, bounds);
+        mm.set_total_vm(mm.total_vm() - pages);
+        if vma.has(vm::ACCOUNT) {
+            self.vm_unacct_memory(pages);
+        }
+        true
     }
 
     /// Removes one whole VMA with its pages and page tables, which cannot fail.
@@ -75,9 +129,7 @@ impl<P: Platform> Memory<P> {
             self.zap_vma(mm, id);
             after = self.vma(id).vm_next();
         }
-        let ceiling = after.map_or(VirtAddr(TASK_SIZE + (1 << PAGE_SHIFT)), |next| {
-            self.vma(next).vm_start()
-        });
+        let ceiling = after.map_or(TABLES_END, |next| self.vma(next).vm_start());
         let mut next = Some(first);
         while let Some(id) = next
             && next != after

@@ -1,6 +1,6 @@
 //! The kernel on a program's behalf: frames behind a program's addresses. Source: Linux, mm/gup.c. Rule B46.
 
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::error::Error;
 use crate::fault::Access;
 use crate::memory::Memory;
@@ -43,6 +43,17 @@ impl<P: Platform> Memory<P> {
             self.handle_fault_locked(mm, addr, access).map_err(|_| Error::Efault)?;
         }
         Err(Error::Efault)
+    }
+
+    /// The device memory that is mapped at `addr` and after it without a gap: its first frame, and how many pages.
+    pub fn device_pages(&self, mm_id: MmId, addr: VirtAddr) -> Option<(Pfn, u64)> {
+        let _guard = self.locks.mmap.lock();
+        let vma = self.vma(find_vma(self, self.mm(mm_id), addr)?);
+        if addr < vma.vm_start() || !vma.has(vm::PFNMAP) {
+            return None;
+        }
+        let frame = u32::try_from(vma.linear_page_index(addr)).ok()?;
+        Some((Pfn(frame), (vma.vm_end().0 - addr.page().0) >> PAGE_SHIFT))
     }
 
     fn user_may(&self, id: crate::vma::VmaId, write: bool) -> bool {

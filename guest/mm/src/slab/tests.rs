@@ -173,6 +173,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// E18, E19: objects never overlap, and are as constructed when they are handed out.
     #[test]
     fn does_what_a_set_does_8_words(ops in ops()) {
         Model::<8>::run(ops);
@@ -199,6 +200,7 @@ proptest! {
     }
 }
 
+/// E18: the object freed last is handed out first.
 #[test]
 fn the_object_freed_last_comes_first() {
     let mut model = Model::<16>::new();

@@ -5,6 +5,7 @@
 //! [`POISON`], so content that is used without being set shows as well.
 
 mod disk;
+mod failing;
 mod pte;
 
 use std::boxed::Box;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 pub use disk::FakeDisk;
+pub use failing::Failing;
 pub use pte::FakePte;
 
 use crate::Memory;
@@ -38,6 +40,8 @@ pub struct FakeMachine {
     /// Translations that the TLB may hold: (root, page address) to entry.
     tlb: RefCell<HashMap<(Pfn, u64), u64>>,
     counters: RefCell<HashMap<&'static str, u64>>,
+    /// Attempts to allocate so far, and those that fail.
+    pub failing: Failing,
     /// The swap disk.
     pub disk: RefCell<FakeDisk>,
 }
@@ -54,6 +58,7 @@ impl FakeMachine {
                 .collect(),
             tlb: RefCell::default(),
             counters: RefCell::default(),
+            failing: Failing::default(),
             disk: RefCell::new(FakeDisk::new(slots)),
         }
     }
@@ -152,6 +157,10 @@ impl Platform for FakeMachine {
 
     fn now_s(&self) -> i64 {
         1_000
+    }
+
+    fn should_fail(&self) -> bool {
+        self.failing.attempt()
     }
 
     fn count(&self, item: Vmstat, by: u64) {

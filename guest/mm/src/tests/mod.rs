@@ -2,5 +2,6 @@
 
 mod mmap;
 mod model;
+mod overcommit;
 mod scenarios;
 mod shm;

@@ -17,6 +17,7 @@ use crate::mmap::{map_flag, prot};
 use crate::testing::{FakeMachine, machine};
 use crate::vma::MmId;
 
+mod injected;
 mod ops;
 mod remap;
 mod segments;
@@ -218,13 +219,16 @@ impl World {
                 let who = who % count;
                 let flags = map_flag::ANONYMOUS | if shared { map_flag::SHARED } else { map_flag::PRIVATE };
                 let mm = self.processes[who].mm;
-                if let Ok(start) = self.memory.do_mmap(mm, 0, pages * PAGE_SIZE, prot, flags, None, 0) {
-                    let object = shared.then_some(self.objects);
-                    if shared {
-                        self.object_pages.insert(self.objects, pages);
-                        self.objects += 1;
+                match self.memory.do_mmap(mm, 0, pages * PAGE_SIZE, prot, flags, None, 0) {
+                    Ok(start) => {
+                        let object = shared.then_some(self.objects);
+                        if shared {
+                            self.object_pages.insert(self.objects, pages);
+                            self.objects += 1;
+                        }
+                        self.enter(who, start, pages, prot, object, None);
                     }
-                    self.enter(who, start, pages, prot, object, None);
+                    Err(error) => assert_eq!(error, Error::Enomem),
                 }
             }
             Op::Munmap { who, at, pages } => self.munmap(who % count, at, pages),
@@ -313,8 +317,12 @@ impl World {
     fn munmap(&mut self, who: usize, at: usize, pages: u64) {
         let Some(addr) = self.page_at(who, at) else { return };
         let mm = self.processes[who].mm;
-        if self.memory.do_munmap(mm, addr, pages * PAGE_SIZE).is_ok() {
-            self.forget(who, addr, pages);
+        match self.memory.do_munmap(mm, addr, pages * PAGE_SIZE) {
+            Ok(()) => self.forget(who, addr, pages),
+            Err(error) => {
+                assert_eq!(error, Error::Enomem);
+                self.unmerged = true;
+            }
         }
     }
 
@@ -336,6 +344,9 @@ impl World {
             start = part.end;
         }
         let result = self.memory.do_mprotect(mm, addr, pages * PAGE_SIZE, prot);
+        let gap = (0..pages).any(|page| !self.processes[who].pages.contains_key(&(addr + page * PAGE_SIZE)));
+        // Without memory for the second cut, a segment's mapping keeps the first, as on Linux.
+        self.unmerged |= result.is_err() && !gap;
         for (start, end) in parts {
             if self.memory.prot_at(mm, VirtAddr(start)) == Some(prot) {
                 self.cut_for(who, start, end, prot);

@@ -44,7 +44,7 @@ mod unmapped;
 pub use check::{TreeError, check};
 pub use find::{find_vma, find_vma_area, find_vma_intersection, find_vma_prev, last_vma};
 pub use iter::{Vmas, vmas, vmas_in};
-pub use link::{vma_adjust, vma_link, vma_unlink};
+pub use link::{vma_adjust, vma_join, vma_link, vma_split, vma_unlink};
 pub use unmapped::{UnmappedAreaInfo, unmapped_area, unmapped_area_topdown};
 
 #[cfg(doc)]

@@ -254,6 +254,7 @@ fn ranges() -> impl Strategy<Value = Vec<(u32, u32)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// E5, E7, E9: whatever is taken and given back, no frame is lost, given twice or in two places, and blocks merge.
     #[test]
     fn does_what_a_bit_per_frame_does(ranges in ranges(), ops in ops()) {
         let mut model = Model::new(ranges);
@@ -282,6 +283,7 @@ proptest! {
         prop_assert_eq!(listed_blocks(&model.zone, &model.memmap), expected);
     }
 
+    /// E7: the per-CPU list first, the last freed first.
     #[test]
     fn single_frames_come_in_the_foretold_order(ranges in ranges(), ops in ops()) {
         let mut model = Model::new(ranges);
@@ -314,6 +316,7 @@ fn giving_frames_touches_no_entry() {
     );
 }
 
+/// E5, E6: blocks up to order 10, none above.
 #[test]
 fn the_largest_block_comes_from_deferred_frames() {
     let (zone, memmap) = zone_of(&[(5, FRAMES)]);
@@ -324,6 +327,7 @@ fn the_largest_block_comes_from_deferred_frames() {
     zone.check(&memmap);
 }
 
+/// E7: above its high mark the per-CPU list drains in batches.
 #[test]
 fn a_full_per_cpu_list_gives_its_oldest_frames_to_the_buddy_lists() {
     let (zone, memmap) = zone_of(&[(1024, 3072)]);
@@ -340,6 +344,7 @@ fn a_full_per_cpu_list_gives_its_oldest_frames_to_the_buddy_lists() {
     assert_eq!(zone.rmqueue(&memmap, 0), frames.last().copied());
 }
 
+/// E2: the values that Linux shows for these sizes.
 #[test]
 fn watermarks_are_those_of_rule_e2() {
     // Steps: the two zones observed on Linux.
@@ -354,6 +359,7 @@ fn watermarks_are_those_of_rule_e2() {
     assert_eq!(watermarks_of(1 << 40)[0], 65_536);
 }
 
+/// E3: marks, and who may go below them how far.
 #[test]
 fn an_allocation_must_leave_the_watermark() {
     let (zone, memmap) = zone_of(&[(1, 1025)]);
@@ -389,6 +395,7 @@ fn an_allocation_must_leave_the_watermark() {
     assert!(ok(alloc::NO_WATERMARKS));
 }
 
+/// E3: for a block, free frames are not enough.
 #[test]
 fn enough_free_frames_are_no_block() {
     let (zone, memmap) = zone_of(&[(1024, 2048)]);
@@ -404,6 +411,7 @@ fn enough_free_frames_are_no_block() {
     assert!(zone.watermark_ok(1, Watermark::High) && !zone.watermark_ok(2, Watermark::High));
 }
 
+/// E9: a double free is detected.
 #[test]
 #[should_panic(expected = "frame 1024 freed twice")]
 fn a_double_free_is_caught_on_the_per_cpu_list() {
@@ -413,6 +421,7 @@ fn a_double_free_is_caught_on_the_per_cpu_list() {
     zone.free_one_page(&memmap, pfn, 0);
 }
 
+/// E9: a double free is detected.
 #[test]
 #[should_panic(expected = "frame 1025 freed twice")]
 fn a_double_free_is_caught_inside_a_merged_block() {
@@ -434,6 +443,7 @@ fn a_double_free_is_caught_inside_a_larger_free() {
     free(&zone, &memmap, pfn, 2);
 }
 
+/// E9: so is freeing what somebody refers to.
 #[test]
 #[should_panic(expected = "frame 1024 freed with 2 references")]
 fn a_free_of_a_referenced_frame_is_caught() {

@@ -11,6 +11,7 @@
 //! | `ud2` | an undefined instruction | SIGILL (132) |
 //! | `divide` | divides by zero | SIGFPE (136) |
 //! | `panic` | a Rust panic | 101 |
+//! | `oom BYTES` | a child stores to so many bytes; the parent, which stays small, tells how it ended | – |
 //! | `exit N` | exits with status N | N |
 //! | `loop` | spins for ever | – |
 
@@ -22,13 +23,14 @@ use core::hint::black_box;
 
 use faultlab_programs::print::Bytes;
 use faultlab_programs::start::{Args, USAGE};
-use faultlab_programs::sys::memory::{self, MAP_ANONYMOUS, MAP_PRIVATE, PAGE_BYTES, PROT_READ};
+use faultlab_programs::sys::memory::{self, MAP_ANONYMOUS, MAP_PRIVATE, PAGE_BYTES, PROT_READ, PROT_WRITE};
+use faultlab_programs::sys::process::{self, Fork};
 use faultlab_programs::{eprintln, parse, println};
+use linux_raw_sys::general::MAP_NORESERVE;
 
 faultlab_programs::program!(main);
 
-const MODES: &str =
-    "segv-null segv-kernel segv-readonly stack-overflow gp bus ud2 divide panic loop, or `exit N` with N up to 255";
+const MODES: &str = "segv-null segv-kernel segv-readonly stack-overflow gp bus ud2 divide panic loop, `oom BYTES`, or `exit N` with N up to 255";
 
 /// Where Linux, and faultlab's guest, have the kernel's image.
 const KERNEL_ADDRESS: usize = 0xffff_ffff_8010_0000;
@@ -48,6 +50,10 @@ fn main(args: Args) -> i32 {
         (b"panic", None) => panic!("asked to"),
         (b"loop", None) => loop {
             core::hint::spin_loop();
+        },
+        (b"oom", Some(bytes)) => match parse::size_bytes(bytes).and_then(|bytes| usize::try_from(bytes).ok()) {
+            Some(bytes) => return outlive(bytes),
+            None => return usage(bytes),
         },
         (b"exit", Some(status)) => match parse::number(status).filter(|status| *status <= 255) {
             Some(status) => return status as i32,
@@ -88,6 +94,35 @@ fn write_readonly() -> i32 {
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     recurse(depth + 1) + frame[depth as usize % frame.len()]
+}
+
+/// Tells how a child ended that stored to `bytes` bytes of private memory.
+fn outlive(bytes: usize) -> i32 {
+    let child = match process::fork() {
+        Ok(Fork::Child) => {
+            let pages = memory::map(
+                bytes,
+                PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1,
+            );
+            let Ok(start) = pages else {
+                return 1;
+            };
+            for at in (0..bytes).step_by(PAGE_BYTES) {
+                // SAFETY: within the mapping, which nothing else refers to.
+                unsafe { asm!("mov qword ptr [{}], 1", in(reg) start as usize + at, options(nostack)) };
+            }
+            return 0;
+        }
+        Ok(Fork::Parent(child)) => process::wait(child),
+        Err(errno) => Err(errno),
+    };
+    match child {
+        Ok(status) => println!("the child ended with {}", process::exit_status(status)),
+        Err(errno) => eprintln!("crash: fork or wait: {errno}"),
+    }
+    0
 }
 
 fn load_unaligned() {

@@ -27,6 +27,29 @@ pub fn map(bytes: usize, protection: u32, flags: u32, descriptor: i32) -> Result
     Ok(address as *mut u8)
 }
 
+/// `mmap(2)` of a device's memory from byte `offset` on, shared, readable and writable.
+///
+/// # Errors
+/// As in the man page.
+pub fn map_device(descriptor: i32, offset: u64, bytes: usize) -> Result<*mut u8, Errno> {
+    let protection = (PROT_READ | PROT_WRITE) as usize;
+    // SAFETY: without MAP_FIXED nothing that exists is replaced.
+    let address = unsafe {
+        call(
+            general::__NR_mmap,
+            [
+                0,
+                bytes,
+                protection,
+                MAP_SHARED as usize,
+                descriptor as usize,
+                offset as usize,
+            ],
+        )
+    }?;
+    Ok(address as *mut u8)
+}
+
 /// Address of `bytes` bytes where nothing is mapped; a mapping of that size was there for a moment.
 ///
 /// # Errors
@@ -67,6 +90,38 @@ pub unsafe fn map_fixed(address: usize, bytes: usize, protection: u32) -> Result
 pub unsafe fn protect(address: usize, bytes: usize, protection: u32) -> Result<(), Errno> {
     // SAFETY: the caller's contract.
     unsafe { call(general::__NR_mprotect, [address, bytes, protection as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// `mincore(2)`: of each page from `address` on, whether it is in memory (its lowest bit). One byte of `vector` a page.
+///
+/// # Errors
+/// As in the man page.
+pub fn residency(address: usize, vector: &mut [u8]) -> Result<(), Errno> {
+    let arguments = [
+        address,
+        vector.len() * PAGE_BYTES,
+        vector.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: fills the vector and changes nothing else.
+    unsafe { call(general::__NR_mincore, arguments) }.map(drop)
+}
+
+/// `madvise(2)` with `MADV_NOHUGEPAGE`: this range is to consist of small pages. Kernels that know no others refuse.
+///
+/// # Errors
+/// As in the man page.
+pub fn small_pages(address: usize, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: changes how pages are mapped, never what they hold.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address, bytes, general::MADV_NOHUGEPAGE as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
 }
 
 /// `munmap(2)`.

@@ -19,6 +19,14 @@ pub use process::exit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub u32);
 
+#[expect(missing_docs, reason = "those of errno(3)")]
+impl Errno {
+    pub const EFAULT: Self = Self(errno::EFAULT);
+    pub const EINVAL: Self = Self(errno::EINVAL);
+    pub const ENOTTY: Self = Self(errno::ENOTTY);
+    pub const EOPNOTSUPP: Self = Self(errno::EOPNOTSUPP);
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.0 {

@@ -20,6 +20,14 @@ pub fn id() -> i32 {
     unsafe { call(general::__NR_getpid, [0; 6]) }.map_or(0, |id| id as i32)
 }
 
+/// `getppid(2)`.
+#[inline(always)]
+#[must_use]
+pub fn parent_id() -> i32 {
+    // SAFETY: touches no memory.
+    unsafe { call(general::__NR_getppid, [0; 6]) }.map_or(0, |id| id as i32)
+}
+
 /// `setresgid(2)` and `setresuid(2)` with one group and one user, after `setgroups(2)` with none: the process keeps no right that it had
 /// as root.
 ///
@@ -77,6 +85,28 @@ pub fn ids() -> [u32; 4] {
     calls.map(|number| unsafe { call(number, [0; 6]) }.map_or(u32::MAX, |id| id as u32))
 }
 
+/// `setrlimit(2)`: soft and hard limit of a resource, each in its unit.
+///
+/// # Errors
+/// As in the man page.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = [soft, hard];
+    let arguments = [resource as usize, limit.as_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: only reads `limit`, which has the layout of `struct rlimit`.
+    unsafe { call(general::__NR_setrlimit, arguments) }.map(drop)
+}
+
+/// `getrlimit(2)`: the soft limit of a resource.
+///
+/// # Errors
+/// As in the man page.
+pub fn limit(resource: u32) -> Result<u64, Errno> {
+    let mut limit = [0u64; 2];
+    let arguments = [resource as usize, limit.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: `limit` has the layout of the `struct rlimit` that the call fills.
+    unsafe { call(general::__NR_getrlimit, arguments) }.map(|_| limit[0])
+}
+
 /// Who continues after [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {
@@ -118,5 +148,31 @@ pub const fn exit_status(wait_status: i32) -> i32 {
     match wait_status & 0x7f {
         0 => (wait_status >> 8) & 0xff,
         signal => 128 + signal,
+    }
+}
+
+/// Page faults of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Without I/O.
+    pub minor: u64,
+    /// With I/O.
+    pub major: u64,
+}
+
+/// `getrusage(RUSAGE_SELF)`: the faults of this process so far; none if the kernel does not count.
+#[inline(always)]
+#[must_use]
+pub fn faults() -> Faults {
+    let mut usage = core::mem::MaybeUninit::<general::rusage>::zeroed();
+    let arguments = [general::RUSAGE_SELF as usize, usage.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: `usage` is the record that the call fills; all zeroes is a valid one, too.
+    let usage = unsafe {
+        _ = call(general::__NR_getrusage, arguments);
+        usage.assume_init()
+    };
+    Faults {
+        minor: usage.ru_minflt as u64,
+        major: usage.ru_majflt as u64,
     }
 }

@@ -26,7 +26,7 @@ enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     /// What was looked at.
-    item: &'static str,
+    item: String,
     /// How it matters.
     verdict: Verdict,
     /// What was found.
@@ -37,18 +37,18 @@ struct Finding {
 }
 
 impl Finding {
-    fn ok(item: &'static str, state: impl Into<String>) -> Self {
+    fn ok(item: impl Into<String>, state: impl Into<String>) -> Self {
         Self {
-            item,
+            item: item.into(),
             verdict: Verdict::Ok,
             state: state.into(),
             remedy: None,
         }
     }
 
-    fn limited(item: &'static str, state: impl Into<String>, remedy: impl Into<String>) -> Self {
+    fn limited(item: impl Into<String>, state: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
-            item,
+            item: item.into(),
             verdict: Verdict::Limited,
             state: state.into(),
             remedy: Some(remedy.into()),
@@ -91,7 +91,7 @@ fn diagnose() -> Diagnosis {
             // The library's messages are "what is wrong: what to do".
             let text = error.to_string();
             let (state, remedy) = text.split_once(": ").unwrap_or((&text, "see dmesg"));
-            let (item, verdict) = (faultlab::host::DEVICE, Verdict::Missing);
+            let (item, verdict) = (faultlab::host::DEVICE.to_owned(), Verdict::Missing);
             findings.push(Finding {
                 item,
                 verdict,

@@ -8,7 +8,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use faultlab::HostIdentity;
+use faultlab::error::MemoryError;
 use faultlab::host::{KvmKind, Ring0, SecondLevelPaging};
+use faultlab::memory::Backing;
 use faultlab::report::header;
 use rustix::fs::statvfs;
 use rustix::io::Errno;
@@ -55,16 +57,10 @@ pub(super) fn of_kvm(host: &HostIdentity) -> Vec<Finding> {
     } else {
         "no: bare metal"
     };
-    vec![
-        kind,
-        paging,
-        ring0,
-        Finding::ok("nested", nested),
-        tsc(host),
-        statistics(host),
-        thp(host),
-        hugetlb(host),
-    ]
+    let mut findings = vec![kind, paging, ring0, Finding::ok("nested", nested), tsc(host)];
+    findings.extend(OPTIONS.map(|of| option(host, of)));
+    findings.extend([thp(host), hugetlb(host)]);
+    findings
 }
 
 fn tsc(host: &HostIdentity) -> Finding {
@@ -87,17 +83,30 @@ fn tsc(host: &HostIdentity) -> Finding {
     }
 }
 
-fn statistics(host: &HostIdentity) -> Finding {
-    let has = |name| {
-        host.capabilities
-            .iter()
-            .any(|capability| capability.name == name && capability.present)
-    };
-    if has("KVM_CAP_BINARY_STATS_FD") {
-        Finding::ok("KVM statistics", "KVM_GET_STATS_FD")
-    } else {
-        let remedy = "use Linux 5.14 or later: without it a run cannot check its counts";
-        Finding::limited("KVM statistics", "no KVM_GET_STATS_FD", remedy)
+/// Whether KVM can do more than guests need: what it is good for, the capability, and what to do without.
+const OPTIONS: [(&str, &str, &str); 3] = [
+    (
+        "KVM statistics",
+        "KVM_CAP_BINARY_STATS_FD",
+        "use Linux 5.14 or later: without it a run cannot check its counts",
+    ),
+    (
+        "--dirty ring",
+        "KVM_CAP_DIRTY_LOG_RING",
+        "use Linux 5.11 or later, or --dirty log",
+    ),
+    (
+        "--prepare prefault",
+        "KVM_CAP_PRE_FAULT_MEMORY",
+        "use Linux 6.11 or later with EPT or NPT, or --prepare populate",
+    ),
+];
+
+fn option(host: &HostIdentity, (item, capability, remedy): (&str, &str, &str)) -> Finding {
+    let is_present = |cap: &&faultlab::host::Capability| cap.name == capability && cap.present;
+    match host.capabilities.iter().find(is_present) {
+        Some(_) => Finding::ok(item, capability),
+        None => Finding::limited(item, format!("no {capability}"), remedy),
     }
 }
 
@@ -147,12 +156,24 @@ fn hugetlb(host: &HostIdentity) -> Finding {
 
 /// Findings that need no KVM.
 pub(super) fn of_machine() -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         userfault(),
         tracefs(Path::new("/sys/kernel/tracing")),
         swap_directory(&std::env::temp_dir()),
         memory(),
-    ]
+    ];
+    findings.extend(Backing::ALL.map(backing));
+    findings
+}
+
+/// Whether guest memory can be backed so: the least of it is mapped, and let go again.
+fn backing(backing: Backing) -> Finding {
+    let item = format!("backing {}", backing.name());
+    match backing.probe() {
+        Ok(()) => Finding::ok(item, format!("pages of {}", show_size(backing.granule_bytes()))),
+        Err(MemoryError::Unavailable { why, remedy, .. }) => Finding::limited(item, why, remedy),
+        Err(error) => Finding::limited(item, error.to_string(), "see dmesg"),
+    }
 }
 
 fn userfault() -> Finding {

@@ -31,7 +31,6 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
         stats: None,
         host_events: None,
         exits: None,
-        tsc_khz: 1_000_000,
         bus: BusCounters::default(),
     };
     let mut data = [0; 8];
@@ -52,6 +51,7 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
     bus.mmio_read(LAB_SCRATCH, &mut data);
     assert_eq!(data, [0; 8]);
     let expected = BusCounters {
+        hlt: 0,
         pio: 9,
         mmio: 7,
         unknown_pio: 8,

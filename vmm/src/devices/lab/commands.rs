@@ -1,21 +1,20 @@
-//! The commands of the lab device, except those of a phase.
+//! The commands of the lab device, except those of a phase and those about memory.
 
-use faultlab_abi::lab::{Hello, PageRange, Panic, log_level};
+use faultlab_abi::dev::{SkipArgs, access};
+use faultlab_abi::lab::{Hello, Panic, log_level};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_abi::vmstat;
 
 use super::phase::PhaseState;
-use super::records::{copy, copy_array, copy_bytes, in_one_page};
+use super::records::{copy, copy_bytes, in_one_page};
 use super::{Handled, Refusal};
 use crate::devices::Session;
-use crate::error::MemoryError;
 use crate::observer::Stream;
 use crate::outcome::{End, PanicReport};
 
 /// Limits stated in [`faultlab_abi::lab::kind`].
 const WRITE_MAX_BYTES: u64 = PAGE_SIZE;
 const LOG_MAX_BYTES: u64 = 512;
-const COLD_MAX_RANGES: u64 = 256;
 
 /// Scenarios that a plan may announce; more would make a progress bar of nothing.
 const PLAN_MAX: u64 = 10_000;
@@ -82,37 +81,23 @@ pub(super) fn log(args: [u64; 6], session: &mut Session<'_>) -> Handled {
     Ok(None)
 }
 
-/// Drops the host's backing of ranges: address of their array, how many.
-pub(super) fn cold(address: u64, count: u64, session: &mut Session<'_>) -> Handled {
-    if count > COLD_MAX_RANGES {
-        return Err(Refusal::Invalid);
-    }
-    let ranges: Vec<PageRange> = copy_array(session.ram, address, count)?;
-    session.ram.make_cold(&ranges).map_err(|error| match error {
-        MemoryError::Range { start, pages } => range_refusal(start, pages, session.ram.bytes()),
-        _ => Refusal::Io,
-    })?;
-    Ok(None)
-}
-
-/// A range that is no whole pages is a wrong value; whole pages elsewhere are a wrong address.
-fn range_refusal(start: u64, pages: u64, ram_bytes: u64) -> Refusal {
-    let outside = pages
-        .checked_mul(PAGE_SIZE)
-        .and_then(|bytes| start.checked_add(bytes))
-        .is_none_or(|end| end > ram_bytes);
-    if start.is_multiple_of(PAGE_SIZE) && pages > 0 && outside {
-        Refusal::Fault
-    } else {
-        Refusal::Invalid
-    }
-}
-
 /// So many scenarios follow.
 pub(super) fn plan(scenarios: u64, session: &mut Session<'_>) -> Handled {
     if scenarios > PLAN_MAX {
         return Err(Refusal::Invalid);
     }
     session.observer.plan(scenarios);
+    Ok(None)
+}
+
+/// A row of the plan will not come.
+pub(super) fn skip(address: u64, phase: &mut PhaseState, session: &mut Session<'_>) -> Handled {
+    let args: SkipArgs = copy(session.ram, address)?;
+    if args.failed > 1 || args.access > access::NONE {
+        return Err(Refusal::Invalid);
+    }
+    // What was measured before comes first.
+    phase.deliver(session);
+    session.observer.skipped(&args);
     Ok(None)
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `records` | copies records out of guest memory |
 //! | `commands` | one function a command |
+//! | `memory` | the commands about host memory |
+//! | `halt` | halts that are measured |
 //! | `phase` | the phase that is measured |
 //! | this one | registers, dispatch, status |
 //!
@@ -15,6 +17,8 @@
 //! Source: `guest/abi/src/lab.rs`.
 
 mod commands;
+mod halt;
+mod memory;
 mod phase;
 mod records;
 
@@ -25,8 +29,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use faultlab_abi::lab::{Command, Hello, MAGIC, kind, reg};
 use vm_memory::{Bytes, GuestAddress};
 
+use self::halt::Halts;
 use self::phase::PhaseState;
 use super::Session;
+use crate::error::KvmError;
+use crate::memory::GuestRam;
+use crate::memory::dirty_log::DirtyLog;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
 
@@ -39,6 +47,8 @@ enum Refusal {
     Fault,
     /// An unknown kind.
     Unknown,
+    /// This VM cannot.
+    Unsupported,
     /// The host failed.
     Io,
 }
@@ -49,6 +59,7 @@ impl Refusal {
             Refusal::Invalid => libc::EINVAL,
             Refusal::Fault => libc::EFAULT,
             Refusal::Unknown => libc::ENOSYS,
+            Refusal::Unsupported => libc::EOPNOTSUPP,
             Refusal::Io => libc::EIO,
         }
     }
@@ -62,6 +73,9 @@ type Handled = Result<Option<End>, Refusal>;
 pub struct LabDevice {
     hello: Option<Hello>,
     phase: PhaseState,
+    /// `None`: this VM has no window, or KVM no log.
+    dirty_log: Option<DirtyLog>,
+    halts: Halts,
     commands: u64,
     refused: RateLimit,
     /// Phases that were begun and never ended.
@@ -69,6 +83,24 @@ pub struct LabDevice {
 }
 
 impl LabDevice {
+    /// With a log of the window's pages.
+    pub(crate) fn with_dirty_log(log: Option<DirtyLog>) -> LabDevice {
+        LabDevice {
+            dirty_log: log,
+            ..LabDevice::default()
+        }
+    }
+
+    /// The vCPU's dirty ring is nearly full: empties it.
+    pub(crate) fn dirty_ring_full(&mut self, ram: &GuestRam) -> Result<(), KvmError> {
+        self.dirty_log.as_mut().map_or(Ok(()), |log| log.harvest(ram))
+    }
+
+    /// The vCPU halted: whether the guest announced that, and goes on.
+    pub(crate) fn halt(&mut self) -> bool {
+        self.halts.halt()
+    }
+
     /// What the kernel said at boot, once its values were accepted.
     #[must_use]
     pub fn hello(&self) -> Option<&Hello> {
@@ -151,10 +183,20 @@ impl LabDevice {
             kind::EXIT => commands::exit(args[0], &mut self.phase, session),
             kind::PANIC => commands::panic(args[0], &mut self.phase, session),
             kind::LOG => commands::log(args, session),
-            kind::PHASE_BEGIN => self.phase.begin(args[0], session, &mut self.dropped),
-            kind::PHASE_END => self.phase.end(args[0], session),
+            kind::PHASE_BEGIN => self
+                .phase
+                .begin(args[0], self.hello.as_ref(), session, &mut self.dropped),
+            kind::PHASE_END => self.phase.end(args[0], self.hello.as_ref(), session),
             kind::SAMPLES => self.phase.samples(args[0], args[1], session),
-            kind::COLD => commands::cold(args[0], args[1], session),
+            kind::COLD => memory::cold(args, session),
+            kind::WARM => memory::warm(args, session),
+            kind::PRESENT => memory::present(args, session),
+            kind::WRITE_PROTECT => memory::write_protect(args, self.dirty_log.as_mut(), session),
+            kind::DIRTY_PAGES => memory::dirty_pages(args, self.dirty_log.as_mut(), session),
+            kind::DIRTY_STOP => memory::dirty_stop(self.dirty_log.as_mut(), session),
+            kind::HOST_INFO => memory::host_info(args[0], self.dirty_log.as_ref(), session),
+            kind::HALTS => self.halts.announce(args),
+            kind::SKIP => commands::skip(args[0], &mut self.phase, session),
             kind::PLAN => commands::plan(args[0], session),
             _ => Err(Refusal::Unknown),
         }

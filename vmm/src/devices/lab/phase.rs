@@ -10,16 +10,17 @@
 //! The VMM's own snapshots lie inside the guest's: the last thing that a begin does, and the first that an end does.
 
 use faultlab_abi::dev::PhaseArgs;
-use faultlab_abi::lab::Phase;
+use faultlab_abi::lab::{Hello, Phase};
 
 use super::records::{copy, copy_array, in_one_page};
 use super::{Handled, Refusal};
 use crate::devices::Session;
 use crate::devices::bus::BusCounters;
-use crate::host_events::{HostSide, HostSideTimes};
+use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
+use crate::trace_ring::{self, Mark};
 
 /// Samples in one command, stated in [`faultlab_abi::lab::kind::SAMPLES`].
 const SAMPLES_PER_COMMAND: u64 = 512;
@@ -46,10 +47,17 @@ pub(super) struct Opened {
     kvm: KvmCounters,
     host: HostFaults,
     bus: BusCounters,
+    trace_mark: Mark,
 }
 
 impl PhaseState {
-    pub(super) fn begin(&mut self, address: u64, session: &mut Session<'_>, limit: &mut RateLimit) -> Handled {
+    pub(super) fn begin(
+        &mut self,
+        address: u64,
+        hello: Option<&Hello>,
+        session: &mut Session<'_>,
+        limit: &mut RateLimit,
+    ) -> Handled {
         let phase: Phase = copy(session.ram, address)?;
         self.deliver(session);
         if let PhaseState::Open(dropped) = self {
@@ -66,19 +74,20 @@ impl PhaseState {
             kvm: kvm_counters(session)?,
             host: HostFaults::default(),
             bus: session.bus,
+            trace_mark: hello.map_or_else(Default::default, |hello| trace_ring::mark(session.ram, hello)),
         });
         if let Some(Ok(events)) = session.host_events {
             events.start().map_err(refused)?;
         }
         // Last, so that no fault of the VMM's own allocations is counted.
-        opened.host = HostFaults::of_this_thread();
+        opened.host = HostFaults::of_this_thread(session.ram.served());
         *self = PhaseState::Open(opened);
         Ok(None)
     }
 
-    pub(super) fn end(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
+    pub(super) fn end(&mut self, address: u64, hello: Option<&Hello>, session: &mut Session<'_>) -> Handled {
         // First, for the same reason.
-        let host_after = HostFaults::of_this_thread();
+        let host_after = HostFaults::of_this_thread(session.ram.served());
         let kvm_after = kvm_counters(session)?;
         let host_side = host_side(session)?;
         let phase: Phase = copy(session.ram, address)?;
@@ -89,6 +98,9 @@ impl PhaseState {
                 return Err(Refusal::Invalid);
             }
         };
+        let trace = hello.map_or_else(Default::default, |hello| {
+            trace_ring::read_since(session.ram, hello, opened.trace_mark)
+        });
         *self = PhaseState::Ended(Box::new(PhaseRecord {
             args: phase.args,
             vmstat_before: opened.vmstat,
@@ -101,6 +113,7 @@ impl PhaseState {
             bus_after: session.bus,
             host_side,
             samples: Vec::new(),
+            trace,
         }));
         Ok(None)
     }
@@ -132,15 +145,13 @@ fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
 }
 
 /// What the host kernel's events of the phase say, if they were asked for.
-fn host_side(session: &Session<'_>) -> Result<Option<HostSide>, Refusal> {
+fn host_side(session: &Session<'_>) -> Result<Option<Result<HostTally, String>>, Refusal> {
     Ok(match session.host_events {
         None => None,
-        Some(Err(reason)) => Some(HostSide::Unavailable {
-            unavailable: reason.clone(),
-        }),
+        Some(Err(reason)) => Some(Err(reason.clone())),
         Some(Ok(events)) => {
             let trace = events.stop().map_err(refused)?;
-            Some(HostSide::Measured(HostSideTimes::of(&trace, session.tsc_khz)))
+            Some(Ok(HostTally::of(&trace)))
         }
     })
 }

@@ -1,7 +1,8 @@
-//! Copies records of [`faultlab_abi`] out of guest memory.
+//! Copies records of [`faultlab_abi`] out of guest memory, and answers into it.
 //!
 //! Each function reads guest memory once and hands over a private copy: what the guest changes afterwards is not seen.
 
+use faultlab_abi::dev::{HostInfo, SkipArgs};
 use faultlab_abi::lab::{Command, Hello, PageRange, Panic, Phase};
 use faultlab_abi::layout::PAGE_SIZE;
 use vm_memory::{ByteValued, Bytes, GuestAddress};
@@ -28,6 +29,10 @@ unsafe impl Record for PageRange {}
 unsafe impl Record for Phase {}
 // SAFETY: as above.
 unsafe impl Record for Panic {}
+// SAFETY: as above.
+unsafe impl Record for SkipArgs {}
+// SAFETY: as above.
+unsafe impl Record for HostInfo {}
 // SAFETY: an integer.
 unsafe impl Record for u64 {}
 
@@ -49,6 +54,17 @@ pub(super) fn copy<T: Record>(ram: &GuestRam, address: u64) -> Result<T, Refusal
         .read_obj(GuestAddress(address))
         .map_err(|_| Refusal::Fault)?;
     Ok(record.0)
+}
+
+/// Puts a record at `address`: `Fault` outside RAM, `Invalid` if it is not 8-byte aligned.
+pub(super) fn store<T: Record>(ram: &GuestRam, address: u64, record: T) -> Result<(), Refusal> {
+    if !address.is_multiple_of(ALIGN) {
+        return Err(Refusal::Invalid);
+    }
+    let wire = Wire(record);
+    ram.memory()
+        .write_obj(wire, GuestAddress(address))
+        .map_err(|_| Refusal::Fault)
 }
 
 /// `count` records one after another; the caller has checked `count` against its limit.

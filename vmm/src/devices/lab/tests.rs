@@ -1,5 +1,6 @@
+use faultlab_abi::dev::host_flag;
 use faultlab_abi::lab::{Panic, Phase};
-use faultlab_abi::layout::{PAGE_SIZE, RAM_MIN_BYTES};
+use faultlab_abi::layout::{PAGE_SIZE, RAM_MIN_BYTES, WINDOW};
 use faultlab_abi::vmstat;
 
 use super::*;
@@ -64,7 +65,6 @@ impl Rig {
             stats: None,
             host_events: None,
             exits: None,
-            tsc_khz: 1_000_000,
             bus: BusCounters::default(),
         };
         self.lab.write(reg::DOORBELL, &address.to_le_bytes(), &mut session)
@@ -131,7 +131,6 @@ fn wild_doorbells_are_counted_and_ignored() {
         stats: None,
         host_events: None,
         exits: None,
-        tsc_khz: 1_000_000,
         bus: BusCounters::default(),
     };
     for (offset, data) in [
@@ -154,7 +153,7 @@ fn read_all(ram: &GuestRam) -> Vec<u8> {
 #[test]
 fn unknown_commands_are_enosys() {
     let mut rig = Rig::new();
-    for kind in [0, 11, 0x7fff_ffff, u32::MAX] {
+    for kind in [0, 19, 0x7fff_ffff, u32::MAX] {
         rig.expect(-libc::ENOSYS, kind, &[1, 2, 3, 4, 5, 6]);
     }
 }
@@ -258,6 +257,78 @@ fn cold_ranges_are_checked_before_any_is_dropped() {
     rig.expect(0, kind::COLD, &[RECORD, 0]);
     rig.expect(0, kind::COLD, &[RECORD, 1]);
     assert_eq!(contents(&rig), 0);
+}
+
+#[test]
+fn memory_commands_check_ranges_and_answers() {
+    let mut rig = Rig::new();
+    let (victim, answer) = (0x10_0000, 0x3000);
+    rig.put(victim, &[7]);
+    for kind in [kind::COLD, kind::WARM, kind::PRESENT] {
+        for (status, bad) in [
+            (-libc::EINVAL, [1, 1]),
+            (-libc::EINVAL, [0, 0]),
+            (-libc::EFAULT, [RAM_MIN_BYTES, 1]),
+            (-libc::EFAULT, [WINDOW, 1]),
+            (-libc::EFAULT, [WINDOW - PAGE_SIZE, 2]),
+            (-libc::EFAULT, [0, u64::MAX]),
+        ] {
+            rig.put(RECORD, &[victim, 1, bad[0], bad[1]]);
+            rig.put(answer, &[5]);
+            rig.expect(status, kind, &[RECORD, 2, answer]);
+            let word = |at| rig.ram.memory().read_obj::<u64>(GuestAddress(at)).unwrap();
+            assert_eq!([word(victim), word(answer)], [7, 5], "{kind}: {bad:x?}");
+        }
+        rig.expect(-libc::EINVAL, kind, &[RECORD, 257, answer]);
+        rig.expect(-libc::EINVAL, kind, &[RECORD + 4, 1, answer]);
+        rig.expect(-libc::EFAULT, kind, &[RAM_MIN_BYTES - 16, 2, answer]);
+    }
+    rig.put(RECORD, &[victim, 2]);
+    rig.expect(-libc::EINVAL, kind::PRESENT, &[RECORD, 1, answer + 1]);
+    rig.expect(-libc::EFAULT, kind::PRESENT, &[RECORD, 1, RAM_MIN_BYTES]);
+    for (kind, present) in [(kind::PRESENT, 1), (kind::WARM, 2), (kind::COLD, 0)] {
+        rig.expect(0, kind, &[RECORD, 1, answer]);
+        rig.expect(0, kind::PRESENT, &[RECORD, 1, answer]);
+        let found: u64 = rig.ram.memory().read_obj(GuestAddress(answer)).unwrap();
+        assert_eq!(found, present, "{kind}");
+    }
+}
+
+#[test]
+fn host_info_is_put_where_it_fits() {
+    let mut rig = Rig::new();
+    rig.expect(-libc::EFAULT, kind::HOST_INFO, &[RAM_MIN_BYTES - 48]);
+    rig.expect(-libc::EFAULT, kind::HOST_INFO, &[u64::MAX - 7]);
+    rig.expect(-libc::EINVAL, kind::HOST_INFO, &[RECORD + 4]);
+    rig.expect(0, kind::HOST_INFO, &[RECORD]);
+    let words: [u64; 7] = rig.ram.memory().read_obj(GuestAddress(RECORD)).unwrap();
+    assert_eq!(&words[0].to_le_bytes(), b"anon\0\0\0\0");
+    assert_eq!(words[4..], [PAGE_SIZE, 0, host_flag::COLD_FREE], "no window, so no log");
+}
+
+#[test]
+fn without_a_log_nothing_is_protected() {
+    let mut rig = Rig::new();
+    rig.put(RECORD, &[WINDOW, 1]);
+    rig.expect(-libc::EOPNOTSUPP, kind::WRITE_PROTECT, &[RECORD, 1]);
+    rig.expect(-libc::EOPNOTSUPP, kind::DIRTY_PAGES, &[RECORD, 1, RECORD]);
+    rig.expect(0, kind::DIRTY_STOP, &[]);
+}
+
+#[test]
+fn halts_are_announced_within_limits() {
+    let mut rig = Rig::new();
+    rig.expect(-libc::EINVAL, kind::HALTS, &[65_537, 0]);
+    rig.expect(-libc::EINVAL, kind::HALTS, &[u64::MAX, 1]);
+    rig.expect(-libc::EINVAL, kind::HALTS, &[1, 2]);
+    assert!(!rig.lab.halt(), "nothing is announced");
+    for wake in [0, 1] {
+        rig.expect(0, kind::HALTS, &[2, wake]);
+        assert_eq!([rig.lab.halt(), rig.lab.halt(), rig.lab.halt()], [true, true, false]);
+    }
+    rig.expect(0, kind::HALTS, &[5, 1]);
+    rig.expect(0, kind::HALTS, &[0, 0]);
+    assert!(!rig.lab.halt(), "the rest is taken back");
 }
 
 #[test]

@@ -20,6 +20,10 @@ enum Op {
         end_by: i64,
         pgoff: u64,
     },
+    /// Cuts the `nth` VMA in two, `pages` above its start, if it reaches beyond.
+    Split { nth: usize, pages: u64 },
+    /// Makes one of the `nth` VMA and the next, if they touch.
+    Join { nth: usize },
     /// Look-ups of a byte address.
     Find { addr: u64 },
     /// Look-ups of a range of bytes, if it is one.
@@ -48,6 +52,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => any::<usize>().prop_map(|nth| Op::Unlink { nth }),
         3 => (any::<usize>(), -3..4i64, -3..4i64, 0..1000u64)
             .prop_map(|(nth, start_by, end_by, pgoff)| Op::Adjust { nth, start_by, end_by, pgoff }),
+        3 => (any::<usize>(), 1..5u64).prop_map(|(nth, pages)| Op::Split { nth, pages }),
+        3 => any::<usize>().prop_map(|nth| Op::Join { nth }),
         3 => addr.clone().prop_map(|addr| Op::Find { addr }),
         2 => (addr.clone(), addr).prop_map(|(start, end)| Op::Intersect { start, end }),
         4 => (1..12u64, limit.clone(), limit, prop_oneof![2 => Just(0), 1 => 1..4u32], 0..8u64).prop_map(
@@ -188,7 +194,29 @@ fn apply(space: &mut Space, model: &mut Model, op: &Op) -> Result<(), TestCaseEr
             vma_adjust(space, space.mm(), id, VirtAddr(start), VirtAddr(end), pgoff);
             model.0[at] = (id, start, end, pgoff);
         }
-        Op::Unlink { .. } | Op::Adjust { .. } => {}
+        Op::Split { nth, pages } if !model.0.is_empty() => {
+            let at = nth % model.0.len();
+            let (id, start, end, pgoff) = model.0[at];
+            let cut = start + pages * PAGE_SIZE;
+            if cut < end {
+                let upper = space.create(cut >> PAGE_SHIFT, end >> PAGE_SHIFT);
+                space.vma(upper).set_vm_pgoff(pgoff + pages);
+                vma_split(space, space.mm(), id, upper);
+                model.0[at].2 = cut;
+                model.0.insert(at + 1, (upper, cut, end, pgoff + pages));
+            }
+        }
+        Op::Join { nth } if !model.0.is_empty() => {
+            let at = nth % model.0.len();
+            if let Some(&(upper, start, end, _)) = model.0.get(at + 1)
+                && model.0[at].2 == start
+            {
+                vma_join(space, space.mm(), model.0[at].0, upper);
+                model.0[at].2 = end;
+                model.0.remove(at + 1);
+            }
+        }
+        Op::Unlink { .. } | Op::Adjust { .. } | Op::Split { .. } | Op::Join { .. } => {}
         Op::Find { addr } => find(space, model, addr)?,
         Op::Intersect { start, end } if start < end => intersect(space, model, start, end)?,
         Op::Intersect { .. } => {}

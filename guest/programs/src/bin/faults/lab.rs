@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use faultlab_abi::dev::{self, PhaseArgs, Range, Samples};
+use faultlab_abi::dev::{self, HostInfo, PhaseArgs, Range, RangeCount, Samples, SkipArgs};
 use faultlab_programs::sys::memory::{self, MAP_SHARED, PAGE_BYTES, PROT_READ};
 use faultlab_programs::sys::{self, Errno};
 
@@ -22,22 +22,24 @@ impl Lab {
 
     /// So many scenarios follow.
     pub(crate) fn plan(&self, scenarios: u64) -> Result<(), Errno> {
-        // SAFETY: the argument is a number.
-        unsafe { sys::ioctl(self.descriptor, dev::PLAN, scenarios as usize) }.map(drop)
+        self.number(dev::PLAN, scenarios as usize)
+    }
+
+    /// A scenario of the plan will not follow.
+    pub(crate) fn skip(&self, args: &SkipArgs) -> Result<(), Errno> {
+        self.give(dev::SKIP, args)
     }
 
     /// What follows is measured.
     #[inline(always)]
     pub(crate) fn begin(&self, phase: &PhaseArgs) -> Result<(), Errno> {
-        // SAFETY: the device reads a `PhaseArgs`.
-        unsafe { sys::ioctl(self.descriptor, dev::PHASE_BEGIN, phase as *const PhaseArgs as usize) }.map(drop)
+        self.give(dev::PHASE_BEGIN, phase)
     }
 
     /// Up to here.
     #[inline(always)]
     pub(crate) fn end(&self, phase: &PhaseArgs) -> Result<(), Errno> {
-        // SAFETY: the device reads a `PhaseArgs`.
-        unsafe { sys::ioctl(self.descriptor, dev::PHASE_END, phase as *const PhaseArgs as usize) }.map(drop)
+        self.give(dev::PHASE_END, phase)
     }
 
     /// Hands over the samples of the phase that ended last.
@@ -46,40 +48,91 @@ impl Lab {
             cycles: cycles.as_ptr() as u64,
             count: cycles.len() as u64,
         };
-        // SAFETY: the device reads a `Samples` and the buffer that it names.
-        unsafe { sys::ioctl(self.descriptor, dev::SAMPLES, &raw const samples as usize) }.map(drop)
+        self.give(dev::SAMPLES, &samples)
     }
 
-    /// Drops the host's backing of present pages. Their contents are lost.
+    /// How the host backs memory.
+    pub(crate) fn host_info(&self) -> Result<HostInfo, Errno> {
+        let mut info = HostInfo::default();
+        self.take(dev::HOST_INFO, &mut info)?;
+        Ok(info)
+    }
+
+    /// Drops the host's backing of present pages.
     pub(crate) fn cold(&self, range: Range) -> Result<(), Errno> {
-        // SAFETY: the device reads a `Range`; what the pages hold is measured data that nobody reads.
-        unsafe { sys::ioctl(self.descriptor, dev::COLD, &raw const range as usize) }.map(drop)
+        self.give(dev::COLD, &range)
     }
 
     /// Drops the host's backing of the frames that are allocated next.
     pub(crate) fn cold_free(&self, pages: usize) -> Result<(), Errno> {
-        // SAFETY: the argument is a number.
-        unsafe { sys::ioctl(self.descriptor, dev::COLD_FREE, pages) }.map(drop)
+        self.number(dev::COLD_FREE, pages)
     }
 
     /// Makes the host back the frames that are allocated next.
     pub(crate) fn warm_free(&self, pages: usize) -> Result<(), Errno> {
-        // SAFETY: the argument is a number.
-        unsafe { sys::ioctl(self.descriptor, dev::WARM_FREE, pages) }.map(drop)
+        self.number(dev::WARM_FREE, pages)
     }
 
-    /// Times as many port-I/O exits as there are samples, in ring 0.
-    pub(crate) fn pio_exits(&self, cycles: &mut [u64]) -> Result<(), Errno> {
-        let samples = Samples {
+    /// How many pages of a range the host has backed.
+    pub(crate) fn present(&self, range: Range) -> Result<u64, Errno> {
+        self.count(dev::PRESENT, range)
+    }
+
+    /// Write-protects pages of the window on the host, and logs the next store to each.
+    pub(crate) fn write_protect(&self, range: Range) -> Result<(), Errno> {
+        self.give(dev::WRITE_PROTECT, &range)
+    }
+
+    /// How many pages of the window were stored to since.
+    pub(crate) fn dirty_pages(&self, range: Range) -> Result<u64, Errno> {
+        self.count(dev::DIRTY_PAGES, range)
+    }
+
+    /// Ends the log.
+    pub(crate) fn dirty_stop(&self) -> Result<(), Errno> {
+        self.number(dev::DIRTY_STOP, 0)
+    }
+
+    /// Times as many exits as there are samples, in ring 0: one of the calls for that.
+    pub(crate) fn exits(&self, request: u64, cycles: &mut [u64]) -> Result<(), Errno> {
+        let mut samples = Samples {
             cycles: cycles.as_mut_ptr() as u64,
             count: cycles.len() as u64,
         };
-        // SAFETY: the device reads a `Samples` and fills the buffer that it names, which is ours.
-        unsafe { sys::ioctl(self.descriptor, dev::PIO_EXITS, &raw const samples as usize) }.map(drop)
+        self.take(request, &mut samples)
     }
 
     /// Maps the page whose every access exits to the VMM. It stays mapped.
     pub(crate) fn scratch(&self) -> Result<*const u32, Errno> {
         memory::map(PAGE_BYTES, PROT_READ, MAP_SHARED, self.descriptor).map(|page| page as *const u32)
+    }
+
+    /// Maps the first `bytes` of the window.
+    pub(crate) fn window(&self, bytes: usize) -> Result<*mut u8, Errno> {
+        memory::map_device(self.descriptor, dev::WINDOW_OFFSET, bytes)
+    }
+
+    fn count(&self, request: u64, Range { addr, len }: Range) -> Result<u64, Errno> {
+        let mut count = RangeCount { addr, len, pages: 0 };
+        self.take(request, &mut count)?;
+        Ok(count.pages)
+    }
+
+    fn number(&self, request: u64, number: usize) -> Result<(), Errno> {
+        // SAFETY: the argument is a number. Backing that is dropped held measured data that nobody reads.
+        unsafe { sys::ioctl(self.descriptor, request, number) }.map(drop)
+    }
+
+    /// A call that reads a record of the interface. (What a range names is pages of the caller's, and data that nobody reads.)
+    #[inline(always)]
+    fn give<T>(&self, request: u64, record: &T) -> Result<(), Errno> {
+        // SAFETY: callers give the record that the request takes; it is only read.
+        unsafe { sys::ioctl(self.descriptor, request, record as *const T as usize) }.map(drop)
+    }
+
+    /// A call that fills a record of the interface, or a buffer that it names.
+    fn take<T>(&self, request: u64, record: &mut T) -> Result<(), Errno> {
+        // SAFETY: callers give the record that the request takes, which is theirs, as is the buffer.
+        unsafe { sys::ioctl(self.descriptor, request, record as *mut T as usize) }.map(drop)
     }
 }

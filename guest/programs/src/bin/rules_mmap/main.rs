@@ -11,6 +11,7 @@
 //! | `remap` | B27, B28: `mremap` |
 //! | `residency` | B29 to B31: `msync`, `mincore`, `mlock` |
 //! | `advice` | B32 to B35: `madvise` |
+//! | `limits` | B12, B13, B15, B17, B19, B31: what a process may map and lock, and which error comes first |
 //! | `faults` | B11, B36, B41, B46: accesses, stacks, `fork` |
 
 #![no_std]
@@ -24,6 +25,7 @@ mod arena;
 mod arguments;
 mod faults;
 mod layout;
+mod limits;
 mod remap;
 mod residency;
 
@@ -47,5 +49,6 @@ fn main(args: Args) -> i32 {
     residency::show(&arena);
     advice::show(&arena);
     faults::show(&arena);
+    limits::show(&arena);
     0
 }

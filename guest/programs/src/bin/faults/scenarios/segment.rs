@@ -14,6 +14,7 @@
 use faultlab_programs::shm::{Attachment, Segment};
 use faultlab_programs::sys::memory::PAGE_BYTES;
 
+use super::resident;
 use crate::phase::Failure;
 
 /// Pages under one leaf node. Source: Linux, include/linux/xarray.h, `XA_CHUNK_SIZE`.
@@ -28,7 +29,7 @@ const fn page(index: usize) -> usize {
 }
 
 /// A segment with `count` measured pages.
-pub(crate) struct Pages {
+pub(crate) struct Measured {
     segment: Segment,
     count: usize,
 }
@@ -39,12 +40,12 @@ pub(crate) struct View {
     count: usize,
 }
 
-impl Pages {
+impl Measured {
     /// A new segment; nothing of it is touched.
-    pub(crate) fn create(count: usize) -> Result<Pages, Failure> {
+    pub(crate) fn create(count: usize) -> Result<Measured, Failure> {
         let bytes = (page(count - 1) + 1) * PAGE_BYTES;
         let segment = Segment::create(bytes).map_err(|errno| Failure::Call("shmget", errno))?;
-        Ok(Pages { segment, count })
+        Ok(Measured { segment, count })
     }
 
     /// Attaches it at the first (0) or second (1) address.
@@ -61,28 +62,12 @@ impl Pages {
 }
 
 impl View {
-    /// A segment of its own, attached once, its anchors touched. It is gone when the view is dropped.
+    /// A segment of its own, attached once, its anchors touched, all else holes. It is gone when the view is dropped.
     pub(crate) fn private(count: usize) -> Result<View, Failure> {
-        let view = Pages::create(count)?.attach(0)?;
+        let view = Measured::create(count)?.attach(0)?;
         view.touch_anchors();
+        resident::require(&view, false)?;
         Ok(view)
-    }
-
-    /// How many pages are measured.
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Address of measured page `index`.
-    #[inline(always)]
-    pub(crate) fn address(&self, index: usize) -> *mut u8 {
-        debug_assert!(index < self.count);
-        self.attachment.base().wrapping_add(page(index) * PAGE_BYTES)
-    }
-
-    /// First byte and size of the whole attachment, anchors included.
-    pub(crate) fn range(&self) -> (*mut u8, usize) {
-        (self.attachment.base(), (page(self.count - 1) + 1) * PAGE_BYTES)
     }
 
     /// Stores to every anchor.
@@ -91,11 +76,15 @@ impl View {
             self.attachment.write(anchor * PAGE_BYTES / 8, anchor as u64);
         }
     }
+}
 
-    /// Stores to every measured page.
-    pub(crate) fn touch(&self) {
-        for index in 0..self.count {
-            self.attachment.write(page(index) * PAGE_BYTES / 8, index as u64);
-        }
+impl super::resident::Pages for View {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn address(&self, index: usize) -> *mut u64 {
+        self.attachment.base().wrapping_add(page(index) * PAGE_BYTES).cast()
     }
 }

@@ -1,0 +1,136 @@
+//! The catalogue of scenarios: every kind of fault, call and exit that the program `faults` can provoke, in the order of
+//! reports. The program measures them, the VMM selects and names them.
+//!
+//! A scenario is one operation in one known state. Its row says how often it was done, what one cost, and what one moved
+//! in the counters; [`Scenario::counted`] is what that must be.
+//!
+//! Source: DESIGN.md, "Measurement".
+
+/// What a scenario's operation is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touches {
+    /// Pages, each once, by the access that is asked for; in any order.
+    Pages,
+    /// Pages, each once, by stores only: nothing else is the fault that is meant. In any order.
+    Stores,
+    /// Pages, each once, by loads only. In any order.
+    Loads,
+    /// No pages: a call or an exit, repeated. Order and access have no meaning.
+    Nothing,
+}
+
+macro_rules! catalogue {
+    ($($variant:ident = $name:literal, $touches:ident, $least:literal, $meaning:literal, $counted:literal;)+) => {
+        /// One scenario.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Scenario { $(#[doc = $meaning] $variant,)+ }
+
+        /// Every scenario, in the order of reports.
+        pub const ALL: &[Scenario] = &[$(Scenario::$variant,)+];
+
+        impl Scenario {
+            /// Its name, in every output and on every command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What is done, and in which state, in one line.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// What one operation must be counted as.
+            #[must_use]
+            pub const fn counted(self) -> &'static str {
+                match self { $(Self::$variant => $counted,)+ }
+            }
+
+            /// What it touches.
+            #[must_use]
+            pub const fn touches(self) -> Touches {
+                match self { $(Self::$variant => Touches::$touches,)+ }
+            }
+
+            /// Operations that are done at least, where their number is calibrated: as many as give a 99th percentile some
+            /// meaning, fewer where one takes long.
+            #[must_use]
+            pub const fn least(self) -> u64 {
+                match self { $(Self::$variant => $least,)+ }
+            }
+        }
+    };
+}
+
+catalogue! {
+    WarmTouch = "warm-touch", Pages, 64, "a page that is mapped, and backed by the host", "nothing";
+    TlbMiss = "tlb-miss", Pages, 1024, "the same, among more pages than the TLB holds", "nothing";
+    Minor = "minor", Pages, 64, "a shared page in the page cache, not mapped here", "1 fault";
+    MinorRead = "minor-read", Loads, 64, "the same, by a load", "1 fault";
+    AllocWarm = "alloc-warm", Pages, 64, "a hole of shared memory; the next free frame is backed", "1 fault, 1 frame";
+    AllocCold = "alloc-cold", Pages, 64, "a hole of shared memory; the next free frame is not backed", "1 fault, 1 frame, 1 violation";
+    SecondLevelOnly = "second-level-only", Pages, 64, "a page that is mapped in the guest, not backed by the host", "1 violation";
+    SecondLevelRead = "second-level-read", Loads, 64, "the same, by a load", "1 violation";
+    WriteProtect = "write-protect", Stores, 64, "a page that the host has write-protected (dirty log)", "1 dirty page";
+    Anon = "anon", Stores, 64, "private memory, never touched", "1 fault, 1 frame";
+    ZeroPage = "zero-page", Loads, 64, "private memory, never touched, by a load", "1 fault";
+    ZeroUpgrade = "zero-upgrade", Stores, 64, "private memory that was only read: it maps the page of zeroes", "1 fault, 1 frame";
+    Cow = "cow", Stores, 64, "private memory that a forked child shares with its parent", "1 fault, 1 frame";
+    CowReuse = "cow-reuse", Stores, 64, "private memory that was shared, and is owned alone again", "1 fault";
+    SwapOut = "swap-out", Nothing, 64, "madvise(MADV_PAGEOUT) of one shared page", "1 page written";
+    SwapIn = "swap-in", Pages, 64, "a shared page on swap", "1 major fault, 1 frame, 1 page read";
+    Getppid = "getppid", Nothing, 64, "getppid(): the way into the kernel and back", "1 call";
+    MmapMunmap = "mmap-munmap", Nothing, 64, "mmap() and munmap() of one private page, untouched", "2 calls";
+    Munmap = "munmap", Nothing, 64, "munmap() of one touched private page", "1 call";
+    Mprotect = "mprotect", Nothing, 64, "mprotect() of one page in a larger mapping, and back", "2 calls";
+    Fork = "fork", Nothing, 16, "fork(), exit() of the child, wait4()", "each time the same";
+    PioExit = "pio-exit", Nothing, 64, "one port access, from ring 0", "1 exit";
+    MmioExit = "mmio-exit", Nothing, 64, "one access to device memory, from ring 3", "1 exit";
+    CpuidExit = "cpuid-exit", Nothing, 64, "one CPUID, from ring 0", "no exit to the VMM";
+    HaltExit = "halt-exit", Nothing, 64, "one HLT, from ring 0; the vCPU's thread resumes it at once", "1 exit";
+    HaltWake = "halt-wake", Nothing, 64, "one HLT, from ring 0; another thread wakes the vCPU's", "1 exit";
+}
+
+/// How many there are.
+pub const COUNT: usize = ALL.len();
+
+impl Scenario {
+    /// The scenario of this name.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Scenario> {
+        ALL.iter().copied().find(|scenario| scenario.name().as_bytes() == name)
+    }
+
+    /// Whether the order of the touches has a meaning.
+    #[must_use]
+    pub const fn has_pattern(self) -> bool {
+        !matches!(self.touches(), Touches::Nothing)
+    }
+
+    /// Whether it belongs to the standard set of `faultlab run`.
+    #[must_use]
+    pub const fn is_standard(self) -> bool {
+        matches!(
+            self,
+            Self::WarmTouch
+                | Self::Minor
+                | Self::AllocWarm
+                | Self::AllocCold
+                | Self::SecondLevelOnly
+                | Self::SwapOut
+                | Self::SwapIn
+                | Self::PioExit
+                | Self::MmioExit
+        )
+    }
+
+    /// Whether it cannot be had without a swap area.
+    #[must_use]
+    pub const fn needs_swap(self) -> bool {
+        matches!(self, Self::SwapOut | Self::SwapIn)
+    }
+}
+
+const _: () = assert!(COUNT <= 64, "a set of scenarios is a 64-bit word");

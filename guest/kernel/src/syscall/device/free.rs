@@ -1,0 +1,49 @@
+//! Calls about the frames that are allocated next.
+
+use faultlab_abi::lab::kind;
+use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_mm::addr::Pfn;
+
+use super::granule_bytes;
+use super::ranges::Ranges;
+use crate::platform::MEMORY;
+use crate::ram;
+use crate::syscall::Errno;
+
+pub(super) fn cold(pages: u64) -> Result<(), Errno> {
+    // A granule holds frames in use beside free ones.
+    if granule_bytes()? > PAGE_SIZE {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut ranges = Ranges::of(kind::COLD);
+    next_free(pages, |first, count| ranges.push(first, u64::from(count)))?;
+    ranges.send()
+}
+
+pub(super) fn warm(pages: u64) -> Result<(), Errno> {
+    next_free(pages, |first, count| {
+        for pfn in (0..count).map(|page| first.offset(page)) {
+            // Free frames' contents are nobody's.
+            ram::frame(pfn)[0].set(0);
+        }
+        Ok(())
+    })
+}
+
+/// Visits the free frames that are allocated next, `pages` of them, as (first, pages). What the memory manager keeps about each is
+/// written as it is, so that the host backs that, too: a frame that was never in use has its entry in the memory map untouched.
+fn next_free(pages: u64, mut visit: impl FnMut(Pfn, u32) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut left = pages;
+    let mut result = Ok(());
+    MEMORY.for_each_free(&mut |first, count| {
+        let count = u64::from(count).min(left) as u32;
+        for entry in &ram::memmap()[first.index()..][..count as usize] {
+            entry.index.set(entry.index.get());
+        }
+        result = visit(first, count);
+        left -= u64::from(count);
+        left != 0 && result.is_ok()
+    });
+    result?;
+    if left == 0 { Ok(()) } else { Err(Errno::ENOMEM) }
+}

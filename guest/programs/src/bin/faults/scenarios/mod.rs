@@ -1,0 +1,98 @@
+//! The scenarios: how each state is set and looked at, and what must be counted.
+//!
+//! | file | whose state |
+//! |---|---|
+//! | `shared.rs`, on `segment.rs` | shared memory: present, in the page cache, a hole; backed or not |
+//! | `private.rs` | private memory: untouched, zero, shared after a fork |
+//! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
+//! | `swap.rs` | shared memory and the swap disk |
+//! | `calls.rs` | none: system calls |
+//! | `exits.rs` | none: exits of the vCPU |
+//!
+//! What one operation must be counted as stands in the catalogue ([`faultlab_abi::scenario`]) in words, and in each function
+//! as the numbers that the VMM checks. Frames counted are those of data: page tables and XArray nodes exist beforehand.
+
+mod calls;
+mod exits;
+mod private;
+mod resident;
+mod segment;
+mod shared;
+mod swap;
+mod window;
+
+use faultlab_abi::dev::{HostInfo, PhaseArgs, access};
+use faultlab_abi::scenario::Scenario;
+use faultlab_programs::tsc;
+
+use crate::lab::Lab;
+use crate::phase::{Failure, Phases};
+use resident::Pages;
+
+/// Sets the state for so many pages (or operations) and measures once.
+pub(crate) type Runner = fn(&mut Phases, usize) -> Result<(), Failure>;
+
+/// What measures `scenario`.
+pub(crate) fn runner(scenario: Scenario) -> Runner {
+    match scenario {
+        Scenario::WarmTouch => shared::warm_touch,
+        Scenario::TlbMiss => window::tlb_miss,
+        Scenario::Minor | Scenario::MinorRead => shared::minor,
+        Scenario::AllocWarm => shared::alloc_warm,
+        Scenario::AllocCold => shared::alloc_cold,
+        Scenario::SecondLevelOnly | Scenario::SecondLevelRead => shared::second_level,
+        Scenario::WriteProtect => window::write_protect,
+        Scenario::Anon => private::anon,
+        Scenario::ZeroPage => private::zero_page,
+        Scenario::ZeroUpgrade => private::zero_upgrade,
+        Scenario::Cow => private::cow,
+        Scenario::CowReuse => private::cow_reuse,
+        Scenario::SwapOut => swap::swap_out,
+        Scenario::SwapIn => swap::swap_in,
+        Scenario::Getppid => calls::getppid,
+        Scenario::MmapMunmap => calls::mmap_munmap,
+        Scenario::Munmap => calls::munmap,
+        Scenario::Mprotect => calls::mprotect,
+        Scenario::Fork => calls::fork,
+        Scenario::PioExit => exits::pio,
+        Scenario::MmioExit => exits::mmio,
+        Scenario::CpuidExit => exits::cpuid,
+        Scenario::HaltExit => exits::halt,
+        Scenario::HaltWake => exits::halt_wake,
+    }
+}
+
+/// Frames made warm or cold beyond those measured, should the kernel allocate some for itself.
+const SLACK_PAGES: usize = 64;
+
+/// Touches every page once, timed, by the access and in the order of the row.
+fn touch(phases: &mut Phases, pages: &impl Pages, expected: PhaseArgs) -> Result<(), Failure> {
+    let expected = PhaseArgs {
+        count: pages.count() as u64,
+        ..expected
+    };
+    if phases.access() == access::LOAD {
+        // SAFETY: the page is ours to read (invariant of `Pages`), and aligned.
+        phases.time(expected, |index| unsafe { tsc::load(pages.address(index)) })
+    } else {
+        // SAFETY: the page is ours to write (invariant of `Pages`), and aligned.
+        phases.time(expected, |index| unsafe {
+            tsc::store(pages.address(index), index as u64)
+        })
+    }
+}
+
+/// Makes sure, in the lab, that the frames allocated next have backing.
+fn warm_next_frames(phases: &Phases, pages: usize) -> Result<(), Failure> {
+    match phases.lab() {
+        Ok(lab) => lab
+            .warm_free(pages + SLACK_PAGES)
+            .map_err(|errno| Failure::Call("ioctl WARM_FREE", errno)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// How the host backs memory.
+fn host_info(lab: &Lab) -> Result<HostInfo, Failure> {
+    lab.host_info().map_err(|errno| Failure::Call("ioctl HOST_INFO", errno))
+}

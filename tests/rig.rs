@@ -1,0 +1,114 @@
+//! The simulated machine: programs of this host in it, signals, Linux beside the guest.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Needs, Suite, faultlab};
+
+/// Adds the tests.
+pub(crate) fn tests(suite: &mut Suite) {
+    let simulated: [(&str, fn()); 4] = [
+        ("a program of this host runs there, with its libraries", foreign),
+        ("SIGINT ends the command, whose partial report comes back", interrupted),
+        ("a simulator that dies leaves nothing behind", killed),
+        ("Linux stands beside the guest", versus_linux),
+    ];
+    for (name, body) in simulated {
+        suite.test(format!("rig::{name}"), Needs::Simulator, body);
+    }
+    suite.test("rig::side by side is for what measures", Needs::Nothing, || {
+        faultlab("rig --machine all -- doctor")
+            .run()
+            .expect_refusal(2, &["--machine all", "run"]);
+    });
+}
+
+fn foreign() {
+    let ran = faultlab("--quiet rig --exec -- /bin/sh -c")
+        .args(["read -r version < /proc/version; echo \"$version\"; exit 7"])
+        .run()
+        .expect(7);
+    assert!(ran.stdout().starts_with("Linux version "), "{}", ran.stdout());
+}
+
+/// Waits for the line that says that a scenario was measured; the rest of the stream is read on, so that nobody waits for it.
+fn wait_for_a_row(child: &mut Child) {
+    let stream = child.stderr.take().expect("it is piped");
+    let mut lines = BufReader::new(stream).lines();
+    let found = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .any(|line| line.contains(" samples, p50 "));
+    assert!(found, "it ended before anything was measured");
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+}
+
+fn interrupted() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("report.json");
+    let mut running = faultlab("rig -- -v bench --backing anon --pages 8192 --json")
+        .args([&path])
+        .start();
+    wait_for_a_row(&mut running.child);
+    running.signal(Signal::INT);
+    let ran = running.end().expect(130);
+    assert!(ran.in_order, "the signal killed it");
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).expect("a report")).expect("JSON");
+    assert_eq!(
+        (&report["partial"], &report["ended"]),
+        (&true.into(), &"ended by signal 2".into())
+    );
+    assert!(report["scenarios"].as_array().is_some_and(|rows| !rows.is_empty()));
+    assert!(report["missing"].as_array().is_some_and(|rows| !rows.is_empty()));
+}
+
+fn killed() {
+    let mut running = faultlab("rig -- -v bench --backing anon --pages 8192").start();
+    wait_for_a_row(&mut running.child);
+    let children = format!("/proc/{0}/task/{0}/children", running.child.id());
+    let children = std::fs::read_to_string(children).expect("a process that lives");
+    let simulator = children.trim().parse().ok().and_then(Pid::from_raw);
+    kill_process(simulator.expect("one child"), Signal::KILL).expect("the simulator lives");
+    // That nothing is left behind is checked at the end of every run.
+    running.end().expect(125);
+}
+
+fn versus_linux() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("reports.json");
+    let ran = faultlab("--quiet rig --versus-linux -- run --scenario minor,getppid,fork,pio-exit --pages 64 --json")
+        .args([&path])
+        .run()
+        .expect(0);
+    let collection: Value = serde_json::from_slice(&std::fs::read(&path).expect("reports")).expect("JSON");
+    let [linux, guest] = collection["reports"].as_array().expect("reports").as_slice() else {
+        panic!("not two reports")
+    };
+    assert_eq!(
+        (&linux["vm"]["kernel"], &guest["vm"]["kernel"]),
+        (&"linux".into(), &Value::Null)
+    );
+    assert_eq!(linux["cost_unit"], "instructions");
+    let p50 = |report: &Value, name: &str| {
+        let rows = report["scenarios"].as_array().expect("rows");
+        let row = rows.iter().find(|row| row["name"] == name);
+        row.and_then(|row| row["cycles"]["p50"].as_u64())
+    };
+    // Neither the guest's cost on Linux nor the other way round: a minor fault takes Linux thousands, a guest hundreds.
+    let [on_linux, in_guest] = [linux, guest].map(|report| p50(report, "minor").expect("a row"));
+    assert!(
+        (1000..4000).contains(&on_linux) && in_guest < 1000,
+        "{on_linux} and {in_guest}"
+    );
+    assert_eq!(
+        (p50(linux, "pio-exit"), linux["skipped"][0]["name"].as_str()),
+        (None, Some("pio-exit"))
+    );
+    let ratio = format!("{:.3}", in_guest as f64 / on_linux as f64);
+    let told = |line: &str| line.starts_with("minor ") && line.ends_with(&ratio);
+    assert!(ran.stdout().lines().any(told), "{}", ran.stdout());
+}

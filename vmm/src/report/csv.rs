@@ -1,0 +1,194 @@
+//! The report as CSV: a line of column names, then one line a row of every report in the file.
+//!
+//! Units are in the names. `cycles` are what `cost_unit` says. A counter that a row lacks is an empty field. Text that a
+//! spreadsheet would take for a formula has an apostrophe before it.
+//!
+//! Source: RFC 4180.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::header;
+use super::model::{Report, Scenario};
+
+/// Columns that every row has, before the counters.
+const COLUMNS: [&str; 33] = [
+    "report",
+    "cpu_model",
+    "kernel_release",
+    "kvm_kind",
+    "second_level_paging",
+    "ring0",
+    "machine",
+    "cost_unit",
+    "scenario",
+    "backing",
+    "page_bytes",
+    "pattern",
+    "access",
+    "vcpus",
+    "count",
+    "checks_ok",
+    "min_cycles",
+    "p50_cycles",
+    "p50_low_cycles",
+    "p50_high_cycles",
+    "noise_floor_cycles",
+    "p90_cycles",
+    "p99_cycles",
+    "p999_cycles",
+    "max_cycles",
+    "mean_cycles",
+    "min_ns",
+    "p50_ns",
+    "p90_ns",
+    "p99_ns",
+    "p999_ns",
+    "max_ns",
+    "mean_ns",
+];
+
+/// Every row of `reports`, numbered from 1 in the first column.
+///
+/// # Errors
+/// Never: memory can be written to. The signature is that of the writer.
+pub fn render(reports: &[Report]) -> csv::Result<String> {
+    let counters = counter_columns(reports);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let names = COLUMNS.iter().map(|name| (*name).to_owned());
+    let counter_names = counters
+        .iter()
+        .map(|(group, name)| plain(&format!("{group}_{name}_per_fault")));
+    writer.write_record(names.chain(counter_names))?;
+    for (number, report) in reports.iter().enumerate() {
+        for row in &report.scenarios {
+            let counted = counters.iter().map(|(group, name)| {
+                let moved = counters_of(row).into_iter().find(|(each, _)| each == group);
+                let moved = moved.and_then(|(_, counters)| counters.get(name));
+                moved.map_or_else(String::new, ToString::to_string)
+            });
+            writer.write_record(fields(number + 1, report, row).into_iter().chain(counted))?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|failure| failure.into_error())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn counters_of(row: &Scenario) -> [(&'static str, &BTreeMap<String, f64>); 3] {
+    [
+        ("guest", &row.guest_per_fault),
+        ("kvm", &row.kvm_per_fault),
+        ("host", &row.host_per_fault),
+    ]
+}
+
+/// Every counter that any row has, by group and name.
+fn counter_columns(reports: &[Report]) -> Vec<(&'static str, String)> {
+    let rows = reports.iter().flat_map(|report| &report.scenarios);
+    let names = rows.flat_map(counters_of).flat_map(|(group, counters)| {
+        let names = counters.keys().cloned();
+        names.map(move |name| (group, name))
+    });
+    let all: BTreeSet<_> = names.collect();
+    all.into_iter().collect()
+}
+
+fn fields(number: usize, report: &Report, row: &Scenario) -> [String; COLUMNS.len()] {
+    let host = header::identity(report);
+    let (cycles, ns, [low, high]) = (&row.cycles, &row.ns, row.p50_interval_cycles);
+    [
+        number.to_string(),
+        plain(&host.cpu_model),
+        plain(&host.kernel_release),
+        host.kvm_kind.name().to_owned(),
+        host.second_level_paging.name().to_owned(),
+        host.ring0.name().to_owned(),
+        plain(host.machine.as_deref().unwrap_or_default()),
+        report.cost_unit.name().to_owned(),
+        plain(&row.name),
+        plain(&row.backing),
+        row.page_bytes.to_string(),
+        plain(&row.pattern),
+        plain(&row.access),
+        row.vcpus.to_string(),
+        row.count.to_string(),
+        row.adds_up().to_string(),
+        cycles.min.to_string(),
+        cycles.p50.to_string(),
+        low.to_string(),
+        high.to_string(),
+        row.noise_floor_cycles
+            .map_or_else(String::new, |noise| noise.to_string()),
+        cycles.p90.to_string(),
+        cycles.p99.to_string(),
+        cycles.p999.to_string(),
+        cycles.max.to_string(),
+        cycles.mean.to_string(),
+        ns.min.to_string(),
+        ns.p50.to_string(),
+        ns.p90.to_string(),
+        ns.p99.to_string(),
+        ns.p999.to_string(),
+        ns.max.to_string(),
+        ns.mean.to_string(),
+    ]
+}
+
+/// `text`, so that no spreadsheet computes it.
+fn plain(text: &str) -> String {
+    let apostrophe = if text.starts_with(['=', '+', '-', '@']) {
+        "'"
+    } else {
+        ""
+    };
+    format!("{apostrophe}{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measured::Regime;
+    use super::super::testing::report;
+    use super::*;
+
+    /// The cells of `reports`, read back: names, then rows.
+    fn cells(reports: &[Report]) -> Vec<Vec<String>> {
+        let text = render(reports).unwrap();
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(text.as_bytes());
+        let owned = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
+        reader.records().map(|record| owned(record.unwrap())).collect()
+    }
+
+    fn cell<'a>(cells: &'a [Vec<String>], row: usize, column: &str) -> &'a str {
+        let at = cells[0].iter().position(|name| name == column).expect(column);
+        &cells[row][at]
+    }
+
+    #[test]
+    fn one_line_a_row_of_every_report() {
+        let (first, mut second) = (report(Regime::TwoDimensional), report(Regime::Shadow));
+        second.scenarios[1].kvm_per_fault.insert("only_here".to_owned(), 0.5);
+        let cells = cells(&[first.clone(), second]);
+        assert_eq!(cells.len(), 1 + 9 + 9);
+        assert_eq!(cell(&cells, 4, "scenario"), "alloc-cold");
+        assert_eq!(cell(&cells, 4, "p50_cycles"), first.scenarios[3].cycles.p50.to_string());
+        assert_eq!(cell(&cells, 4, "p99_ns"), first.scenarios[3].ns.p99.to_string());
+        assert_eq!(cell(&cells, 4, "guest_pgfault_per_fault"), "1");
+        assert_eq!(cell(&cells, 4, "kvm_only_here_per_fault"), "");
+        assert_eq!(cell(&cells, 11, "kvm_only_here_per_fault"), "0.5");
+        assert_eq!((cell(&cells, 9, "report"), cell(&cells, 10, "report")), ("1", "2"));
+        assert_eq!(cell(&cells, 4, "checks_ok"), "true");
+    }
+
+    #[test]
+    fn hostile_text_stays_in_its_cell() {
+        let mut report = report(Regime::Shadow);
+        report.scenarios[0].name = "a,\"b\"\n;c".to_owned();
+        report.scenarios[1].name = "=1+1".to_owned();
+        report.scenarios[2].checks[0].ok = false;
+        let cells = cells(&[report]);
+        assert_eq!(cell(&cells, 1, "scenario"), "a,\"b\"\n;c");
+        assert_eq!(cell(&cells, 2, "scenario"), "'=1+1");
+        assert_eq!(cell(&cells, 3, "checks_ok"), "false");
+    }
+}

@@ -1,0 +1,134 @@
+//! The report as GitHub's Markdown, for a comment: the host, a table, and what the table's footer says.
+//!
+//! Text from the report stands in code spans and code blocks only, where nothing is markup, a link or a mention.
+//!
+//! Source: GitHub Flavored Markdown, <https://github.github.com/gfm/>, 4.10 (tables), 6.3 (code spans).
+
+use std::fmt::Write;
+
+use super::header;
+use super::key::{Naming, RowKey};
+use super::model::{CostUnit, Report, Scenario};
+use super::table::{CounterColumn, counter_columns, footer, short};
+
+/// All of `reports`, one table each.
+#[must_use]
+pub fn render(reports: &[Report]) -> String {
+    let parts: Vec<String> = reports.iter().map(one).collect();
+    parts.join("\n")
+}
+
+fn one(report: &Report) -> String {
+    let mut text = block(&header::lines(report));
+    text.push('\n');
+    if report.scenarios.is_empty() {
+        text.push_str("Nothing was measured.\n");
+    } else {
+        table(&mut text, report);
+    }
+    text.push('\n');
+    text.push_str(&block(&footer(report)));
+    text
+}
+
+fn table(text: &mut String, report: &Report) {
+    let counters = counter_columns(report);
+    let unit = report.cost_unit.name();
+    let mut names = vec!["scenario".to_owned(), "count".to_owned()];
+    names.extend(["p50", "p99"].map(|quantile| format!("{quantile}, {unit}")));
+    if report.cost_unit == CostUnit::Cycles {
+        names.extend(["p50, ns".to_owned(), "p99, ns".to_owned()]);
+    }
+    names.extend(counters.iter().map(|column| span(column.name)));
+    names.push("check".to_owned());
+    line(text, &names);
+    let numbers = names.len() - 2;
+    let rule = std::iter::once(":--").chain(std::iter::repeat_n("--:", numbers));
+    line(text, &rule.chain([":--"]).map(str::to_owned).collect::<Vec<_>>());
+    let naming = Naming::of_rows(&report.scenarios);
+    for row in &report.scenarios {
+        line(text, &cells(row, report.cost_unit, naming, &counters));
+    }
+}
+
+fn cells(row: &Scenario, unit: CostUnit, naming: Naming, counters: &[&CounterColumn]) -> Vec<String> {
+    let mut cells = vec![span(&naming.name(&RowKey::of(row))), row.count.to_string()];
+    cells.extend([row.cycles.p50, row.cycles.p99].map(|cycles| cycles.to_string()));
+    if unit == CostUnit::Cycles {
+        cells.extend([row.ns.p50, row.ns.p99].map(short));
+    }
+    let counted = counters
+        .iter()
+        .map(|column| column.of(row).map_or_else(|| "-".to_owned(), short));
+    cells.extend(counted);
+    cells.push(if row.adds_up() { "ok" } else { "**FAIL**" }.to_owned());
+    cells
+}
+
+fn line(text: &mut String, cells: &[String]) {
+    let _ = writeln!(text, "| {} |", cells.join(" | "));
+}
+
+/// `text` as a code span that is a table's cell.
+fn span(text: &str) -> String {
+    format!("`{}`", text.replace('`', "'").replace('|', "\\|"))
+}
+
+/// `lines` as a code block. None of them begins with a fence.
+fn block(lines: &[String]) -> String {
+    let mut text = "```text\n".to_owned();
+    for line in lines {
+        text.push_str(&line.replace('`', "'"));
+        text.push('\n');
+    }
+    text + "```\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measured::Regime;
+    use super::super::testing::report;
+    use super::*;
+
+    #[test]
+    fn a_table_for_a_comment() {
+        let mut report = report(Regime::TwoDimensional);
+        report.scenarios.truncate(2);
+        report.scenarios[1].checks[0].ok = false;
+        let text = render(std::slice::from_ref(&report));
+        let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(
+            table,
+            [
+                "| scenario | count | p50, cycles | p99, cycles | p50, ns | p99, ns | `pgfault` | `pgmajfault` | \
+                 `pgalloc` | `pswpout` | `pswpin` | `pf_taken` | `exits` | `insn_emulation` | `minflt` | check |",
+                "| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | :-- |",
+                "| `warm-touch` | 100 | 1049 | 1098 | 524 | 549 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | ok |",
+                "| `minor` | 100 | 2049 | 2098 | 1024 | 1049 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | **FAIL** |",
+            ]
+        );
+        assert!(
+            text.starts_with("```text\nhost  Test CPU, ") && text.contains("\nFAIL minor: count "),
+            "{text}"
+        );
+        report.cost_unit = CostUnit::Instructions;
+        let text = render(&[report.clone(), report]);
+        assert!(
+            text.contains("| p99, instructions | `pgfault` |") && !text.contains(", ns"),
+            "{text}"
+        );
+        assert_eq!(text.matches("```text\nhost ").count(), 2);
+    }
+
+    #[test]
+    fn hostile_text_is_no_markup() {
+        let mut report = report(Regime::Shadow);
+        report.scenarios[0].name = "a|b`<img src=x> @everyone".to_owned();
+        report.scenarios[0].checks[0].ok = false;
+        report.host.insert("cpu_model".to_owned(), "``` @everyone".into());
+        let text = render(&[report]);
+        assert!(text.contains("| `a\\|b'<img src=x> @everyone` | 100 |"), "{text}");
+        // Two blocks, two fences each.
+        assert_eq!(text.matches("```").count(), 4, "{text}");
+    }
+}
