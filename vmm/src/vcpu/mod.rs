@@ -54,21 +54,33 @@ pub(crate) fn run(
             Err(error) if error.errno() == libc::EAGAIN => continue,
             Err(error) => return Err(KvmError::of("KVM_RUN")(error)),
         };
-        let noted = session.exits.is_some().then(|| (host_tsc(), describe(&exit)));
-        let served = serve(exit, bus, session)?;
-        if let (Some((start, (kind, address))), Some(log)) = (noted, &mut session.exits) {
-            let end = host_tsc();
-            log.push(ExitSpan {
-                start,
-                end,
-                kind,
-                address,
-            });
-        }
+        let served = match session.exits {
+            None => serve(exit, bus, session)?,
+            Some(_) => serve_noted(exit, bus, session)?,
+        };
         if let ControlFlow::Break(stopped) = served {
             return Ok(stopped);
         }
     }
+}
+
+/// Serves one exit, and notes when for the timeline.
+#[cold]
+#[inline(never)]
+fn serve_noted(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result<ControlFlow<Stopped>, KvmError> {
+    let (kind, address) = describe(&exit);
+    let start = host_tsc();
+    let served = serve(exit, bus, session);
+    let end = host_tsc();
+    if let Some(log) = &mut session.exits {
+        log.push(ExitSpan {
+            start,
+            end,
+            kind,
+            address,
+        });
+    }
+    served
 }
 
 /// Kind and address of an exit, for the timeline.
@@ -83,6 +95,7 @@ fn describe(exit: &VcpuExit<'_>) -> (ExitKind, u64) {
 }
 
 /// Serves one exit.
+#[inline(always)]
 fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result<ControlFlow<Stopped>, KvmError> {
     match exit {
         VcpuExit::IoOut(port, data) => bus.pio_write(port, data),
