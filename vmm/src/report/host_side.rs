@@ -72,7 +72,7 @@ mod tests {
             HostSide::Measured(HostSideTimes::default()),
         ]));
         assert!(
-            lines[0].contains("minor: 64 exits, exit to entry p50 1234.5 ns, 75.0 %"),
+            lines[0].contains("warm-touch: 64 exits, exit to entry p50 1234.5 ns, 75.0 %"),
             "{lines:?}"
         );
         assert!(
