@@ -3,6 +3,7 @@
 //! | module | what must hold |
 //! |---|---|
 //! | [`swap`] | more memory than the guest has comes back intact, all accounts of swapping agree, too little is told |
+//! | [`swap_faults`] | a swap disk that is late, fails, stalls or is full costs who needs the page, and nobody a wrong byte |
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`backings`] | every way to back guest memory does what the lab's services say of it, or is refused with the remedy |
 //! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
@@ -36,6 +37,7 @@ mod rig;
 mod run;
 mod support;
 mod swap;
+mod swap_faults;
 mod trace;
 mod usage;
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut suite = Suite::default();
     swap::tests(&mut suite);
+    swap_faults::tests(&mut suite);
     run::tests(&mut suite);
     backings::tests(&mut suite);
     bench::tests(&mut suite);

@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     // More than memory: the pages go to swap and come back.
     case("shm-press", "10M --passes 1", "--memory 8M --swap 16M", 0),
     case("rules-mmap", "", "", 0),
+    case("rules-file", "", "", 0),
     case("shm-pair", "", "", 0),
     case("shm-pair", "1M", "", 0),
     case("shm-pair", "12345", "--memory 8M", 0),

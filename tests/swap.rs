@@ -18,6 +18,23 @@ const PAGE_SECTORS: u64 = PAGE_SIZE / 512;
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
+    for (faults, status) in [
+        ("", 0),
+        ("--swap-errors write:0.05,torn:0.05,seed=4", 0),
+        ("--swap-errors lost:0.5", 1),
+    ] {
+        suite.test(format!("swap::swap-check {faults}"), Needs::Kvm, move || {
+            let arguments = format!("exec --memory 8M --swap 16M {faults} -- swap-check --swaps 1500");
+            let ran = faultlab(&arguments).run();
+            if status == 0 {
+                let ran = ran.expect(0);
+                assert!(ran.stdout().starts_with("swap-check: ok, 15"), "{}", ran.stdout());
+            } else {
+                // Its own pages may be among those that are lost: then it ends by a signal.
+                assert!(ran.status != 0 && !ran.stdout().contains("ok"), "{}", ran.stdout());
+            }
+        });
+    }
     suite.test("swap::24M in a guest of 16M, within a minute", Needs::Kvm, press);
     suite.test("swap::guest, disk and host count the same", Needs::Kvm, accounts_agree);
     suite.test(

@@ -13,6 +13,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "writes a segment of the given size and verifies every byte of it twice",
     ),
     (
+        "swap-check",
+        "writes self-describing pages, has them swapped under fork, holes and swapoff, and verifies",
+    ),
+    (
         "rules-shm",
         "shows what the kernel does in every case of System V shared memory, one line a case",
     ),
@@ -27,6 +31,10 @@ pub const CATALOG: &[(&str, &str)] = &[
     (
         "rules-mmap",
         "one line for each rule of mmap and its relatives: what this kernel does",
+    ),
+    (
+        "rules-file",
+        "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
     ),
     (
         "lab-check",

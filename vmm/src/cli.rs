@@ -15,6 +15,10 @@ use faultlab::swap_file::SWAP_MIN_BYTES;
 use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 use faultlab_abi::scenario;
 
+mod swap;
+
+pub(crate) use self::swap::{SwapBackend, SwapFaultArgs};
+
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
 
@@ -107,6 +111,14 @@ pub(crate) struct VmArgs {
     /// Lab window for programs that use /dev/faultlab, up to 16G; 0 for none
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_window)]
     pub(crate) window: u64,
+    /// What --swap is kept in; null loses every page and is only for measuring
+    #[arg(long, value_name = "WHAT", default_value = "file", conflicts_with = "swap_file")]
+    pub(crate) swap_backend: SwapBackend,
+    /// Bypass the host's page cache (O_DIRECT) on the way to the swap file
+    #[arg(long)]
+    pub(crate) swap_direct: bool,
+    #[command(flatten)]
+    pub(crate) faults: SwapFaultArgs,
     /// Time-stamp the stages of every fault; costs time, so the table then says so
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub(crate) trace_level: TraceLevel,

@@ -322,6 +322,14 @@ pub enum SwapError {
         /// As it was given.
         path: PathBuf,
     },
+    /// There is no memory for it.
+    #[error("cannot keep a swap area in memory: {0}; use --swap-backend file")]
+    Memory(rustix::io::Errno),
+    /// The file system does not know `O_DIRECT`.
+    #[error(
+        "the swap file cannot bypass the page cache: {0}; put it on another file system, or leave out --swap-direct"
+    )]
+    Direct(rustix::io::Errno),
     /// Reading or writing it failed.
     #[error("cannot use swap file {path}: {source}; name another file, or one on another file system")]
     Io {

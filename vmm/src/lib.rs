@@ -10,10 +10,10 @@
 //! | [`boot`] | the Linux 64-bit boot protocol: kernel, zero page, initrd, entry state |
 //! | [`vcpu`] | the run loop, kicks, and the state of a vCPU that stopped |
 //! | [`devices`] | bus, serial console, virtio-mmio block, lab device |
-//! | [`swap_file`] | the file behind the swap disk |
 //! | [`trace_ring`] | what the guest kernel traced |
 //! | [`timeline`] | guest, VMM and host on one axis; the Chrome trace |
 //! | [`host_events`] | the host kernel's events of the vCPU's thread |
+//! | [`swap_file`], [`swap_faults`] | what is behind the swap disk, and what goes wrong with it |
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
 //! | [`rig`] | this program inside a simulated machine |
@@ -43,6 +43,7 @@ mod process;
 mod rate_limit;
 pub mod report;
 pub mod rig;
+pub mod swap_faults;
 pub mod swap_file;
 #[cfg(test)]
 mod testing;
@@ -56,6 +57,7 @@ pub use error::{Error, exit};
 pub use host::{Host, HostIdentity};
 pub use observer::{HostFaults, Observer, PhaseRecord, Stream, Vmstat};
 pub use outcome::{CrashCause, CrashReport, End, Outcome, PanicReport, WatchdogCause, WatchdogReport};
+pub use swap_faults::SwapFaults;
 pub use swap_file::SwapConfig;
 pub use vcpu::kick::StopHandle;
 pub use vm::{TraceLevel, Vm, VmConfig};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use faultlab_abi::lab::{Hello, Panic, panic_reason};
 
-use crate::devices::block::BlockCounters;
+use crate::devices::block::{BlockCounters, Unanswered};
 use crate::devices::bus::BusCounters;
 use crate::error::exit;
 use crate::observer::Vmstat;
@@ -231,12 +231,18 @@ impl fmt::Display for WatchdogCause {
 pub struct WatchdogReport {
     /// Why.
     pub cause: WatchdogCause,
+    /// The request to a device that it waited for, if there was one.
+    pub waits_for: Option<Unanswered>,
     /// Where the vCPU was.
     pub state: VcpuState,
 }
 
 impl fmt::Display for WatchdogReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "guest ended by faultlab: {}\n{}", self.cause, self.state)
+        writeln!(f, "guest ended by faultlab: {}", self.cause)?;
+        if let Some(request) = &self.waits_for {
+            writeln!(f, "  it waits for {request}")?;
+        }
+        self.state.fmt(f)
     }
 }

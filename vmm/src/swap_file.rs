@@ -5,6 +5,8 @@
 //! | [`SwapConfig::Temporary`] | unnamed (`O_TMPFILE`) in `TMPDIR`, formatted here, gone when closed |
 //! | [`SwapConfig::File`], exists | must carry a swap signature; used as it is |
 //! | [`SwapConfig::File`], does not exist | created, formatted here, kept |
+//! | [`SwapConfig::Memory`] | a memfd, formatted here |
+//! | [`SwapConfig::Null`] | the same, of which only the header is ever used |
 //!
 //! # Invariants
 //! An open [`SwapFile`] holds an exclusive `flock`, has a version-1 header in its first page, and at least
@@ -18,6 +20,8 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use faultlab_abi::layout::PAGE_SIZE;
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::io::Errno;
 
 use crate::error::SwapError;
 
@@ -55,6 +59,16 @@ pub enum SwapConfig {
         /// Bytes to create it with if it does not exist.
         create_bytes: u64,
     },
+    /// The host's memory.
+    Memory {
+        /// Bytes, header included; whole pages.
+        bytes: u64,
+    },
+    /// Nothing: what is written is lost. Only for measuring what the rest of swapping costs.
+    Null {
+        /// Bytes, header included; whole pages.
+        bytes: u64,
+    },
 }
 
 impl Default for SwapConfig {
@@ -70,6 +84,7 @@ impl Default for SwapConfig {
 pub struct SwapFile {
     file: File,
     bytes: u64,
+    null: bool,
 }
 
 impl SwapFile {
@@ -82,6 +97,8 @@ impl SwapFile {
             SwapConfig::None => Ok(None),
             SwapConfig::Temporary { bytes } => Self::temporary(&std::env::temp_dir(), *bytes).map(Some),
             SwapConfig::File { path, create_bytes } => Self::named(path, *create_bytes).map(Some),
+            SwapConfig::Memory { bytes } => Self::memory(*bytes).map(Some),
+            SwapConfig::Null { bytes } => Self::memory(*bytes).map(|file| Some(SwapFile { null: true, ..file })),
         }
     }
 
@@ -97,6 +114,36 @@ impl SwapFile {
         self.bytes
     }
 
+    /// Whether what is written is to be lost.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.null
+    }
+
+    /// Lets reads and writes bypass the host's page cache (`O_DIRECT`).
+    ///
+    /// # Errors
+    /// [`SwapError::Direct`] when its file system cannot do that.
+    pub fn bypass_page_cache(&self) -> Result<(), SwapError> {
+        let flags = fcntl_getfl(&self.file).map_err(SwapError::Direct)? | OFlags::DIRECT;
+        fcntl_setfl(&self.file, flags).map_err(SwapError::Direct)
+    }
+
+    fn of(file: File, bytes: u64) -> SwapFile {
+        SwapFile {
+            file,
+            bytes,
+            null: false,
+        }
+    }
+
+    fn memory(bytes: u64) -> Result<SwapFile, SwapError> {
+        check_size(bytes)?;
+        let file = File::from(memfd_create("faultlab-swap", MemfdFlags::CLOEXEC).map_err(SwapError::Memory)?);
+        format(&file, bytes).map_err(|error| SwapError::Memory(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        Ok(SwapFile::of(file, bytes))
+    }
+
     fn temporary(dir: &Path, bytes: u64) -> Result<SwapFile, SwapError> {
         check_size(bytes)?;
         let failed = |source| SwapError::Temporary {
@@ -105,7 +152,7 @@ impl SwapFile {
         };
         let file = open_unnamed(dir).map_err(failed)?;
         format(&file, bytes).map_err(failed)?;
-        Ok(SwapFile { file, bytes })
+        Ok(SwapFile::of(file, bytes))
     }
 
     fn named(path: &Path, create_bytes: u64) -> Result<SwapFile, SwapError> {
@@ -137,7 +184,7 @@ impl SwapFile {
         }
         file.read_exact_at(&mut header, 0).map_err(failed)?;
         check_header(path, &header, bytes)?;
-        Ok(SwapFile { file, bytes })
+        Ok(SwapFile::of(file, bytes))
     }
 
     fn create(path: &Path, bytes: u64) -> Result<SwapFile, SwapError> {
@@ -163,7 +210,7 @@ impl SwapFile {
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
-        Ok(SwapFile { file, bytes })
+        Ok(SwapFile::of(file, bytes))
     }
 }
 
@@ -197,12 +244,17 @@ fn open_unnamed(dir: &Path) -> io::Result<File> {
 /// Sparse, with a header that counts every page.
 fn format(file: &File, bytes: u64) -> io::Result<()> {
     file.set_len(bytes)?;
+    file.write_all_at(&header(bytes), 0)
+}
+
+/// The first page of an area of `bytes`.
+pub(crate) fn header(bytes: u64) -> [u8; PAGE_SIZE as usize] {
     let last_page = (bytes / PAGE_SIZE - 1) as u32;
     let mut header = [0; PAGE_SIZE as usize];
     header[VERSION_OFFSET..][..4].copy_from_slice(&1_u32.to_le_bytes());
     header[LAST_PAGE_OFFSET..][..4].copy_from_slice(&last_page.to_le_bytes());
     header[SIGNATURE_OFFSET..].copy_from_slice(SIGNATURE);
-    file.write_all_at(&header, 0)
+    header
 }
 
 fn check_header(path: &Path, header: &[u8; PAGE_SIZE as usize], bytes: u64) -> Result<(), SwapError> {

@@ -28,6 +28,7 @@ use crate::memory::{Backing, BackingOptions, DirtyMode, GuestRam, MemoryConfig, 
 use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
+use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
 use crate::timeline::Timeline;
 use crate::timeline::clock::GuestClock;
@@ -74,6 +75,10 @@ pub struct VmConfig {
     pub dirty: DirtyMode,
     /// What the guest swaps to.
     pub swap: SwapConfig,
+    /// Whether the host's page cache is bypassed on the way there.
+    pub swap_direct: bool,
+    /// What goes wrong with that.
+    pub swap_faults: SwapFaults,
     /// The guest kernel, an ELF that is entered at its physical entry address.
     pub kernel: Cow<'static, [u8]>,
     /// The program, a static x86-64 Linux ELF.
@@ -109,6 +114,8 @@ impl VmConfig {
             prepare: Prepare::default(),
             dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
+            swap_direct: false,
+            swap_faults: SwapFaults::default(),
             kernel: Cow::Borrowed(faultlab_images::KERNEL),
             program: program.into(),
             argv,
@@ -161,6 +168,9 @@ impl Vm {
             options: config.backing_options.clone(),
         })?;
         let swap = SwapFile::open(&config.swap)?;
+        if let (Some(swap), true) = (&swap, config.swap_direct) {
+            swap.bypass_page_cache()?;
+        }
         let (vm, vcpu) = create(host, &ram, config.dirty)?;
         let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
@@ -171,7 +181,7 @@ impl Vm {
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
         let block = swap.map(|file| {
-            let mut device = BlockDevice::new(file, config.account_file_io);
+            let mut device = BlockDevice::new(file, config.account_file_io, &config.swap_faults);
             if config.trace == TraceLevel::Timeline {
                 device.note_requests();
             }
@@ -258,7 +268,11 @@ impl Vm {
             }
             Stopped::End(end) => end,
             Stopped::Crashed(cause) => End::Crashed(Box::new(CrashReport { cause, state: state() })),
-            Stopped::Watchdog(cause) => End::Watchdog(Box::new(WatchdogReport { cause, state: state() })),
+            Stopped::Watchdog(cause) => End::Watchdog(Box::new(WatchdogReport {
+                cause,
+                waits_for: self.bus.block.as_ref().and_then(|block| block.device().unanswered()),
+                state: state(),
+            })),
         }
     }
 
@@ -269,6 +283,9 @@ impl Vm {
             refused_accesses: transport.refused(),
             ..transport.device().counters()
         });
+        if let Some(injected) = block.and_then(|block| block.injected) {
+            log::info!("faults of the swap disk: {injected:?}");
+        }
         Outcome {
             end,
             hello,

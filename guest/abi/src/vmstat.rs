@@ -67,6 +67,10 @@ items! {
     Pswpout = "pswpout",
     /// Processes killed because memory ran out.
     OomKill = "oom_kill",
+    /// Pages read from swap ahead of their use.
+    SwapRa = "swap_ra",
+    /// Of these, pages that were used.
+    SwapRaHit = "swap_ra_hit",
     /// Own: system calls taken.
     NrSyscalls = "nr_syscalls",
     /// Own: switches between processes.

@@ -109,6 +109,8 @@ start_high:
     kmain = sym kmain,
 );
 
+/// log2 of the most pages that one read of swap brings, unless the command line says otherwise. Source: Linux `page_cluster`.
+const PAGE_CLUSTER: u32 = 3;
 /// `vm.overcommit_ratio` where nobody says otherwise, in per cent.
 const OVERCOMMIT_RATIO: u64 = 50;
 
@@ -153,6 +155,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         options.overcommit_ratio.unwrap_or(OVERCOMMIT_RATIO),
     );
     let syscall_gate = gate::install();
+    MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     let swap = swap_disk::attach(&options.virtio);
     let swap_pages = match swap {
         Ok(pages) if MEMORY.swapon(pages).is_ok() => u64::from(pages) - 1,

@@ -9,6 +9,7 @@
 //! | `faultlab.trace_bytes=SIZE` | memory for the trace |
 //! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
 //! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
+//! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
@@ -25,6 +26,7 @@ const CMDLINE_OVERCOMMIT: &str = "sysctl.vm.overcommit_memory=";
 const CMDLINE_OVERCOMMIT_RATIO: &str = "sysctl.vm.overcommit_ratio=";
 const CMDLINE_TRACE: &str = "faultlab.trace=";
 const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
+const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Options<'a> {
     pub trace_level: u8,
     /// Bytes for the trace; not 0.
     pub trace_bytes: Option<u64>,
+    /// log2 of the most pages that one read of swap brings.
+    pub page_cluster: Option<u64>,
     /// `vm.overcommit_memory`, if given.
     pub overcommit: Option<OvercommitMode>,
     /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
@@ -99,6 +103,8 @@ impl<'a> Options<'a> {
             };
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE_BYTES.as_bytes()) {
             self.trace_bytes = Some(size(value).filter(|bytes| *bytes != 0)?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_PAGE_CLUSTER.as_bytes()) {
+            self.page_cluster = Some(number(value)?);
         }
         Some(())
     }

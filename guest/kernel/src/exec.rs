@@ -10,11 +10,10 @@ use core::ops::Range;
 use faultlab_abi::lab::panic_reason;
 use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
-use faultlab_kernel::files::Files;
-use faultlab_kernel::limits::Limits;
 use faultlab_kernel::stack::{self, Contents};
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{cpio, line};
+use faultlab_linux::limits::Limits;
 use faultlab_mm::Error;
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::mmap::{map_flag, prot};
@@ -22,7 +21,7 @@ use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::{self, PtRegs};
-use crate::platform::MEMORY;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, COMM_BYTES, INIT_PID, Process, State};
 use crate::{boot, panic, ram, sched, uaccess, x86};
 
@@ -91,8 +90,11 @@ fn prepare(process: &Process, mm: MmId, path: &[u8]) {
     }
     process.comm.set(comm);
     process.mm.set(Some(mm));
-    process.files.set(Files::STANDARD);
     process.limits.set(Limits::INIT);
+    let files = LINUX
+        .standard_table()
+        .unwrap_or_else(|_| no_memory(path, Error::Enomem));
+    process.files.set(Some(files));
     process.parent.set(INIT_PID);
     process.state.set(State::Runnable);
     sched::reset_fpu(&process.fpu);
@@ -154,7 +156,15 @@ fn map_program(mm: MmId, file: &[u8], program: &Program) -> Result<(), Error> {
 fn file_of_bytes(mm: MmId, content: &[u8]) -> Result<InodeId, Error> {
     let len = content.len() as u64;
     let inode = MEMORY.shmem_file_setup(len, true)?;
-    let addr = MEMORY.do_mmap(mm, 0, len, prot::READ | prot::WRITE, map_flag::SHARED, Some(inode), 0)?;
+    let addr = MEMORY.do_mmap(
+        mm,
+        0,
+        len,
+        prot::READ | prot::WRITE,
+        map_flag::SHARED,
+        Some(inode.into()),
+        0,
+    )?;
     uaccess::copy_to_user(addr, content).map_err(|_| Error::Enomem)?;
     MEMORY.do_munmap(mm, addr, len)?;
     Ok(inode)
@@ -183,7 +193,7 @@ fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Error>
             zeroes - start,
             prot,
             flags,
-            Some(inode),
+            Some(inode.into()),
             segment.offset / PAGE_SIZE,
         )?;
         if segment.memsz > segment.filesz && segment.flags & elf::flag::W != 0 {

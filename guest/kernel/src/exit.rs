@@ -6,7 +6,7 @@ use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
 
 use crate::entry::PtRegs;
-use crate::platform::MEMORY;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
 use crate::syscall::Errno;
 use crate::x86::msr;
@@ -36,13 +36,16 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     let parent = process::current();
     // A slot that is not taken into use stays free.
     let (_, child) = process::alloc().ok_or(Errno::EAGAIN)?;
-    let mm = MEMORY.dup_mmap(process::current_mm(), parent.pid.get())?;
+    let files = LINUX.dup_table(process::current_files())?;
+    let mm = MEMORY
+        .dup_mmap(process::current_mm(), parent.pid.get())
+        .inspect_err(|_| LINUX.close_table(files))?;
     let mut child_regs = *regs;
     child_regs.volatile.rax = 0;
     child.regs.set(child_regs);
     child.parent.set(parent.pid.get());
     child.mm.set(Some(mm));
-    child.files.set(parent.files.get());
+    child.files.set(Some(files));
     child.cred.set(parent.cred.get());
     child.limits.set(parent.limits.get());
     child.comm.set(parent.comm.get());
@@ -80,6 +83,9 @@ pub(crate) fn end(process: &Process, status: i32) {
             sched::leave_address_space();
         }
         MEMORY.mmput(mm, pid);
+    }
+    if let Some(files) = process.files.take() {
+        LINUX.close_table(files);
     }
     process.state.set(State::Zombie(status));
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {

@@ -5,9 +5,7 @@
 //! | [`boot_params`] | the zero page of the Linux boot protocol |
 //! | [`cmdline`] | the kernel's command line |
 //! | [`cpio`] | the initrd |
-//! | [`cred`] | ids of users and groups |
 //! | [`elf`] | static x86-64 executables |
-//! | [`files`] | a process's descriptors |
 //! | [`pte`] | page-table entries |
 //! | [`shm_ds`] | the structures of `shmctl` |
 //! | [`swap_header`] | the first page of a swap disk |
@@ -23,10 +21,7 @@
 pub mod boot_params;
 pub mod cmdline;
 pub mod cpio;
-pub mod cred;
 pub mod elf;
-pub mod files;
-pub mod limits;
 pub mod pte;
 pub mod shm_ds;
 pub mod stack;

@@ -3,7 +3,8 @@
 use core::arch::asm;
 
 use faultlab_abi::trace::level;
-use faultlab_mm::addr::{Frame, PAGE_WORDS, Pfn, VirtAddr};
+use faultlab_linux::Linux;
+use faultlab_mm::addr::{Frame, PAGE_SIZE, PAGE_WORDS, Pfn, VirtAddr};
 use faultlab_mm::page::Page;
 use faultlab_mm::platform::{IoError, Stage, Vmstat};
 use faultlab_mm::{Memory, Platform};
@@ -22,6 +23,9 @@ pub(crate) fn memory<const LEVEL: u8>() -> &'static Memory<Machine<LEVEL>> {
     // level: the same layout.
     unsafe { &*(&raw const MEMORY).cast() }
 }
+
+/// The one system-call layer over it.
+pub(crate) static LINUX: Linux<'static, Machine<{ level::OFF }>> = Linux::new(&MEMORY);
 
 /// x86-64 with RAM in the direct map. `LEVEL` is one of [`level`].
 #[derive(Debug)]
@@ -69,6 +73,20 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         }
     }
 
+    #[inline]
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize) {
+        let (to, from) = (byte_address(to, len), byte_address(from, len));
+        // SAFETY: both lie in frames that are the caller's (contract of `Platform`), checked by `byte_address`; they may overlap.
+        unsafe { to.copy_from(from, len) };
+    }
+
+    #[inline]
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize) {
+        let at = byte_address((pfn, offset), len);
+        // SAFETY: as for `copy_bytes`.
+        unsafe { at.write_bytes(0, len) };
+    }
+
     fn init_root(&self, root: Pfn) {
         for index in [PGD_DIRECT, PGD_KERNEL] {
             self.frame(root)[index].set(ram::kernel_root_entry(index));
@@ -91,7 +109,7 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         }
     }
 
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
         swap_disk::read(slot, to)
     }
 
@@ -112,4 +130,16 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
     fn stage(&self, stage: Stage, arg: u64) {
         trace::stage::<LEVEL>(stage, arg);
     }
+}
+
+/// Address of `len` bytes of a frame.
+///
+/// # Panics
+/// When they reach beyond it.
+#[inline(always)]
+fn byte_address((pfn, offset): (Pfn, usize), len: usize) -> *mut u8 {
+    if offset.saturating_add(len) > PAGE_SIZE as usize {
+        panic!("bytes beyond a frame");
+    }
+    ram::frame_address(pfn).cast::<u8>().wrapping_add(offset)
 }

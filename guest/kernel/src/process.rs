@@ -15,9 +15,9 @@
 
 use core::cell::{Cell, UnsafeCell};
 
-use faultlab_kernel::cred::Cred;
-use faultlab_kernel::files::Files;
-use faultlab_kernel::limits::Limits;
+use faultlab_linux::cred::Cred;
+use faultlab_linux::fdtable::TableId;
+use faultlab_linux::limits::Limits;
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
 
@@ -57,7 +57,7 @@ pub(crate) struct Process {
     pub(crate) parent: Cell<u32>,
     pub(crate) state: Cell<State>,
     pub(crate) mm: Cell<Option<MmId>>,
-    pub(crate) files: Cell<Files>,
+    pub(crate) files: Cell<Option<TableId>>,
     pub(crate) cred: Cell<Cred>,
     pub(crate) limits: Cell<Limits>,
     pub(crate) regs: Cell<PtRegs>,
@@ -75,7 +75,7 @@ impl Process {
             parent: Cell::new(0),
             state: Cell::new(State::Free),
             mm: Cell::new(None),
-            files: Cell::new(Files::NONE),
+            files: Cell::new(None),
             cred: Cell::new(Cred::ROOT),
             limits: Cell::new(Limits::NONE),
             regs: Cell::new(PtRegs::ZERO),
@@ -130,6 +130,18 @@ pub(crate) fn current_mm() -> MmId {
     match current().mm.get() {
         Some(mm) => mm,
         None => panic!("the running process has no address space"),
+    }
+}
+
+/// Its descriptors.
+///
+/// # Panics
+/// As [`current_mm`].
+#[inline(always)]
+pub(crate) fn current_files() -> TableId {
+    match current().files.get() {
+        Some(files) => files,
+        None => panic!("the running process has no descriptors"),
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{ram, virtio};
 const BLOCK_DEVICE: u32 = 2;
 const F_SEG_MAX: u64 = 1 << 2;
 const F_RO: u64 = 1 << 5;
+/// Taken although no flush is ever sent, because a disk that cannot be told to flush must write through its cache, and
+/// what is in swap need not outlive the machine. VIRTIO 1.2, 5.2.6.2.
+const F_FLUSH: u64 = 1 << 9;
 const CONFIG_CAPACITY: u64 = 0;
 const CONFIG_SEG_MAX: u64 = 12;
 const SECTORS_PER_PAGE: u64 = PAGE_SIZE / 512;
@@ -79,7 +82,7 @@ pub(crate) fn attach(regions: &[Option<Region>; VIRTIO_MAX]) -> Result<u32, NoSw
         .flatten()
         .filter_map(|region| Device::find(*region, BLOCK_DEVICE));
     let device = devices.next().ok_or(NoSwap("no block device on the command line"))?;
-    let (features, queue) = device.start(F_SEG_MAX | F_RO).map_err(NoSwap)?;
+    let (features, queue) = device.start(F_SEG_MAX | F_RO | F_FLUSH).map_err(NoSwap)?;
     if features & F_RO != 0 {
         return Err(NoSwap("the disk is read-only"));
     }
@@ -92,28 +95,48 @@ pub(crate) fn attach(regions: &[Option<Region>; VIRTIO_MAX]) -> Result<u32, NoSw
         device,
         pages_max: segments.min(queue - 2),
     };
+    DISK.set(Some(disk));
+    let pages = pages();
+    if pages.is_err() {
+        DISK.set(None);
+    }
+    pages
+}
+
+/// Whether there is a disk.
+pub(crate) fn is_there() -> bool {
+    DISK.get().is_some()
+}
+
+/// Reads the disk's header: its size in pages, the header's included.
+///
+/// # Errors
+/// When there is no disk, or no swap area on it.
+pub(crate) fn pages() -> Result<u32, NoSwap> {
+    let disk = DISK.get().ok_or(NoSwap("no block device that can be used"))?;
+    let device = disk.device;
     // SAFETY: the buffer is a page that nobody else refers to.
     unsafe { disk.request(T_IN, 0, core::iter::once(ram::phys_of(&raw const HEADER))) }
         .map_err(|IoError| NoSwap("the disk's first page cannot be read"))?;
     let capacity = u64::from(device.config(CONFIG_CAPACITY)) | u64::from(device.config(CONFIG_CAPACITY + 4)) << 32;
     // SAFETY: the device is done with the buffer, and nobody else refers to it.
     let header = unsafe { &*HEADER.0.as_ptr() };
-    let pages = swap_header::pages(header, capacity / SECTORS_PER_PAGE).map_err(NoSwap)?;
-    DISK.set(Some(disk));
-    Ok(pages)
+    swap_header::pages(header, capacity / SECTORS_PER_PAGE).map_err(NoSwap)
 }
 
-/// Reads a slot into a frame.
+/// Reads consecutive slots into frames.
 ///
 /// # Errors
 /// When the disk fails.
-pub(crate) fn read(slot: u32, to: Pfn) -> Result<(), IoError> {
-    // SAFETY: the memory manager gave the frame for this (`Platform::swap_read`).
-    unsafe {
-        DISK.get()
-            .ok_or(IoError)?
-            .request(T_IN, slot, core::iter::once(to.phys()))
+pub(crate) fn read(slot: u32, to: &[Pfn]) -> Result<(), IoError> {
+    let disk = DISK.get().ok_or(IoError)?;
+    let mut at = slot;
+    for part in to.chunks(disk.pages_max) {
+        // SAFETY: the memory manager gave the frames for this (`Platform::swap_read`).
+        unsafe { disk.request(T_IN, at, part.iter().map(|pfn| pfn.phys())) }?;
+        at += part.len() as u32;
     }
+    Ok(())
 }
 
 /// Writes frames to consecutive slots.

@@ -136,6 +136,27 @@ pub(crate) fn read<const N: usize>(addr: u64) -> Result<[u8; N], Errno> {
     Ok(bytes)
 }
 
+/// Bytes before the NUL of a program's string; `None` when there are more than `most`.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn string_len(addr: u64, most: usize) -> Result<Option<usize>, Errno> {
+    const STEP: u64 = 64;
+    let mut len = 0;
+    while len <= most {
+        let at = addr.wrapping_add(len as u64);
+        // Pieces that end where their 64 bytes do never reach into another page.
+        let step = (STEP - at % STEP) as usize;
+        let mut piece = [0; STEP as usize];
+        copy_from_user(&mut piece[..step], at)?;
+        match piece[..step].iter().position(|byte| *byte == 0) {
+            Some(end) => return Ok(Some(len + end).filter(|len| *len <= most)),
+            None => len += step,
+        }
+    }
+    Ok(None)
+}
+
 /// The frame that the running process's page tables map at `addr` now, without faulting anything in.
 pub(crate) fn present_frame(addr: u64) -> Option<Pfn> {
     if addr >= USER_END {

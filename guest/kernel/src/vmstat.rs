@@ -51,5 +51,7 @@ pub(crate) const fn item(vmstat: Vmstat) -> Item {
         Vmstat::Pswpin => Item::Pswpin,
         Vmstat::Pswpout => Item::Pswpout,
         Vmstat::OomKill => Item::OomKill,
+        Vmstat::SwapRa => Item::SwapRa,
+        Vmstat::SwapRaHit => Item::SwapRaHit,
     }
 }

@@ -12,6 +12,8 @@ pub enum Error {
     Eintr = 4,
     /// The disk failed.
     Eio = 5,
+    /// Nothing there: past the end, or no data.
+    Enxio = 6,
     /// Would have to wait.
     Eagain = 11,
     /// Out of memory, address space or mappings.
@@ -32,6 +34,8 @@ pub enum Error {
     Efbig = 27,
     /// No space left.
     Enospc = 28,
+    /// The object cannot do this in this way.
+    Eopnotsupp = 95,
     /// Result does not fit.
     Eoverflow = 75,
     /// Removed meanwhile.

@@ -66,6 +66,8 @@ pub mod flag {
     pub const ERROR: u32 = 1 << 14;
     /// Workingset: was active when it was evicted.
     pub const WORKINGSET: u32 = 1 << 15;
+    /// Read ahead of its use, and not used yet.
+    pub const READAHEAD: u32 = 1 << 20;
 }
 
 impl Page {

@@ -110,7 +110,7 @@ impl<P: Platform> Memory<P> {
 
     /// Runs an allocation that cannot reclaim, and between failures reclaims for it.
     #[inline]
-    pub(crate) fn alloc_reclaiming<T>(&self, mut alloc: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn alloc_reclaiming<T>(&self, mut alloc: impl FnMut() -> Option<T>) -> Option<T> {
         if let Some(found) = alloc() {
             return Some(found);
         }

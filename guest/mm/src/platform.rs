@@ -24,6 +24,19 @@ pub trait Platform {
     /// Copies frame `from` to frame `to`, as fast as the machine can.
     fn copy_page(&self, to: Pfn, from: Pfn);
 
+    /// Copies `len` bytes of one frame to another, or to another place of the same: (frame, first byte) each. Bytes that overlap are copied
+    /// as if through a third place.
+    ///
+    /// # Panics
+    /// When the bytes do not lie in their frames.
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize);
+
+    /// Zeroes `len` bytes of a frame from `offset` on.
+    ///
+    /// # Panics
+    /// When they do not lie in the frame.
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize);
+
     /// Makes a cleared frame usable as the root of an address space (enters the kernel's half).
     fn init_root(&self, root: Pfn);
 
@@ -33,11 +46,12 @@ pub trait Platform {
     /// Forgets what the TLB knows of the whole address space with this root.
     fn flush_tlb_mm(&self, root: Pfn);
 
-    /// Reads slot `slot` of the swap disk into a frame, and returns when it is there.
+    /// Reads consecutive slots of the swap disk, from `slot` on, into as many frames, and returns when they are there.
+    /// At most [`crate::swap::CLUSTER_MAX`] frames.
     ///
     /// # Errors
-    /// When the disk says so.
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError>;
+    /// When the disk says so; then none of the frames may be relied on.
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError>;
 
     /// Writes frames to as many consecutive slots of the swap disk, from `slot` on, and returns when they are there.
     /// At most [`crate::swap::CLUSTER_MAX`] frames.
@@ -131,6 +145,8 @@ pub enum Vmstat {
     Pswpin,
     Pswpout,
     OomKill,
+    SwapRa,
+    SwapRaHit,
 }
 
 /// Stages of the fault path, in the order a fault meets them.

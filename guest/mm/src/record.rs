@@ -18,6 +18,25 @@ pub trait Field: Copy {
     fn from_word(word: u64) -> Self;
 }
 
+/// A typed object number.
+pub trait Id: Copy {
+    /// The object.
+    fn object(self) -> ObjId;
+    /// Of an object.
+    fn of_object(object: ObjId) -> Self;
+}
+
+impl<T: Id> Field for Option<T> {
+    #[inline(always)]
+    fn to_word(self) -> u64 {
+        self.map_or(0, |id| u64::from(id.object().get()))
+    }
+    #[inline(always)]
+    fn from_word(word: u64) -> Self {
+        ObjId::from_u32(word as u32).map(T::of_object)
+    }
+}
+
 impl Field for u64 {
     #[inline(always)]
     fn to_word(self) -> u64 {
@@ -140,6 +159,7 @@ impl ObjId {
 }
 
 /// Declares a typed object number.
+#[macro_export]
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -147,20 +167,21 @@ macro_rules! id_type {
         #[repr(transparent)]
         pub struct $name(pub $crate::record::ObjId);
 
-        impl $crate::record::Field for Option<$name> {
+        impl $crate::record::Id for $name {
             #[inline(always)]
-            fn to_word(self) -> u64 {
-                self.map_or(0, |id| u64::from(id.0.get()))
+            fn object(self) -> $crate::record::ObjId {
+                self.0
             }
             #[inline(always)]
-            fn from_word(word: u64) -> Self {
-                $crate::record::ObjId::from_u32(word as u32).map($name)
+            fn of_object(object: $crate::record::ObjId) -> Self {
+                Self(object)
             }
         }
     };
 }
 
 /// Declares a record: its size in words, and for each field a getter, a setter, a type and the word it is in.
+#[macro_export]
 macro_rules! record {
     (
         $(#[$doc:meta])*

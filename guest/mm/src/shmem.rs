@@ -8,6 +8,20 @@
 //!
 //! Source: Linux, mm/shmem.c. Rules A15, C1, C2, C3, C6, C7, C8, C37, F12, F13, F19.
 
+mod fallocate;
+mod io;
+mod seals;
+mod seek;
+mod size;
+mod stat;
+#[cfg(test)]
+mod tests;
+
+pub use fallocate::falloc;
+pub use seals::seal;
+pub use seek::Whence;
+pub use stat::Kstat;
+
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -25,7 +39,7 @@ id_type!(
 
 record! {
     /// A memory object. Source: Linux, `struct inode`, `struct address_space`, `struct shmem_inode_info`.
-    pub struct Inode[16] {
+    pub struct Inode[24] {
         /// Bytes.
         i_size, set_i_size: u64 = 0;
         /// Pages in the page cache.
@@ -44,6 +58,24 @@ record! {
         i_mtime, set_i_mtime: i64 = 9;
         /// Pages charged to the commit counter at creation.
         commit, set_commit: u64 = 10;
+        /// [`seal`] bits.
+        seals, set_seals: u64 = 11;
+        /// Type and rights, as `st_mode`.
+        i_mode, set_i_mode: u32 = 12;
+        /// Owner.
+        i_uid, set_i_uid: u32 = 13;
+        /// Group.
+        i_gid, set_i_gid: u32 = 14;
+        /// Names.
+        i_nlink, set_i_nlink: u64 = 15;
+        /// When its content or what is known about it last changed, seconds since 1970.
+        i_ctime, set_i_ctime: i64 = 16;
+        /// When it was last read, seconds since 1970.
+        i_atime, set_i_atime: i64 = 17;
+        /// Next object on the swap list.
+        swap_next, set_swap_next: Option<InodeId> = 20;
+        /// Previous object on the swap list.
+        swap_prev, set_swap_prev: Option<InodeId> = 21;
     }
 }
 
@@ -58,6 +90,8 @@ impl Inode<'_> {
 pub mod inode_flag {
     /// `SHM_LOCK`: pages stay in memory.
     pub const LOCKED: u64 = 1;
+    /// It is on the list of objects that may have pages in swap. Source: Linux `info->swaplist`.
+    pub const SWAPLIST: u64 = 1 << 63;
 }
 
 /// What a page is wanted for. Rule C1.
@@ -65,8 +99,10 @@ pub mod inode_flag {
 pub enum Sgp {
     /// A fault: holes are filled, the end of the object is respected.
     Cache,
-    /// A write: holes are filled, also past the end.
+    /// A write: holes are filled, also past the end. The page may not be up to date: the writer fills it.
     Write,
+    /// `fallocate`: holes get pages, also past the end, that are not up to date and read as holes.
+    Falloc,
 }
 
 /// A page of an object, with a reference for the caller.
@@ -105,7 +141,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Takes a reference to an object.
-    pub(crate) fn ihold(&self, id: InodeId) {
+    pub fn ihold(&self, id: InodeId) {
         let inode = self.inode(id);
         inode.set_i_count(inode.i_count() + 1);
     }
@@ -139,6 +175,9 @@ impl<P: Platform> Memory<P> {
             "pages of an evicted object are left"
         );
         self.vm_unacct_memory(inode.commit());
+        if inode.i_flags() & inode_flag::SWAPLIST != 0 {
+            self.swaplist_del(id);
+        }
         self.free_inode(id);
     }
 
@@ -163,7 +202,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shmem_getpage(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let inode = self.inode(id);
         if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
@@ -172,12 +211,18 @@ impl<P: Platform> Memory<P> {
         let entry = self.filemap_get_entry(inode, index);
         self.platform.stage(Stage::FilemapGetEntry, index);
         match entry.as_page() {
-            Some(pfn) => {
+            Some(pfn) if self.page(pfn).has(flag::UPTODATE) => {
                 self.get_page(pfn);
                 Ok(GotPage { pfn, major: false })
             }
-            None => self.shmem_getpage_slow(id, index, sgp, entry),
+            _ => self.shmem_getpage_slow(id, index, sgp, entry),
         }
+    }
+
+    /// [`Memory::shmem_getpage`] for others than faults, whose path it would lengthen if the compiler did not inline it there.
+    #[inline(never)]
+    fn shmem_getpage_called(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        self.shmem_getpage(id, index, sgp)
     }
 
     #[inline(never)]
@@ -188,6 +233,7 @@ impl<P: Platform> Memory<P> {
         loop {
             let got = match (entry.as_page(), entry.as_value()) {
                 (Some(pfn), _) => {
+                    self.fill_if_fallocated(pfn);
                     self.get_page(pfn);
                     Ok(GotPage { pfn, major: false })
                 }
@@ -199,6 +245,14 @@ impl<P: Platform> Memory<P> {
                 return got;
             }
             entry = self.filemap_get_entry(self.inode(id), index);
+        }
+    }
+
+    /// Gives a page that `fallocate` or an unfinished write left without content its zeroes. Rules C2 (7), C29.
+    fn fill_if_fallocated(&self, pfn: Pfn) {
+        if !self.page(pfn).has(flag::UPTODATE) {
+            self.platform.clear_page(pfn);
+            self.page(pfn).set_flags(flag::UPTODATE | flag::DIRTY);
         }
     }
 
@@ -214,12 +268,12 @@ impl<P: Platform> Memory<P> {
             };
         }
         self.platform.stage(Stage::AddToPageCache, index);
+        let page = self.page(pfn);
         if sgp == Sgp::Cache {
             self.platform.clear_page(pfn);
             self.platform.stage(Stage::ClearPage, 0);
+            page.set_flags(flag::UPTODATE);
         }
-        let page = self.page(pfn);
-        page.set_flags(flag::UPTODATE);
         page.clear_flags(flag::LOCKED);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
@@ -235,7 +289,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Brings a page back from swap. Rule F19.
-    fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
+    pub(crate) fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
         let (pfn, major) = self.swapin(slot)?;
         // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
         if !self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn)) {
@@ -269,10 +323,14 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn shmem_writepage(&self, pfn: Pfn) -> Option<SwapSlot> {
         let id = self.inode_of(pfn)?;
         let inode = self.inode(id);
-        if inode.i_flags() & inode_flag::LOCKED != 0 {
-            return None;
+        if inode.i_flags() != inode_flag::SWAPLIST {
+            if inode.i_flags() & inode_flag::LOCKED != 0 {
+                return None;
+            }
+            self.swaplist_add(id);
         }
         let slot = self.add_to_swap(pfn, 1)?;
+        self.fill_if_fallocated(pfn);
         let replaced = self.shmem_replace(
             id,
             self.page(pfn).index.get(),

@@ -8,8 +8,11 @@
 //! stays reachable at every instant and is read once however many want it.
 //!
 //! Source: Linux, mm/swapfile.c, mm/swap_state.c, include/linux/swap.h. Rules F13, F16, F17, F19, F22, F28. Differs from Linux: one
-//! area; slots are accounted exactly, not in batches per CPU; no read-ahead yet. The swap cache is part of the table, as in Linux
+//! area; slots are accounted exactly, not in batches per CPU. The swap cache is part of the table, as in Linux
 //! since 6.18, not an XArray beside it.
+
+mod off;
+mod readahead;
 
 use crate::addr::Pfn;
 use crate::error::Error;
@@ -27,8 +30,9 @@ pub const SLOTS_MAX: u32 = 1 << 21;
 const SWAP_HAS_CACHE: u8 = 0x40;
 /// Largest count in a slot's byte. Rule F16.
 const SWAP_MAP_MAX: u8 = 0x3e;
-/// A slot that must not be used: the header, or one whose write failed. Rules F16, F29.
-const SWAP_MAP_BAD: u8 = 0x3f;
+/// Bit of a slot's byte: a write to it failed. It keeps its users and its page, but is not in use for the accounts, and never becomes
+/// free. Differs from Linux, which keeps using such slots. Rule F29.
+const SWAP_RETIRED: u8 = 0x80;
 /// Mask of the count in a slot's byte.
 const COUNT_MASK: u8 = 0x3f;
 
@@ -68,10 +72,17 @@ pub(crate) struct SwapArea {
     inuse: Word32,
     /// Slots whose write failed.
     bad: Word32,
+    /// Slots that may be given out, in use or not: 0 while the area is being left.
+    usable: Word32,
     /// Where the search for a free slot goes on.
     cluster_next: Word32,
+    readahead: readahead::State,
     /// Frames with the numbers of the swap table's leaves.
     roots: [Word32; ROOTS],
+    /// First of the objects that may have pages in swap.
+    inodes: Word,
+    /// First of all address spaces.
+    mms: Word,
 }
 
 impl SwapArea {
@@ -80,8 +91,12 @@ impl SwapArea {
             max: Word32::new(0),
             inuse: Word32::new(0),
             bad: Word32::new(0),
+            usable: Word32::new(0),
             cluster_next: Word32::new(1),
+            readahead: readahead::State::new(),
             roots: [const { Word32::new(0) }; ROOTS],
+            inodes: Word::new(0),
+            mms: Word::new(0),
         }
     }
 }
@@ -129,12 +144,13 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         self.swap.max.set(slots);
+        self.swap.usable.set(slots - 1);
         Ok(())
     }
 
     /// Slots that can be used, in pages: those of the area without its header and without those whose write failed.
     pub fn total_swap_pages(&self) -> u64 {
-        u64::from(self.swap.max.get().saturating_sub(1 + self.swap.bad.get()))
+        u64::from(self.swap.usable.get())
     }
 
     /// Slots in use, in pages.
@@ -259,7 +275,7 @@ impl<P: Platform> Memory<P> {
 
     /// One page-table entry or object less means the slot. The last gives up its frame in the swap cache, too.
     pub(crate) fn swap_free(&self, slot: SwapSlot) {
-        if self.swap_free_keeping_page(slot) == SWAP_HAS_CACHE {
+        if self.swap_free_keeping_page(slot) & !SWAP_RETIRED == SWAP_HAS_CACHE {
             self.free_cached_slot(slot);
         }
     }
@@ -315,11 +331,16 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Never uses a free slot again: a write to it failed. Rule F29.
+    /// Never gives a slot out again: a write to it failed. Rule F29.
     pub(crate) fn retire_slot(&self, slot: SwapSlot) {
         let _guard = self.locks.swap.lock();
-        self.update_slot(slot, |_| u32::from(SWAP_MAP_BAD));
+        let byte = self.update_slot(slot, |entry| entry.0 | u32::from(SWAP_RETIRED)).byte();
+        debug_assert!(byte & SWAP_RETIRED == 0, "slot {} is retired already", slot.0);
+        if byte != 0 {
+            self.swap.inuse.sub(1);
+        }
         self.swap.bad.add(1);
+        self.swap.usable.sub(1);
     }
 
     /// The frame with a slot's content, with a reference for the caller: from the swap cache, or read into it. The second
@@ -330,13 +351,26 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn swapin(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         if let Some(pfn) = self.lookup_swap_cache(slot) {
             self.get_page(pfn);
+            if self.page(pfn).has(flag::READAHEAD) {
+                self.readahead_hit(pfn);
+            }
             return Ok((pfn, false));
         }
+        let window = self.swapin_nr_pages(slot);
+        if window > 1 {
+            return self.swapin_readahead(slot, window);
+        }
+        self.swapin_alone(slot)
+    }
+
+    /// Reads one slot.
+    #[inline]
+    fn swapin_alone(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
         self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
         self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
-        let read = self.platform.swap_read(slot.0, pfn);
+        let read = self.platform.swap_read(slot.0, &[pfn]);
         self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
         if read.is_err() {
             self.delete_from_swap_cache(pfn);
@@ -355,18 +389,18 @@ impl<P: Platform> Memory<P> {
 impl<P: Platform> Memory<P> {
     /// Panics unless the slot map, the swap cache and the counters agree. For tests; takes as long as the area is large.
     pub fn check_swap(&self) {
-        let mut used = 0;
+        let (mut used, mut bad) = (0, 0);
         for slot in (1..self.swap.max.get()).map(SwapSlot) {
             let (byte, cached) = (self.slot_entry(slot).byte(), self.slot_entry(slot).cached());
-            if byte != SWAP_MAP_BAD {
-                used += u32::from(byte != 0);
-                assert_eq!(
-                    byte & SWAP_HAS_CACHE != 0,
-                    cached.is_some(),
-                    "slot {}: byte {byte:#x}",
-                    slot.0
-                );
-            }
+            let retired = byte & SWAP_RETIRED != 0;
+            used += u32::from(byte != 0 && !retired);
+            bad += u32::from(retired);
+            assert_eq!(
+                byte & SWAP_HAS_CACHE != 0,
+                cached.is_some(),
+                "slot {}: byte {byte:#x}",
+                slot.0
+            );
             if let Some(pfn) = cached {
                 let page = self.page(pfn);
                 assert!(
@@ -378,5 +412,6 @@ impl<P: Platform> Memory<P> {
             }
         }
         assert_eq!(self.swap.inuse.get(), used, "slots in use");
+        assert_eq!(self.swap.bad.get(), bad, "retired slots");
     }
 }

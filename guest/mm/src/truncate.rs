@@ -8,11 +8,20 @@ use crate::platform::{Platform, PteFormat};
 use crate::shmem::InodeId;
 use crate::swap::SwapSlot;
 
+/// Which entries of private mappings go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cows {
+    /// Private copies stay with their owners.
+    Stay,
+    /// Private copies go, too: the object ends before them.
+    Go,
+}
+
 impl<P: Platform> Memory<P> {
-    /// Makes a hole of pages `first..=last` of an object: they are unmapped everywhere and freed, in memory and in swap. Private
-    /// copies of them stay with their owners. The caller holds the `mmap_lock`.
-    pub(crate) fn shmem_punch_hole(&self, id: InodeId, first: u64, last: u64) {
-        self.unmap_mapping_range(id, first, last);
+    /// Makes a hole of pages `first..=last` of an object: they are unmapped everywhere and freed, in memory and in swap. The caller holds
+    /// the `mmap_lock`. Rule B40.
+    pub(crate) fn shmem_remove_pages(&self, id: InodeId, first: u64, last: u64, cows: Cows) {
+        self.unmap_mapping_range(id, first, last, cows);
         let inode = self.inode(id);
         inode.i_pages().erase_range(self, first, last, |_, entry| {
             inode.set_alloced(inode.alloced() - 1);
@@ -30,7 +39,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Removes every entry that maps pages `first..=last` of an object.
-    fn unmap_mapping_range(&self, id: InodeId, first: u64, last: u64) {
+    fn unmap_mapping_range(&self, id: InodeId, first: u64, last: u64, cows: Cows) {
         let mut next = self.inode(id).i_mmap();
         while let Some(vma_id) = next {
             let vma = self.vma(vma_id);
@@ -44,22 +53,23 @@ impl<P: Platform> Memory<P> {
             let end = vma
                 .vm_start()
                 .offset((last.saturating_add(1).min(high) - low) << PAGE_SHIFT);
-            self.zap_shared(mm_id, start, end);
+            self.zap_entries(mm_id, start, end, cows);
         }
     }
 
-    /// Removes the entries of a range that map an object's pages; private copies stay.
-    fn zap_shared(&self, mm_id: crate::vma::MmId, start: VirtAddr, end: VirtAddr) {
+    /// Removes the entries of a range that map an object's pages, and those of private copies if they are to go.
+    fn zap_entries(&self, mm_id: crate::vma::MmId, start: VirtAddr, end: VirtAddr, cows: Cows) {
         let mm = self.mm(mm_id);
         self.for_each_pte(mm.pgd(), start..end, |addr, pte| {
             let entry = pte.get();
-            if P::Pte::is_present(entry) && !self.page(P::Pte::pfn(entry)).has(flag::ANON) {
-                let pfn = P::Pte::pfn(entry);
-                pte.set(0);
-                self.platform.flush_tlb_page(mm.pgd(), addr);
-                self.add_rss(mm, pfn, -1);
-                self.page_remove_rmap(pfn);
-                self.put_page(pfn);
+            let present = P::Pte::is_present(entry);
+            // What is not present is a private copy in swap.
+            let copy = !present || self.page(P::Pte::pfn(entry)).has(flag::ANON);
+            if !copy || cows == Cows::Go {
+                self.zap_pte(mm, pte);
+                if present {
+                    self.platform.flush_tlb_page(mm.pgd(), addr);
+                }
             }
             true
         });

@@ -62,12 +62,14 @@ record! {
         anon_prev, set_anon_prev: Option<VmaId> = 17;
         /// The System V segment it attaches, if any.
         shm, set_shm: Option<ShmId> = 18;
+        /// The open file description that it was mapped through, a number never used again; 0 for none.
+        opened, set_opened: u64 = 19;
     }
 }
 
 record! {
     /// An address space.
-    pub struct MmStruct[21] {
+    pub struct MmStruct[23] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -102,6 +104,10 @@ record! {
         locked_vm, set_locked_vm: u64 = 15;
         /// [`vm`] bits that new mappings get: those of `mlockall(MCL_FUTURE)`.
         def_flags, set_def_flags: u64 = 16;
+        /// Next of all address spaces.
+        mm_next, set_mm_next: Option<MmId> = 21;
+        /// Previous of all address spaces.
+        mm_prev, set_mm_prev: Option<MmId> = 22;
         /// Most bytes mapped.
         rlimit_as, set_rlimit_as: u64 = 17;
         /// Most bytes mapped private and writable.

@@ -200,7 +200,7 @@ impl<P: Platform> Memory<P> {
     /// Decides about one isolated page, in Linux's order. Rules F4, F10.
     fn shrink_page(&self, pfn: Pfn, ignore_references: bool) -> Outcome {
         let page = self.page(pfn);
-        if page.flags.get() & (flag::LOCKED | flag::ERROR) != 0 {
+        if page.flags.get() & (flag::LOCKED | flag::ERROR) != 0 && !self.leave_retired_slot(pfn) {
             return Outcome::Activate;
         }
         // SHM_LOCK: found here, the page is moved out of the way. Rule A55.
@@ -326,8 +326,7 @@ impl<P: Platform> Memory<P> {
         let written = self.platform.swap_write(first, &batch.pfns[..len]);
         self.platform.stage(Stage::SwapWriteEnd, u64::from(first));
         if written.is_err() {
-            self.write_failed(batch, len);
-            return 0;
+            return self.write_failed(batch, len);
         }
         self.platform.count(Vmstat::Pswpout, len as u64);
         for &pfn in &batch.pfns[..len] {
@@ -336,18 +335,49 @@ impl<P: Platform> Memory<P> {
         len as u32
     }
 
-    /// The disk refused the batch: its pages stay in memory, and their slots are not used again. Rule F29.
+    /// The disk refused the batch. Each page is tried alone; those that are refused again stay in memory, and their slots are not given
+    /// out any more. Returns the frames freed. Rule F29.
     #[cold]
-    fn write_failed(&self, batch: &Batch, len: usize) {
+    #[inline(never)]
+    fn write_failed(&self, batch: &Batch, len: usize) -> u32 {
+        let mut freed = 0;
         for i in 0..len {
             let (pfn, slot) = (batch.pfns[i], SwapSlot(batch.first.0 + i as u32));
+            if len > 1 && self.platform.swap_write(slot.0, &[pfn]).is_ok() {
+                self.count(Vmstat::Pswpout);
+                self.free_swap_cached(pfn);
+                freed += 1;
+                continue;
+            }
             self.page(pfn).set_flags(flag::ERROR | flag::ACTIVE);
+            self.retire_slot(slot);
             if let Some(inode) = batch.inodes[i] {
                 self.shmem_unwritepage(inode, pfn, slot);
-                self.retire_slot(slot);
             }
             self.putback_lru_page(pfn);
         }
+        freed
+    }
+
+    /// Lets a page whose slot was retired be written to another one. `false` when it cannot be reclaimed now: it is locked, or entries
+    /// still name the slot.
+    #[cold]
+    #[inline(never)]
+    fn leave_retired_slot(&self, pfn: Pfn) -> bool {
+        let page = self.page(pfn);
+        if page.has(flag::LOCKED) {
+            return false;
+        }
+        if page.has(flag::SWAPCACHE) {
+            if self.swap_count(SwapSlot::of_entry(page.private.get())) != 0 {
+                return false;
+            }
+            self.delete_from_swap_cache(pfn);
+            self.put_page(pfn);
+            page.set_flags(flag::DIRTY);
+        }
+        page.clear_flags(flag::ERROR);
+        true
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`arena`] | addresses to experiment with, and how outcomes are shown |
 //! | [`start`] | `_start`, arguments and environment, the panic handler |
 //! | [`sys`] | system calls |
 //! | [`print`] | `println!` and `eprintln!`, one `write` a line |
@@ -19,6 +20,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod arena;
 #[cfg(not(test))]
 mod mem;
 pub mod parse;

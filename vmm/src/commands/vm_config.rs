@@ -13,7 +13,7 @@ use faultlab::swap_file::SWAP_DEFAULT_BYTES;
 use faultlab::{SwapConfig, TraceLevel, VmConfig};
 
 use super::Failure;
-use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, UffdFill, VmArgs};
+use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, SwapBackend, UffdFill, VmArgs};
 
 /// The guest for `args` on `backing`, which runs `command`: a program and its arguments, at least the program.
 ///
@@ -35,6 +35,8 @@ pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Resul
             DirtyHow::Ring => DirtyMode::Ring,
         },
         swap: swap(args),
+        swap_direct: args.swap_direct,
+        swap_faults: args.faults.faults(),
         trace: match args.trace_level {
             cli::TraceLevel::Off => TraceLevel::Off,
             cli::TraceLevel::Stages => TraceLevel::Stages,
@@ -90,7 +92,11 @@ fn swap(args: &VmArgs) -> SwapConfig {
             create_bytes: SWAP_DEFAULT_BYTES,
         },
         (None, 0) => SwapConfig::None,
-        (None, bytes) => SwapConfig::Temporary { bytes },
+        (None, bytes) => match args.swap_backend {
+            SwapBackend::File => SwapConfig::Temporary { bytes },
+            SwapBackend::Memory => SwapConfig::Memory { bytes },
+            SwapBackend::Null => SwapConfig::Null { bytes },
+        },
     }
 }
 

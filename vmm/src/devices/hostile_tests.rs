@@ -14,6 +14,7 @@ use super::bus::{Bus, BusCounters};
 use super::lab::LabDevice;
 use super::virtio_mmio::VirtioMmio;
 use crate::outcome::End;
+use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
 use crate::testing::ram;
 
@@ -59,7 +60,7 @@ fn driven_bus(session: &mut Session<'_>) -> Bus {
         .unwrap()
         .unwrap();
     let mut bus = Bus::new(
-        Some(VirtioMmio::new(BlockDevice::new(file, false))),
+        Some(VirtioMmio::new(BlockDevice::new(file, false, &SwapFaults::default()))),
         LabDevice::default(),
     );
     for (register, value) in [

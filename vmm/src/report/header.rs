@@ -74,10 +74,25 @@ fn vm_line(vm: &Map<String, Value>) -> String {
     let swap = match (text("swap_file"), number("swap_bytes")) {
         (Some(path), _) => format!("swap on {path}"),
         (None, Some(0)) => "no swap".to_owned(),
-        (None, Some(bytes)) => format!("{} swap on a temporary file", show_size(bytes)),
+        (None, Some(bytes)) => {
+            let place = match text("swap_backend") {
+                Some("memory") => "in the host's memory",
+                Some("null") => "on NOTHING (pages are lost)",
+                _ => "on a temporary file",
+            };
+            format!("{} swap {place}", show_size(bytes))
+        }
         // Older reports only count the slots.
         (None, None) if number("swap_pages").is_none_or(|pages| pages == 0) => "no swap".to_owned(),
         (None, None) => "swap on a temporary file".to_owned(),
+    };
+    let swap = match vm.get("swap_direct").and_then(Value::as_bool) {
+        Some(true) => format!("{swap}, past the page cache"),
+        _ => swap,
+    };
+    let swap = match text("swap_faults") {
+        Some(faults) => format!("{swap} WITH FAULTS ON PURPOSE ({faults})"),
+        None => swap,
     };
     let vcpus = match number("vcpus") {
         Some(count) if count != 1 => format!("{count} vCPUs"),

@@ -22,11 +22,11 @@
 //! | [`html`] | the report as a page with plots |
 //! | [`key`] | what makes a row that row, and its name |
 //! | [`compare`] | two reports, row by row |
-//! | [`file`] | writes a file all at once or not at all |
+//! | [`mod@file`] | writes a file all at once or not at all |
 //!
 //! # Invariants
 //! Nothing here invents a number: a phase that was not measured has no row, a counter that the host lacks has no
-//! column. Everything is a pure function of its input except [`file`], which writes one, and [`read`], which reads one.
+//! column. Everything is a pure function of its input except [`mod@file`], which writes one, and [`read`], which reads one.
 
 pub mod build;
 pub mod checks;

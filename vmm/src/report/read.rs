@@ -60,7 +60,7 @@ pub fn file(path: &Path) -> Result<Vec<Report>, ReadError> {
 /// The reports in the contents of a file, at least one.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn parse(bytes: &[u8]) -> Result<Vec<Report>, ReadError> {
     let value: Value = serde_json::from_slice(bytes).map_err(ReadError::Json)?;
     let value = printable(value);

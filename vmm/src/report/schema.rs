@@ -14,7 +14,6 @@ use super::model::{Collection, Report};
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its shape is used")]
-#[expect(clippy::large_enum_variant, reason = "only its schema is made, never a value")]
 enum ReportFile {
     One(Box<Report>),
     Several(Collection),

@@ -10,7 +10,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -132,7 +132,8 @@ fn open_raw(path: &Path) -> io::Result<File> {
 
 /// Each byte that arrives is the number of a signal for the program.
 fn pass_signals(port: File, program: Pid) {
-    for byte in port.bytes() {
+    // A buffer does not make a byte wait for others: the port gives what it has.
+    for byte in BufReader::new(port).bytes() {
         let Ok(byte) = byte else { return };
         if let Some(signal) = Signal::from_named_raw(i32::from(byte)) {
             // It may have ended just now.

@@ -1,18 +1,9 @@
 //! Who a process is: `getuid` and its like, `setuid setgid setresuid setresgid getresuid getresgid getgroups setgroups`.
 
-use faultlab_kernel::cred::{Cred, Ids, Refused};
+use faultlab_linux::cred::{Cred, Ids, Refused};
 
 use super::{Errno, limits};
 use crate::{process, uaccess};
-
-impl From<Refused> for Errno {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Invalid => Self::EINVAL,
-            Refused::NotPermitted => Self::EPERM,
-        }
-    }
-}
 
 /// Ids of the running process.
 pub(super) fn current() -> Cred {

@@ -1,93 +1,25 @@
-//! Descriptors: the standard streams, and `/dev/faultlab`.
+//! Descriptors: what they name, and what is known about it.
 
 use faultlab_abi::dev;
-use faultlab_abi::lab::kind;
-use faultlab_kernel::files::File;
+use faultlab_linux::file::{File, Kind};
+use faultlab_linux::memfd;
+use faultlab_mm::mmap::MapFile;
 
-use super::{Errno, device};
-use crate::process;
-use crate::uaccess::{self, Piece, for_each_piece};
-use crate::{lab, ram, serial};
+use super::{Errno, cred, device};
+use crate::lab;
+use crate::platform::{LINUX, MEMORY};
+use crate::process::current_files;
+use crate::uaccess;
 
-/// Most bytes that one call moves. Source: Linux `MAX_RW_COUNT`.
-const RW_MAX_BYTES: u64 = 0x7fff_f000;
-
-fn file(descriptor: u64) -> Result<File, Errno> {
-    process::current().files.get().get(descriptor).ok_or(Errno::EBADF)
-}
-
-/// The stream to write to: standard output (1) or error (2).
-fn output(descriptor: u64) -> Result<u64, Errno> {
-    match file(descriptor)? {
-        File::Stream(0) => Err(Errno::EBADF),
-        File::Stream(stream) => Ok(u64::from(stream)),
-        File::Lab => Err(Errno::EINVAL),
-    }
-}
-
-#[inline(never)]
-pub(super) fn write(descriptor: u64, addr: u64, len: u64) -> Result<u64, Errno> {
-    write_range(output(descriptor)?, addr, len.min(RW_MAX_BYTES))
-}
-
-/// How many bytes were written; an error only if none were.
-fn write_range(stream: u64, addr: u64, len: u64) -> Result<u64, Errno> {
-    let mut written = 0;
-    let result = for_each_piece(addr, len, false, |piece| {
-        write_piece(stream, piece)?;
-        written += piece.len;
-        Ok(())
-    });
-    match result {
-        Err(errno) if written == 0 => Err(errno),
-        _ => Ok(written),
-    }
-}
-
-fn write_piece(stream: u64, piece: &Piece) -> Result<(), Errno> {
-    if !lab::is_present() {
-        serial::write(&ram::bytes(piece.pfn, 4096)[piece.offset as usize..(piece.offset + piece.len) as usize]);
-        return Ok(());
-    }
-    match lab::command(kind::WRITE, [stream, piece.phys(), piece.len, 0, 0, 0]) {
-        0 => Ok(()),
-        _ => Err(Errno::EIO),
-    }
-}
-
-#[inline(never)]
-pub(super) fn writev(descriptor: u64, vectors: u64, count: u64) -> Result<u64, Errno> {
-    const UIO_MAXIOV: u64 = 1024;
-    const IOVEC_BYTES: u64 = 16;
-    let stream = output(descriptor)?;
-    if count > UIO_MAXIOV {
-        return Err(Errno::EINVAL);
-    }
-    let mut written = 0u64;
-    for index in 0..count {
-        let step = uaccess::read::<16>(vectors.wrapping_add(index * IOVEC_BYTES)).and_then(|vector| {
-            let (base, len) = vector.split_at(8);
-            let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-            let (base, len) = (word(base), word(len).min(RW_MAX_BYTES - written));
-            Ok((len, write_range(stream, base, len)?))
-        });
-        match step {
-            Ok((len, part)) => {
-                written += part;
-                if part < len {
-                    break;
-                }
-            }
-            Err(errno) if written == 0 => return Err(errno),
-            Err(_) => break,
-        }
-    }
-    Ok(written)
+/// What a descriptor of the running process names.
+#[inline]
+pub(super) fn file(descriptor: u64) -> Result<File<'static>, Errno> {
+    LINUX.get(current_files(), descriptor)
 }
 
 /// `open` and `openat`: there is one file, at an absolute path.
 #[inline(never)]
-pub(super) fn open(path: u64) -> Result<u64, Errno> {
+pub(super) fn open(path: u64, flags: u64) -> Result<u64, Errno> {
     const PAGE_BYTES: u64 = 4096;
     let name = dev::PATH.as_bytes();
     let mut buffer = [0; dev::PATH.len() + 1];
@@ -104,36 +36,77 @@ pub(super) fn open(path: u64) -> Result<u64, Errno> {
     if buffer.last() != Some(&0) || !buffer.starts_with(name) || !lab::is_present() {
         return Err(Errno::ENOENT);
     }
-    let process = process::current();
-    let mut files = process.files.get();
-    let descriptor = files.open_lab().ok_or(Errno::EMFILE)?;
-    process.files.set(files);
-    Ok(descriptor)
+    LINUX.open_lab(current_files(), flags)
 }
 
 #[inline(never)]
 pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
-    let process = process::current();
-    let mut files = process.files.get();
-    if !files.close(descriptor) {
-        return Err(Errno::EBADF);
-    }
-    process.files.set(files);
-    Ok(0)
+    LINUX.close(current_files(), descriptor).map(|()| 0)
 }
 
 #[inline(never)]
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
-    match file(descriptor)? {
-        File::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
-        File::Stream(_) => Err(Errno::ENOTTY),
+    match file(descriptor)?.kind() {
+        Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
+        Kind::Stream(_) | Kind::Object(_) => Err(Errno::ENOTTY),
     }
 }
 
-/// Whether a descriptor's file can be mapped.
-pub(super) fn mappable(descriptor: u64) -> Result<(), Errno> {
-    match file(descriptor)? {
-        File::Lab => Ok(()),
-        File::Stream(_) => Err(Errno::ENODEV),
+#[inline(never)]
+pub(super) fn dup(descriptor: u64) -> Result<u64, Errno> {
+    LINUX.dup(current_files(), descriptor, 0, false)
+}
+
+#[inline(never)]
+pub(super) fn dup2(old: u64, new: u64) -> Result<u64, Errno> {
+    LINUX.dup2(current_files(), old, new)
+}
+
+#[inline(never)]
+pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result<u64, Errno> {
+    LINUX.dup3(current_files(), old, new, flags)
+}
+
+#[inline(never)]
+pub(super) fn fcntl(descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
+    LINUX.fcntl(current_files(), descriptor, command, argument)
+}
+
+/// `memfd_create(name, flags)`. Rule C46.
+#[inline(never)]
+pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
+    memfd::check_flags(flags)?;
+    if uaccess::string_len(name, memfd::NAME_MAX)?.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let cred = cred::current();
+    LINUX.memfd_create(current_files(), flags, (cred.user.effective, cred.group.effective))
+}
+
+#[inline(never)]
+pub(super) fn fstat(descriptor: u64, addr: u64) -> Result<u64, Errno> {
+    let stat = LINUX.fstat(file(descriptor)?);
+    uaccess::copy_to_user(addr, &stat).map(|()| 0)
+}
+
+/// `fchmod`: root's and the owner's to use.
+#[inline(never)]
+pub(super) fn fchmod(descriptor: u64, mode: u64) -> Result<u64, Errno> {
+    let Kind::Object(inode) = file(descriptor)?.kind() else {
+        return Err(Errno::EPERM);
+    };
+    let cred = cred::current();
+    if !cred.privileged() && cred.user.effective != MEMORY.getattr(inode).uid {
+        return Err(Errno::EPERM);
+    }
+    Ok(MEMORY.shmem_chmod(inode, mode as u32).map(|()| 0)?)
+}
+
+/// The object that a descriptor names, to be mapped; `None` for `/dev/faultlab`.
+pub(super) fn mmap_target(descriptor: u64) -> Result<Option<MapFile>, Errno> {
+    match LINUX.map_file(file(descriptor)?) {
+        Ok(object) => Ok(Some(object)),
+        Err(Kind::Lab) => Ok(None),
+        Err(_) => Err(Errno::ENODEV),
     }
 }

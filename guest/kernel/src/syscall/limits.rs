@@ -1,6 +1,6 @@
 //! `getrlimit setrlimit prlimit64`.
 
-use faultlab_kernel::limits::Limit;
+use faultlab_linux::limits::Limit;
 
 use super::Errno;
 use crate::platform::MEMORY;

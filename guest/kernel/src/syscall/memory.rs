@@ -16,8 +16,11 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     if flags & map_flag::ANONYMOUS != 0 {
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
+    if let Some(object) = file::mmap_target(descriptor)? {
+        let pgoff = offset / PAGE_SIZE;
+        return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+    }
     // Device memory, at an address of the kernel's choice.
-    file::mappable(descriptor)?;
     if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 {
         return Err(Errno::EINVAL);
     }

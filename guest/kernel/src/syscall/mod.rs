@@ -3,10 +3,12 @@
 //! | file | calls |
 //! |---|---|
 //! | `mod.rs` | the dispatch; identity, time, FS and GS |
-//! | `file.rs` | `write writev openat open close ioctl` |
+//! | `file.rs` | `open openat close ioctl dup dup2 dup3 fcntl fstat fchmod memfd_create` |
+//! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
 //! | `shm.rs` | `shmget shmat shmdt shmctl` |
+//! | `swap.rs` | `swapon swapoff` |
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
@@ -20,6 +22,8 @@ use faultlab_abi::layout::USER_END;
 use faultlab_abi::trace::level;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
+pub(crate) use faultlab_linux::Errno;
+use faultlab_linux::read_write::At;
 
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::exit::{self, Clone, Wait};
@@ -31,21 +35,29 @@ use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
 mod cred;
 mod device;
 mod file;
+mod io;
 mod limits;
 mod memory;
 mod residency;
 mod shm;
+mod swap;
 
 /// Numbers of the calls that exist.
 mod nr {
+    pub(super) const READ: u64 = 0;
     pub(super) const WRITE: u64 = 1;
     pub(super) const OPEN: u64 = 2;
     pub(super) const CLOSE: u64 = 3;
+    pub(super) const FSTAT: u64 = 5;
+    pub(super) const LSEEK: u64 = 8;
     pub(super) const MMAP: u64 = 9;
     pub(super) const MPROTECT: u64 = 10;
     pub(super) const MUNMAP: u64 = 11;
     pub(super) const BRK: u64 = 12;
     pub(super) const IOCTL: u64 = 16;
+    pub(super) const PREAD64: u64 = 17;
+    pub(super) const PWRITE64: u64 = 18;
+    pub(super) const READV: u64 = 19;
     pub(super) const WRITEV: u64 = 20;
     pub(super) const SCHED_YIELD: u64 = 24;
     pub(super) const MREMAP: u64 = 25;
@@ -55,6 +67,8 @@ mod nr {
     pub(super) const SHMGET: u64 = 29;
     pub(super) const SHMAT: u64 = 30;
     pub(super) const SHMCTL: u64 = 31;
+    pub(super) const DUP: u64 = 32;
+    pub(super) const DUP2: u64 = 33;
     pub(super) const GETPID: u64 = 39;
     pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
@@ -62,6 +76,11 @@ mod nr {
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
+    pub(super) const FCNTL: u64 = 72;
+    pub(super) const FSYNC: u64 = 74;
+    pub(super) const FDATASYNC: u64 = 75;
+    pub(super) const FTRUNCATE: u64 = 77;
+    pub(super) const FCHMOD: u64 = 91;
     pub(super) const GETRLIMIT: u64 = 97;
     pub(super) const GETUID: u64 = 102;
     pub(super) const GETGID: u64 = 104;
@@ -80,47 +99,19 @@ mod nr {
     pub(super) const MLOCKALL: u64 = 151;
     pub(super) const MUNLOCKALL: u64 = 152;
     pub(super) const ARCH_PRCTL: u64 = 158;
+    pub(super) const SWAPON: u64 = 167;
+    pub(super) const SWAPOFF: u64 = 168;
     pub(super) const SETRLIMIT: u64 = 160;
     pub(super) const GETTID: u64 = 186;
     pub(super) const SET_TID_ADDRESS: u64 = 218;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
     pub(super) const OPENAT: u64 = 257;
+    pub(super) const FALLOCATE: u64 = 285;
+    pub(super) const DUP3: u64 = 292;
     pub(super) const PRLIMIT64: u64 = 302;
+    pub(super) const MEMFD_CREATE: u64 = 319;
     pub(super) const MLOCK2: u64 = 325;
-}
-
-/// An error number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Errno(u16);
-
-impl Errno {
-    pub(crate) const EPERM: Self = Self(1);
-    pub(crate) const ENOENT: Self = Self(2);
-    pub(crate) const ESRCH: Self = Self(3);
-    pub(crate) const EIO: Self = Self(5);
-    pub(crate) const EBADF: Self = Self(9);
-    pub(crate) const ECHILD: Self = Self(10);
-    pub(crate) const EAGAIN: Self = Self(11);
-    pub(crate) const ENOMEM: Self = Self(12);
-    pub(crate) const EFAULT: Self = Self(14);
-    pub(crate) const ENODEV: Self = Self(19);
-    pub(crate) const EINVAL: Self = Self(22);
-    pub(crate) const EMFILE: Self = Self(24);
-    pub(crate) const ENOTTY: Self = Self(25);
-    pub(crate) const ENOSYS: Self = Self(38);
-    pub(crate) const EOPNOTSUPP: Self = Self(95);
-
-    /// From a negative error number, as the lab device reports it.
-    pub(crate) fn of_status(status: i32) -> Self {
-        Self(u16::try_from(status.unsigned_abs()).unwrap_or(Self::EIO.0))
-    }
-}
-
-impl From<faultlab_mm::Error> for Errno {
-    fn from(error: faultlab_mm::Error) -> Self {
-        Self(u16::from(error.errno()))
-    }
 }
 
 /// What a call returns in RAX.
@@ -144,10 +135,25 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         ..
     } = *regs;
     let result = match regs.rax {
-        nr::WRITE => file::write(rdi, rsi, rdx),
-        nr::WRITEV => file::writev(rdi, rsi, rdx),
-        nr::OPEN => file::open(rdi),
-        nr::OPENAT => file::open(rsi),
+        nr::READ => io::read(rdi, rsi, rdx, At::Position),
+        nr::WRITE => io::write(rdi, rsi, rdx, At::Position),
+        nr::PREAD64 => io::pread(rdi, rsi, rdx, r10),
+        nr::PWRITE64 => io::pwrite(rdi, rsi, rdx, r10),
+        nr::READV => io::readv(rdi, rsi, rdx),
+        nr::WRITEV => io::writev(rdi, rsi, rdx),
+        nr::LSEEK => io::lseek(rdi, rsi, rdx),
+        nr::FTRUNCATE => io::ftruncate(rdi, rsi),
+        nr::FALLOCATE => io::fallocate(rdi, rsi, rdx, r10),
+        nr::FSYNC | nr::FDATASYNC => io::fsync(rdi),
+        nr::FSTAT => file::fstat(rdi, rsi),
+        nr::FCHMOD => file::fchmod(rdi, rsi),
+        nr::DUP => file::dup(rdi),
+        nr::DUP2 => file::dup2(rdi, rsi),
+        nr::DUP3 => file::dup3(rdi, rsi, rdx),
+        nr::FCNTL => file::fcntl(rdi, rsi, rdx),
+        nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
+        nr::OPEN => file::open(rdi, rsi),
+        nr::OPENAT => file::open(rsi, rdx),
         nr::CLOSE => file::close(rdi),
         nr::IOCTL => file::ioctl(rdi, rsi, rdx),
         nr::MMAP => memory::mmap([rdi, rsi, rdx, r10, r8, r9]),
@@ -167,6 +173,8 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMAT => shm::shmat(rdi, rsi, rdx),
         nr::SHMCTL => shm::shmctl(rdi, rsi, rdx),
         nr::SHMDT => shm::shmdt(rdi),
+        nr::SWAPON => swap::swapon(rdi, rsi),
+        nr::SWAPOFF => swap::swapoff(rdi),
         nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(process::current().pid.get())),
         nr::GETPPID => Ok(u64::from(process::current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),

@@ -81,6 +81,7 @@ impl<P: Platform> Memory<P> {
             file: Some(file),
             pgoff: 0,
             shm: Some(shm),
+            opened: 0,
         };
         self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))
     }

@@ -11,6 +11,7 @@ use crate::fault::Access;
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
+use crate::truncate::Cows;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma;
 
@@ -178,7 +179,7 @@ impl<P: Platform> Memory<P> {
         }
         let first = vma.linear_page_index(range.start);
         let pages = (range.end.0 - range.start.0) >> PAGE_SHIFT;
-        self.shmem_punch_hole(file, first, first + pages - 1);
+        self.shmem_remove_pages(file, first, first + pages - 1, Cows::Stay);
         Ok(())
     }
 

@@ -41,6 +41,7 @@ impl<P: Platform> Memory<P> {
                 file: None,
                 pgoff: old_end.0 >> PAGE_SHIFT,
                 shm: None,
+                opened: 0,
             };
             let pages = (new_end.0 - old_end.0) >> PAGE_SHIFT;
             find_vma_intersection(self, mm, old_end, new_end).is_none()

@@ -35,6 +35,7 @@ impl<P: Platform> Memory<P> {
         mm.set_mmap_base(VirtAddr(TASK_SIZE - MMAP_BASE_GAP));
         mm.set_start_brk(VirtAddr(MMAP_MIN_ADDR));
         mm.set_brk(VirtAddr(MMAP_MIN_ADDR));
+        self.mmlist_add(id);
         self.set_rlimits(id, Rlimits::INIT);
         Ok(id)
     }
@@ -76,6 +77,7 @@ impl<P: Platform> Memory<P> {
             "pages of an ended address space are left"
         );
         self.free_table(mm.pgd());
+        self.mmlist_del(mm_id);
         self.mm_struct_free(mm_id);
     }
 
@@ -139,6 +141,7 @@ impl<P: Platform> Memory<P> {
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));
         copy.set_shm(vma.shm());
+        copy.set_opened(vma.opened());
         let wiped = vma.has(vm::WIPEONFORK);
         self.vma_opened(copy_id, vma.anon_vma().filter(|_| !wiped));
         vma_link(self, new, copy_id);

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::ipc::ShmId;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
-use crate::shmem::InodeId;
+use crate::shmem::{InodeId, seal};
 use crate::vma::{MmId, MmStruct, vm};
 use crate::vma_tree::{UnmappedAreaInfo, find_vma_intersection, unmapped_area_topdown, vma_link};
 
@@ -20,6 +20,56 @@ pub(crate) struct Mapping {
     pub(crate) file: Option<InodeId>,
     pub(crate) pgoff: u64,
     pub(crate) shm: Option<ShmId>,
+    /// [`crate::vma::VmArea::opened`].
+    pub(crate) opened: u64,
+}
+
+/// An object, and what the descriptor that it is to be mapped through allows.
+#[derive(Clone, Copy, Debug)]
+pub struct MapFile {
+    /// The object; the caller's reference stays the caller's.
+    pub inode: InodeId,
+    /// Opened for reading.
+    pub readable: bool,
+    /// Opened for writing.
+    pub writable: bool,
+    /// Number of the open file description, never used again; mappings of different ones are never one. Rule B23.
+    pub opened: u64,
+}
+
+impl From<InodeId> for MapFile {
+    /// With every right, through no descriptor.
+    fn from(inode: InodeId) -> Self {
+        Self {
+            inode,
+            readable: true,
+            writable: true,
+            opened: 0,
+        }
+    }
+}
+
+impl MapFile {
+    /// The flags of a mapping through this descriptor. Rules B5, B6; Linux `do_mmap`.
+    fn restrict(&self, vm_flags: u64) -> Result<u64, Error> {
+        let shared = vm_flags & vm::SHARED != 0;
+        if !self.readable || (shared && vm_flags & vm::WRITE != 0 && !self.writable) {
+            return Err(Error::Eacces);
+        }
+        let fixed = if shared && !self.writable { vm::MAYWRITE } else { 0 };
+        Ok(vm_flags & !fixed)
+    }
+}
+
+/// What a shared mapping of a sealed object may be. Rule C49; Linux `memfd_check_seals_mmap`.
+fn check_seals(seals: u64, vm_flags: u64) -> Result<u64, Error> {
+    if seals & (seal::WRITE | seal::FUTURE_WRITE) == 0 || vm_flags & vm::SHARED == 0 {
+        return Ok(vm_flags);
+    }
+    if vm_flags & vm::WRITE != 0 {
+        return Err(Error::Eperm);
+    }
+    Ok(vm_flags & !vm::MAYWRITE)
 }
 
 impl<P: Platform> Memory<P> {
@@ -35,7 +85,7 @@ impl<P: Platform> Memory<P> {
         len: u64,
         prot: u64,
         flags: u64,
-        file: Option<InodeId>,
+        file: Option<MapFile>,
         pgoff: u64,
     ) -> Result<u64, Error> {
         let _guard = self.locks.mmap.lock();
@@ -65,16 +115,22 @@ impl<P: Platform> Memory<P> {
         let shared = match flags & map_flag::TYPE {
             map_flag::PRIVATE => false,
             map_flag::SHARED => true,
+            map_flag::SHARED_VALIDATE if file.is_some() && flags & !map_flag::KNOWN != 0 => {
+                return Err(Error::Eopnotsupp);
+            }
             map_flag::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Error::Einval),
         };
-        if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
-            return Err(Error::Einval);
-        }
         let end = start.offset(len);
         let mut vm_flags = calc_vm_prot_bits(prot) | vm::MAYREAD | vm::MAYWRITE | vm::MAYEXEC;
         if shared {
             vm_flags |= vm::SHARED | vm::MAYSHARE;
+        }
+        if let Some(file) = file {
+            vm_flags = check_seals(self.seals(file.inode), file.restrict(vm_flags)?)?;
+        }
+        if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
+            return Err(Error::Einval);
         }
         if flags & map_flag::NORESERVE != 0 && !self.overcommits_never() {
             vm_flags |= vm::NORESERVE;
@@ -98,6 +154,7 @@ impl<P: Platform> Memory<P> {
                     file: Some(object),
                     pgoff: 0,
                     shm: None,
+                    opened: 0,
                 }
             }
             None => Mapping {
@@ -107,16 +164,18 @@ impl<P: Platform> Memory<P> {
                 file: None,
                 pgoff: start.0 >> PAGE_SHIFT,
                 shm: None,
+                opened: 0,
             },
-            Some(object) => {
-                self.ihold(object);
+            Some(file) => {
+                self.ihold(file.inode);
                 Mapping {
                     start,
                     end,
                     vm_flags,
-                    file,
+                    file: Some(file.inode),
                     pgoff,
                     shm: None,
+                    opened: file.opened,
                 }
             }
         };
@@ -207,6 +266,7 @@ impl<P: Platform> Memory<P> {
             vma.set_vm_file(mapping.file);
             vma.set_vm_mm(Some(mm_id));
             vma.set_shm(mapping.shm);
+            vma.set_opened(mapping.opened);
             self.i_mmap_link(id);
             vma_link(self, mm, id);
             Ok(())
@@ -247,6 +307,7 @@ impl<P: Platform> Memory<P> {
             file: None,
             pgoff: phys >> PAGE_SHIFT,
             shm: None,
+            opened: 0,
         };
         self.mmap_region(mm_id, mapping)?;
         let mut mapped = 0;

@@ -25,6 +25,8 @@ fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u6
     before.end == after.start
         && before.vm_flags == after.vm_flags
         && before.file == after.file
+        // What was opened twice is mapped twice. Rule B23.
+        && before.opened == after.opened
         // A segment's parts stay apart: each counts as an attachment. Rule A38; Linux `is_mergeable_vma` (`vm_ops->close`).
         && before.shm.is_none()
         && after.shm.is_none()
@@ -42,6 +44,7 @@ fn mapping_of(vma: VmArea<'_>) -> Mapping {
         file: vma.vm_file(),
         pgoff: vma.vm_pgoff(),
         shm: vma.shm(),
+        opened: vma.opened(),
     }
 }
 
@@ -164,6 +167,7 @@ impl<P: Platform> Memory<P> {
         upper.set_vm_file(vma.vm_file());
         upper.set_vm_mm(vma.vm_mm());
         upper.set_shm(vma.shm());
+        upper.set_opened(vma.opened());
         self.vma_opened(upper_id, vma.anon_vma());
         vma_split(self, mm, id, upper_id);
         Ok(upper_id)

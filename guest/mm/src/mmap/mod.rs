@@ -39,6 +39,7 @@ mod user;
 pub use advise::advice;
 pub use limits::{RLIM_INFINITY, Rlimits};
 pub use lock::lock_flag;
+pub use map::MapFile;
 pub(crate) use map::Mapping;
 pub use remap::remap_flag;
 
@@ -88,6 +89,21 @@ pub mod map_flag {
     pub const HUGETLB: u64 = 0x4_0000;
     /// Where the size of huge pages begins, 6 bits.
     pub const HUGE_SHIFT: u32 = 26;
+    /// What was known before `SHARED_VALIDATE`: the others are refused with it. Source: Linux `LEGACY_MAP_MASK`.
+    pub const KNOWN: u64 = TYPE
+        | FIXED
+        | ANONYMOUS
+        | GROWSDOWN
+        | 0xc0
+        | 0x800
+        | 0x1000
+        | LOCKED
+        | NORESERVE
+        | POPULATE
+        | NONBLOCK
+        | 0x2_0000
+        | HUGETLB
+        | 0x7c00_0000;
     /// Exactly at this address, if nothing is there.
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }

@@ -272,6 +272,7 @@ impl<P: Platform> Memory<P> {
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(mm_id));
         copy.set_shm(vma.shm());
+        copy.set_opened(vma.opened());
         self.vma_opened(copy_id, vma.anon_vma());
         vma_link(self, mm, copy_id);
         mm.set_total_vm(mm.total_vm() + pages);

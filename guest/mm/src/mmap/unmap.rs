@@ -182,7 +182,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Empties an entry and drops what it held.
-    fn zap_pte(&self, mm: MmStruct<'_>, pte: &Word) {
+    pub(crate) fn zap_pte(&self, mm: MmStruct<'_>, pte: &Word) {
         let entry = pte.get();
         pte.set(0);
         if !P::Pte::is_present(entry) {

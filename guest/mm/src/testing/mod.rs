@@ -63,6 +63,18 @@ impl FakeMachine {
         }
     }
 
+    /// A byte of a frame.
+    fn byte(&self, pfn: Pfn, at: usize) -> u8 {
+        self.frame(pfn)[at / 8].get().to_le_bytes()[at % 8]
+    }
+
+    fn set_byte(&self, pfn: Pfn, at: usize, byte: u8) {
+        let word = &self.frame(pfn)[at / 8];
+        let mut bytes = word.get().to_le_bytes();
+        bytes[at % 8] = byte;
+        word.set(u64::from_le_bytes(bytes));
+    }
+
     /// A counter's value.
     #[must_use]
     pub fn counter(&self, item: Vmstat) -> u64 {
@@ -95,6 +107,8 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::NrPageTablePages => "nr_page_table_pages",
         Vmstat::NrSwapCached => "nr_swapcached",
         Vmstat::NrSlab => "nr_slab",
+        Vmstat::SwapRa => "swap_ra",
+        Vmstat::SwapRaHit => "swap_ra_hit",
         _ => "other",
     }
 }
@@ -127,6 +141,17 @@ impl Platform for FakeMachine {
         }
     }
 
+    fn copy_bytes(&self, to: (Pfn, usize), from: (Pfn, usize), len: usize) {
+        let bytes: Vec<u8> = (from.1..from.1 + len).map(|at| self.byte(from.0, at)).collect();
+        for (at, byte) in (to.1..).zip(bytes) {
+            self.set_byte(to.0, at, byte);
+        }
+    }
+
+    fn clear_bytes(&self, pfn: Pfn, offset: usize, len: usize) {
+        (offset..offset + len).for_each(|at| self.set_byte(pfn, at, 0));
+    }
+
     fn init_root(&self, root: Pfn) {
         self.frame(root)[511].set(FakePte::table(Pfn(1)));
     }
@@ -139,10 +164,12 @@ impl Platform for FakeMachine {
         self.tlb.borrow_mut().retain(|&(owner, _), _| owner != root);
     }
 
-    fn swap_read(&self, slot: u32, to: Pfn) -> Result<(), IoError> {
-        let page = self.disk.borrow_mut().read(slot)?;
-        for (word, value) in self.frame(to).iter().zip(page.iter()) {
-            word.set(*value);
+    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
+        for (slot, &pfn) in (slot..).zip(to) {
+            let page = self.disk.borrow_mut().read(slot)?;
+            for (word, value) in self.frame(pfn).iter().zip(page.iter()) {
+                word.set(*value);
+            }
         }
         Ok(())
     }

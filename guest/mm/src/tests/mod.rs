@@ -5,3 +5,4 @@ mod model;
 mod overcommit;
 mod scenarios;
 mod shm;
+mod swap;

@@ -17,6 +17,7 @@ use crate::mmap::{map_flag, prot};
 use crate::testing::{FakeMachine, machine};
 use crate::vma::MmId;
 
+mod files;
 mod injected;
 mod ops;
 mod remap;
@@ -33,6 +34,8 @@ const SLOTS: u32 = 512;
 enum Content {
     Private(u64),
     Object(usize, u64),
+    /// The object's, until it is stored to.
+    Copy(usize, u64, Option<u64>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ struct World {
     memory: Memory<FakeMachine>,
     processes: Vec<Process>,
     segments: Vec<Segment>,
+    files: Vec<files::ModelFile>,
+    tool: files::Tool,
     objects: usize,
     words: HashMap<(usize, u64), u64>,
     /// Pages of each object: beyond them, mappings have nothing to show.
@@ -75,6 +80,8 @@ struct World {
     /// Something cut mappings (`mremap`, `mlock`, `fork` of a locked one) in ways that the model does not follow: `nattch` is not known
     /// exactly any more.
     unmerged: bool,
+    /// Reads from swap may fail: a page may be refused with SIGBUS.
+    reads_fail: bool,
 }
 
 const HEAP: u64 = 0x1000_0000;
@@ -84,6 +91,7 @@ const TARGETS: u64 = 0x2000_0000;
 impl World {
     fn new() -> Self {
         let memory = machine(FRAMES, SLOTS);
+        let tool = files::Tool::new(&memory);
         let mm = memory.mm_alloc().expect("an address space");
         memory.set_brk_start(mm, HEAP);
         let first = Process {
@@ -97,11 +105,14 @@ impl World {
             memory,
             processes: [first].into(),
             segments: Vec::new(),
+            files: Vec::new(),
+            tool,
             objects: 0,
             words: HashMap::new(),
             object_pages: HashMap::new(),
             next_pid: 2,
             unmerged: false,
+            reads_fail: false,
         }
     }
 
@@ -142,7 +153,10 @@ impl World {
     fn expected(&self, page: ModelPage) -> u64 {
         match page.content {
             Content::Private(value) => value,
-            Content::Object(object, index) => self.words.get(&(object, index)).copied().unwrap_or(0),
+            Content::Copy(_, _, Some(value)) => value,
+            Content::Object(object, index) | Content::Copy(object, index, None) => {
+                self.words.get(&(object, index)).copied().unwrap_or(0)
+            }
         }
     }
 
@@ -150,12 +164,12 @@ impl World {
     fn word_of(addr: u64, content: Content) -> u64 {
         match content {
             Content::Private(_) => (addr >> 12) % 512,
-            Content::Object(_, index) => index * 7 % 512,
+            Content::Object(_, index) | Content::Copy(_, index, _) => index * 7 % 512,
         }
     }
 
     fn past_the_end(&self, page: ModelPage) -> bool {
-        matches!(page.content, Content::Object(object, index) if index >= self.object_pages[&object])
+        matches!(page.content, Content::Object(object, index) | Content::Copy(object, index, _) if index >= self.object_pages[&object])
     }
 
     fn store(&mut self, who: usize, addr: u64, value: u64) {
@@ -174,13 +188,17 @@ impl World {
                             },
                         );
                     }
+                    Content::Copy(object, index, _) => {
+                        let content = Content::Copy(object, index, Some(value));
+                        self.processes[who].pages.insert(addr, ModelPage { content, ..page });
+                    }
                     Content::Object(object, index) => {
                         self.words.insert((object, index), value);
                     }
                 }
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot & prot::WRITE, 0, "a store was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.past_the_end(page), "a store found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a store found no page"),
             Err(Fault::Oom) => {}
             Err(other) => panic!("store: {other:?}"),
         }
@@ -201,7 +219,7 @@ impl World {
                 );
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot, 0, "a load was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.past_the_end(page), "a load found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a load found no page"),
             Err(Fault::Oom) => {}
             Err(other) => panic!("load: {other:?}"),
         }
@@ -309,6 +327,8 @@ impl World {
                     self.segments[segment].removed = true;
                 }
             }
+            Op::File { file, ref op } => self.file_op(file, op),
+            Op::Swapoff => self.swapoff(),
             Op::Kswapd => self.memory.kswapd(),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
@@ -375,11 +395,24 @@ impl World {
                 assert_eq!(result, Err(Error::Einval), "a locked mapping was not noticed");
                 return;
             }
-            if let Content::Private(value) = &mut page.content {
-                *value = 0;
+            match &mut page.content {
+                Content::Private(value) => *value = 0,
+                Content::Copy(_, _, value) => *value = None,
+                Content::Object(..) => {}
             }
         }
         assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
+    }
+
+    /// Off and on again, as far as memory allows.
+    fn swapoff(&mut self) {
+        match self.memory.swapoff() {
+            Ok(()) => assert_eq!(self.memory.swap_inuse_pages(), 0),
+            Err(Error::Eio) => assert!(self.reads_fail, "a read failed"),
+            Err(error) => assert!(matches!(error, Error::Enomem | Error::Einval), "{error:?}"),
+        }
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy | Error::Enomem)), "{on:?}");
     }
 
     fn fork(&mut self, who: usize) {
@@ -442,6 +475,8 @@ impl World {
         for process in self.processes.drain(..) {
             self.memory.mmput(process.mm, process.pid);
         }
+        self.memory.mmput(self.tool.mm, 1);
+        self.drop_files();
         let caller = Caller {
             pid: 1,
             euid: 0,
@@ -452,6 +487,9 @@ impl World {
         }
         self.memory.check_invariants();
         assert_eq!(self.memory.swap_inuse_pages(), 0, "slots are left in use");
+        // There may have been no memory for it the last time.
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
         assert_eq!(self.memory.committed_as(), 0, "charges are left");
         assert_eq!(self.memory.shm_tot(), 0, "pages of segments are left");
         for (name, objects) in self.memory.live_records() {
@@ -467,8 +505,22 @@ impl World {
 }
 
 fn run(ops: &[Op]) {
-    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
+    let world = World::new();
+    world.memory.set_page_cluster(3);
+    run_in(world, ops);
+}
+
+/// As [`run`], on a disk that fails one read in `reads` and one write in `writes` (0: none), as `seed` will have it.
+fn run_on_bad_disk(ops: &[Op], reads: u64, writes: u64, seed: u64) {
     let mut world = World::new();
+    world.reads_fail = reads != 0;
+    world.memory.set_page_cluster((seed % 6) as u32);
+    world.memory.platform.disk.borrow_mut().fails_one_in = Some((reads, writes, seed));
+    run_in(world, ops);
+}
+
+fn run_in(mut world: World, ops: &[Op]) {
+    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
     for (i, op) in ops.iter().enumerate() {
         world.apply(op);
         world.check(i % 16 == 15);
@@ -490,5 +542,19 @@ proptest! {
     #[test]
     fn programs_see_what_they_stored(ops in prop::collection::vec(op(), 1..120)) {
         run(&ops);
+    }
+
+    /// F29: writes that fail lose nothing, and nobody notices.
+    #[test]
+    fn failed_writes_are_not_noticed(ops in prop::collection::vec(op(), 1..120), one_in in 2..40u64, seed: u64) {
+        run_on_bad_disk(&ops, 0, one_in, seed);
+    }
+
+    /// F28, F29: reads that fail are SIGBUS to who touches the page then; no wrong word is ever read. (Locking faults pages in, and would
+    /// have to be told of errors.)
+    #[test]
+    fn failed_reads_lose_nothing(mut ops in prop::collection::vec(op(), 1..120), one_in in 2..40u64, seed: u64) {
+        ops.retain(|op| !matches!(op, Op::Mlock { .. }));
+        run_on_bad_disk(&ops, one_in, one_in, seed);
     }
 }

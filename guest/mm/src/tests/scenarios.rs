@@ -35,7 +35,7 @@ fn past_the_end_of_an_object() {
     let mm = memory.mm_alloc().unwrap();
     let object = memory.shmem_file_setup(PAGE_SIZE + 1, false).unwrap();
     let at = memory
-        .do_mmap(mm, 0, 3 * PAGE_SIZE, RW, map_flag::SHARED, Some(object), 0)
+        .do_mmap(mm, 0, 3 * PAGE_SIZE, RW, map_flag::SHARED, Some(object.into()), 0)
         .unwrap();
     assert_eq!(memory.store(mm, at + PAGE_SIZE, 7), Ok(()));
     assert_eq!(memory.store(mm, at + 2 * PAGE_SIZE, 7), Err(Fault::BusAdrerr));

@@ -3,30 +3,6 @@
 //!
 //! Source: the man page of each.
 
-use linux_raw_sys::general;
-
-use super::{Errno, call};
-
-macro_rules! bare {
-    ($($name:ident, $number:ident, $count:literal, $form:literal;)*) => {
-        $(
-            #[doc = concat!("`", $form, "`.")]
-            ///
-            /// # Errors
-            /// As in the man page.
-            ///
-            /// # Safety
-            /// Nothing of the program's own depends on the range, nor, with a fixed target, on what was there.
-            pub unsafe fn $name(arguments: [usize; $count]) -> Result<usize, Errno> {
-                let mut all = [0; 6];
-                all[..$count].copy_from_slice(&arguments);
-                // SAFETY: the caller's contract.
-                unsafe { call(general::$number, all) }
-            }
-        )*
-    };
-}
-
 bare! {
     mmap, __NR_mmap, 6, "mmap(address, bytes, protection, flags, descriptor, offset)";
     munmap, __NR_munmap, 2, "munmap(address, bytes)";

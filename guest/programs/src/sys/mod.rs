@@ -8,9 +8,32 @@ use core::fmt;
 
 use linux_raw_sys::{errno, general};
 
+/// Declares calls that take every argument as it is: name, number, count of the arguments, how it is written.
+macro_rules! bare {
+    ($($name:ident, $number:ident, $count:literal, $form:literal;)*) => {
+        $(
+            #[doc = concat!("`", $form, "`.")]
+            ///
+            /// # Errors
+            /// As in the man page.
+            ///
+            /// # Safety
+            /// Nothing of the program's own depends on what the call changes or replaces.
+            pub unsafe fn $name(arguments: [usize; $count]) -> Result<usize, $crate::sys::Errno> {
+                let mut all = [0; 6];
+                all[..$count].copy_from_slice(&arguments);
+                // SAFETY: the caller's contract.
+                unsafe { $crate::sys::call(linux_raw_sys::general::$number, all) }
+            }
+        )*
+    };
+}
+
 pub mod address_space;
+pub mod files;
 pub mod memory;
 pub mod process;
+pub mod swap;
 pub mod sysv_shm;
 
 pub use process::exit;
@@ -42,6 +65,10 @@ impl fmt::Display for Errno {
             errno::EEXIST => "EEXIST",
             errno::ENODEV => "ENODEV",
             errno::EINVAL => "EINVAL",
+            errno::ENXIO => "ENXIO",
+            errno::EFBIG => "EFBIG",
+            errno::EMFILE => "EMFILE",
+            errno::ESPIPE => "ESPIPE",
             errno::ENOTTY => "ENOTTY",
             errno::ENOSPC => "ENOSPC",
             errno::ENOSYS => "ENOSYS",

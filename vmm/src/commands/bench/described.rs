@@ -47,6 +47,12 @@ pub(super) fn vm(plan: &Plan<'_>, budget_ms: u64, outcome: Option<&Outcome>) -> 
     if swap_file.is_none() {
         map.insert("swap_bytes".into(), plan.vm.swap.into());
     }
+    map.insert("swap_backend".into(), plan.vm.swap_backend.name().into());
+    map.insert("swap_direct".into(), plan.vm.swap_direct.into());
+    let faults = plan.vm.faults.faults();
+    if !faults.is_none() {
+        map.insert("swap_faults".into(), format!("{faults:?}").into());
+    }
     map.insert("trace_level".into(), trace_level.into());
     map.insert("budget_ms".into(), budget_ms.into());
     if plan.is_seeded() {

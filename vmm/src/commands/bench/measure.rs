@@ -53,7 +53,9 @@ impl Ready {
         let host = Host::open()?;
         let budget_ms = plan.budget_ms(host.identity().ring0);
         let backing = plan.backings.first().copied().unwrap_or_default();
-        let config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
+        let mut config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
+        // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
+        config.command_line.push("faultlab.page_cluster=0".to_owned());
         Ok(Self {
             host,
             budget_ms,

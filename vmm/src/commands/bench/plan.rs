@@ -224,8 +224,11 @@ fn has_no_swap(vm: &VmArgs) -> bool {
     vm.swap == 0 && vm.swap_file.is_none()
 }
 
+/// Backings that this host cannot do, and why.
+type Unavailable = Vec<(Backing, String)>;
+
 /// The backings that this host can do, and those that it cannot with the reason; one that was named must be possible.
-fn backings(names: &[String], all: bool) -> Result<(Vec<Backing>, Vec<(Backing, String)>), Failure> {
+fn backings(names: &[String], all: bool) -> Result<(Vec<Backing>, Unavailable), Failure> {
     let (mut possible, mut unavailable) = (Vec::new(), Vec::new());
     for backing in Backing::ALL {
         let named = names.iter().any(|name| name == backing.name());

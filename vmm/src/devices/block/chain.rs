@@ -9,7 +9,7 @@
 
 use thiserror::Error as ThisError;
 use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::memory::GuestRam;
 
@@ -142,9 +142,10 @@ fn take_header(segments: &mut Vec<Segment>, ram: &GuestRam) -> [u8; HEADER_BYTES
         }
         let len = (HEADER_BYTES - filled).min(segment.len as usize);
         // The segment lies in RAM, so this cannot fail; if it did, the header would hold zeros: a read of sector 0.
-        let _ = ram
-            .memory()
-            .read_slice(&mut header[filled..filled + len], GuestAddress(segment.address));
+        // (`read_slice`, made for ranges over several regions, costs hundreds of instructions more.)
+        if let Ok(bytes) = ram.memory().get_slice(GuestAddress(segment.address), len) {
+            bytes.copy_to(&mut header[filled..filled + len]);
+        }
         filled += len;
         segment.address += len as u64;
         segment.len -= len as u32;

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use faultlab_abi::layout::RAM_MIN_BYTES;
@@ -25,6 +26,8 @@ struct Rig {
     disk: BlockDevice,
     queue: Queue,
     avail: u16,
+    /// The disk's file.
+    file: File,
 }
 
 /// Address, length, flags, next.
@@ -32,6 +35,10 @@ type Descriptor = (u64, u32, u16, u16);
 
 impl Rig {
     fn new() -> Rig {
+        Rig::with(&SwapFaults::default())
+    }
+
+    fn with(faults: &SwapFaults) -> Rig {
         let file = SwapFile::open(&SwapConfig::Temporary { bytes: DISK_BYTES })
             .unwrap()
             .unwrap();
@@ -43,7 +50,8 @@ impl Rig {
         queue.set_ready(true);
         Rig {
             ram: ram(),
-            disk: BlockDevice::new(file, true),
+            file: file.file().try_clone().unwrap(),
+            disk: BlockDevice::new(file, true, faults),
             queue,
             avail: 0,
         }
@@ -220,7 +228,7 @@ fn a_file_that_shrank_is_an_io_error() {
         .unwrap()
         .unwrap();
     file.file().set_len(4096).unwrap();
-    rig.disk = BlockDevice::new(file, false);
+    rig.disk = BlockDevice::new(file, false, &SwapFaults::default());
     assert_eq!(rig.request(0, 8, (DATA, 4096), WRITE), (1, Some(1)));
     assert_eq!(rig.disk.counters().io_errors, 1);
 }
@@ -315,9 +323,7 @@ fn a_disk_that_overwrites_its_own_ring_ends() {
         let mut contents = [0; 512];
         contents[2..4].copy_from_slice(&(sector + QUEUE_SIZE).to_le_bytes());
         contents[72..74].copy_from_slice(&(sector + 1).to_le_bytes());
-        rig.disk
-            .backend
-            .file()
+        rig.file
             .write_all_at(&contents, u64::from(sector) * SECTOR_BYTES)
             .unwrap();
     }
@@ -339,4 +345,229 @@ fn a_disk_that_overwrites_its_own_ring_ends() {
         u64::from(QUEUE_SIZE),
         "no more than one queue length"
     );
+}
+
+/// A body for discard and write-zeroes.
+fn put_ranges(rig: &Rig, ranges: &[(u64, u32, u32)]) -> (u64, u32) {
+    for (index, &(sector, sectors, flags)) in ranges.iter().enumerate() {
+        let at = DATA + 16 * index as u64;
+        rig.put(at, sector);
+        rig.put(at + 8, sectors);
+        rig.put(at + 12, flags);
+    }
+    (DATA, 16 * ranges.len() as u32)
+}
+
+#[test]
+fn discarded_and_zeroed_ranges_read_as_zeroes() {
+    let mut rig = Rig::new();
+    let all = 1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
+    rig.file.write_all_at(&[7; 65536], 0).unwrap();
+    let body = put_ranges(&rig, &[(8, 8, 0)]);
+    assert_eq!(rig.request(11, 0, body, 0), (2, Some(1)), "the feature was not taken");
+    rig.disk.features_accepted(all);
+    for (kind, ranges) in [(11, [(8, 8, 0), (24, 1, 0)]), (13, [(40, 8, 0), (56, 1, 1)])] {
+        let body = put_ranges(&rig, &ranges);
+        assert_eq!(rig.request(kind, 0, body, 0), (0, Some(1)));
+        for (sector, sectors, _) in ranges {
+            let mut back = vec![1; 512 * (sectors as usize + 2)];
+            rig.file.read_exact_at(&mut back, (sector - 1) * 512).unwrap();
+            let (before, rest) = back.split_at(512);
+            let (zeroed, after) = rest.split_at(512 * sectors as usize);
+            assert!(zeroed.iter().all(|byte| *byte == 0), "{kind} {sector}");
+            assert!(before.iter().chain(after).all(|byte| *byte == 7), "{kind} {sector}");
+        }
+    }
+    let counters = rig.disk.counters();
+    assert_eq!((counters.discards, counters.zeroes), (1, 1));
+}
+
+#[test]
+fn wrong_ranges_are_refused() {
+    let mut rig = Rig::new();
+    rig.disk
+        .features_accepted(1 << VIRTIO_BLK_F_DISCARD | 1 << VIRTIO_BLK_F_WRITE_ZEROES);
+    rig.file.write_all_at(&[7; 65536], 0).unwrap();
+    let end = DISK_BYTES / SECTOR_BYTES;
+    for (kind, range, status) in [
+        (11, (8, 8, 1), 2),
+        (11, (8, 8, 2), 2),
+        (13, (8, 8, 2), 2),
+        (11, (end - 7, 8, 0), 1),
+        (11, (u64::MAX, 1, 0), 1),
+        (13, (0, u32::MAX, 0), 1),
+    ] {
+        // A right one first: nothing is done unless all can be.
+        let body = put_ranges(&rig, &[(8, 8, 0), range]);
+        assert_eq!(rig.request(kind, 0, body, 0), (status, Some(1)), "{kind} {range:x?}");
+    }
+    for body in [(DATA, 15), (DATA, 0), (DATA, 33 * 16)] {
+        assert_eq!(rig.request(11, 0, body, 0).0, 1, "{body:x?}");
+    }
+    assert_eq!(rig.request(11, 0, (DATA, 16), WRITE).0, 1, "the wrong direction");
+    let mut back = [0; 65536];
+    rig.file.read_exact_at(&mut back, 0).unwrap();
+    assert!(back.iter().all(|byte| *byte == 7), "something was done");
+}
+
+#[test]
+fn a_request_in_an_indirect_table() {
+    let mut rig = Rig::new();
+    assert_ne!(rig.disk.features() & 1 << VIRTIO_RING_F_INDIRECT_DESC, 0);
+    rig.put(DATA, 0x1234_5678_u64);
+    rig.put_header(1, 8);
+    for (index, (address, len, flags, next)) in [
+        (HEADER, 16_u32, NEXT, 1_u16),
+        (DATA, 4096, NEXT, 2),
+        (STATUS, 1, WRITE, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let at = 0x10_0000 + 16 * index as u64;
+        rig.put(at, address);
+        rig.put(at + 8, len);
+        rig.put(at + 12, flags);
+        rig.put(at + 14, next);
+    }
+    rig.put_descriptors(&[(0x10_0000, 48, INDIRECT, 0)]);
+    assert_eq!(rig.ring(0), (0, Some(1)));
+    let mut back = [0; 8];
+    rig.file.read_exact_at(&mut back, 4096).unwrap();
+    assert_eq!(u64::from_le_bytes(back), 0x1234_5678);
+}
+
+fn faults(errors: &str) -> SwapFaults {
+    SwapFaults {
+        errors: errors.parse().unwrap(),
+        ..SwapFaults::default()
+    }
+}
+
+/// What is on the disk in page 1 after a write of sevens over ones, and how the write ended.
+fn faulty_write(errors: &str) -> (u8, Vec<u8>, Injected) {
+    let mut rig = Rig::with(&faults(errors));
+    rig.file.write_all_at(&[1; 4096], 4096).unwrap();
+    rig.ram.memory().write_slice(&[7; 4096], GuestAddress(DATA)).unwrap();
+    let (status, _) = rig.request(1, 8, (DATA, 4096), 0);
+    let mut back = vec![0; 4096];
+    rig.file.read_exact_at(&mut back, 4096).unwrap();
+    (status, back, rig.disk.counters().injected.unwrap())
+}
+
+#[test]
+fn writes_fail_tear_and_get_lost() {
+    let injected = Injected::default();
+    let half = [[7; 2048], [1; 2048]].concat();
+    let expected = Injected {
+        write_errors: 1,
+        ..injected
+    };
+    assert_eq!(faulty_write("write:1"), (1, vec![1; 4096], expected));
+    let expected = Injected {
+        torn_writes: 1,
+        ..injected
+    };
+    assert_eq!(faulty_write("torn:1"), (1, half.clone(), expected));
+    let expected = Injected {
+        lost_writes: 1,
+        ..injected
+    };
+    assert_eq!(faulty_write("lost:1"), (0, half, expected));
+    assert_eq!(faulty_write("read:1"), (0, vec![7; 4096], injected));
+}
+
+#[test]
+fn reads_fail_but_not_of_the_header() {
+    let mut rig = Rig::with(&faults("read:1"));
+    assert_eq!(rig.request(0, 0, (DATA, 4096), WRITE).0, 0);
+    assert_eq!(rig.request(0, 8, (DATA, 4096), WRITE).0, 1);
+    let injected = rig.disk.counters().injected.unwrap();
+    assert_eq!(injected.read_errors, 1);
+}
+
+/// The fate of each of 2,000 reads: about a tenth fails, and a seed names which.
+#[test]
+fn a_seed_names_the_faults() {
+    let fates = |errors: &str| -> Vec<u8> {
+        let mut rig = Rig::with(&faults(errors));
+        (0..2000).map(|_| rig.request(0, 8, (DATA, 512), WRITE).0).collect()
+    };
+    let first = fates("read:0.1,seed=5");
+    assert!(first == fates("read:0.1,seed=5"));
+    assert!(first != fates("read:0.1,seed=6"));
+    let failed = first.iter().filter(|status| **status == 1).count();
+    // Ten standard deviations either way.
+    assert!((66..=334).contains(&failed), "{failed} of 2000");
+}
+
+#[test]
+fn a_disk_that_stalls_answers_nothing_until_it_is_reset() {
+    let mut rig = Rig::with(&SwapFaults {
+        stall_after: Some(1),
+        ..SwapFaults::default()
+    });
+    assert_eq!(rig.request(0, 8, (DATA, 512), WRITE), (0, Some(513)));
+    assert!(rig.disk.unanswered().is_none());
+    rig.put_header(0, 16);
+    rig.put(AVAIL + 6, 0_u16);
+    rig.put(AVAIL + 2, 2_u16);
+    for _ in 0..2 {
+        rig.disk.process(&mut rig.queue, &rig.ram).unwrap();
+        assert_eq!(rig.get::<u16>(USED + 2), 1, "it was answered");
+    }
+    let waits_for = rig.disk.unanswered().unwrap().to_string();
+    for words in ["request 2", "a read of 512 bytes", "sector 16 (page 2)"] {
+        assert!(waits_for.contains(words), "{waits_for}");
+    }
+    assert_eq!(rig.disk.counters().requests, 2);
+    rig.disk.reset();
+    assert!(rig.disk.unanswered().is_none());
+}
+
+#[test]
+fn a_file_system_that_is_full() {
+    let mut rig = Rig::with(&SwapFaults {
+        space_bytes: Some(8192),
+        ..SwapFaults::default()
+    });
+    for (page, status) in [(1, 0), (2, 0), (3, 1), (1, 0), (4, 1)] {
+        assert_eq!(rig.request(1, 8 * page, (DATA, 4096), 0).0, status, "page {page}");
+    }
+    rig.disk.features_accepted(1 << VIRTIO_BLK_F_DISCARD);
+    let body = put_ranges(&rig, &[(8, 8, 0)]);
+    assert_eq!(rig.request(11, 0, body, 0).0, 0);
+    assert_eq!(rig.request(1, 24, (DATA, 4096), 0).0, 0, "there is space again");
+    assert_eq!(rig.disk.counters().injected.unwrap().no_space, 2);
+}
+
+#[test]
+fn a_late_disk_is_late() {
+    let mut rig = Rig::with(&SwapFaults {
+        latency: "fixed:2ms".parse().unwrap(),
+        ..SwapFaults::default()
+    });
+    let since = Instant::now();
+    for _ in 0..5 {
+        rig.request(0, 8, (DATA, 512), WRITE);
+    }
+    assert!(since.elapsed() >= Duration::from_millis(10), "{:?}", since.elapsed());
+    let injected = rig.disk.counters().injected.unwrap();
+    assert_eq!((injected.delays, injected.delay_ns), (5, 10_000_000));
+}
+
+#[test]
+fn memory_keeps_and_nothing_forgets() {
+    let bytes = DISK_BYTES;
+    for (config, kept) in [(SwapConfig::Memory { bytes }, 7), (SwapConfig::Null { bytes }, 0)] {
+        let mut rig = Rig::new();
+        let file = SwapFile::open(&config).unwrap().unwrap();
+        rig.disk = BlockDevice::new(file, false, &SwapFaults::default());
+        rig.ram.memory().write_slice(&[7; 4096], GuestAddress(DATA)).unwrap();
+        assert_eq!(rig.request(1, 8, (DATA, 4096), 0).0, 0);
+        // Over the end of the header.
+        assert_eq!(rig.request(0, 4, (DATA, 4096), WRITE).0, 0);
+        assert_eq!(rig.get::<[u8; 10]>(DATA + 2038), *b"SWAPSPACE2", "{config:?}");
+        assert_eq!(rig.get::<u8>(DATA + 2048), kept, "{config:?}");
+    }
 }

@@ -42,6 +42,10 @@ pub trait VirtioDevice {
     fn queue_max(&self) -> u16;
     /// The configuration space; what lies past its end reads as zero.
     fn config(&self) -> &[u8];
+    /// The driver took these of the features, and FEATURES_OK is set.
+    fn features_accepted(&mut self, features: u64);
+    /// The driver reset the device: everything that it told it, and every request, is forgotten.
+    fn reset(&mut self);
     /// Serves what is in the queue.
     ///
     /// # Errors
@@ -194,6 +198,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
                 return false;
             }
             self.status |= bit;
+            if bit == VIRTIO_CONFIG_S_FEATURES_OK {
+                self.device.features_accepted(self.driver_features);
+            }
         }
         true
     }
@@ -264,6 +271,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         self.setup = QueueSetup::new(self.device.queue_max());
         self.queue = None;
         self.interrupt_status = 0;
+        self.device.reset();
     }
 }
 

@@ -8,6 +8,8 @@ use crate::testing::ram;
 struct Fake {
     processed: u32,
     broken: bool,
+    accepted: u64,
+    resets: u32,
 }
 
 impl VirtioDevice for Fake {
@@ -25,6 +27,14 @@ impl VirtioDevice for Fake {
 
     fn config(&self) -> &[u8] {
         &[1, 2, 3, 4, 5, 6]
+    }
+
+    fn features_accepted(&mut self, features: u64) {
+        self.accepted = features;
+    }
+
+    fn reset(&mut self) {
+        self.resets += 1;
     }
 
     fn process(&mut self, queue: &mut Queue, ram: &GuestRam) -> Result<(), virtio_queue::Error> {
@@ -262,4 +272,21 @@ fn every_offset_and_width_is_answered() {
         [3, 4, 5, 6, 0, 0, 0, 0],
         "past the end of the configuration is zero"
     );
+}
+
+#[test]
+fn the_device_is_told_of_features_and_resets() {
+    let mut rig = Rig::new();
+    rig.negotiate();
+    assert_eq!(rig.mmio.device.accepted, 1 << 32 | 1 << 3);
+    let resets = rig.mmio.device.resets;
+    rig.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert_eq!(rig.mmio.device.resets, resets + 1);
+    // Features that were not offered are not accepted.
+    rig.mmio.device.accepted = 0;
+    rig.set(reg::VIRTIO_MMIO_STATUS, 1);
+    rig.set(reg::VIRTIO_MMIO_STATUS, 3);
+    rig.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, 1 << 4);
+    rig.set(reg::VIRTIO_MMIO_STATUS, 11);
+    assert_eq!(rig.mmio.device.accepted, 0);
 }

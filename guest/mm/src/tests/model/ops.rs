@@ -79,10 +79,47 @@ pub(super) enum Op {
     Rmid {
         segment: usize,
     },
+    File {
+        file: usize,
+        op: FileOp,
+    },
     Kswapd,
+    /// And on again.
+    Swapoff,
     Grow {
         who: usize,
         pages: u64,
+    },
+}
+
+/// What happens to memory files. Numbers are of pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FileOp {
+    Create,
+    Map {
+        who: usize,
+        first: u64,
+        pages: u64,
+        shared: bool,
+    },
+    Write {
+        page: u64,
+        value: u64,
+    },
+    Read {
+        page: u64,
+    },
+    Truncate {
+        pages: u64,
+    },
+    Punch {
+        first: u64,
+        pages: u64,
+    },
+    Allocate {
+        first: u64,
+        pages: u64,
+        keep: bool,
     },
 }
 
@@ -123,8 +160,24 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         2 => (who.clone(), 0..4usize).prop_map(|(who, segment)| Op::Shmat { who, segment }),
         1 => (who.clone(), at).prop_map(|(who, at)| Op::Shmdt { who, at }),
         1 => (0..4usize).prop_map(|segment| Op::Rmid { segment }),
+        10 => (0..4usize, file_op()).prop_map(|(file, op)| Op::File { file, op }),
         1 => Just(Op::Kswapd),
+        1 => Just(Op::Swapoff),
         1 => (who, 0..32u64).prop_map(|(who, pages)| Op::Grow { who, pages }),
+    ]
+}
+
+fn file_op() -> impl Strategy<Value = FileOp> {
+    let page = 0..32u64;
+    prop_oneof![
+        2 => Just(FileOp::Create),
+        4 => (0..4usize, page.clone(), 1..24u64, any::<bool>())
+            .prop_map(|(who, first, pages, shared)| FileOp::Map { who, first, pages, shared }),
+        6 => (page.clone(), 1..u64::MAX).prop_map(|(page, value)| FileOp::Write { page, value }),
+        6 => page.clone().prop_map(|page| FileOp::Read { page }),
+        3 => page.clone().prop_map(|pages| FileOp::Truncate { pages }),
+        2 => (page.clone(), 1..16u64).prop_map(|(first, pages)| FileOp::Punch { first, pages }),
+        2 => (page, 1..16u64, any::<bool>()).prop_map(|(first, pages, keep)| FileOp::Allocate { first, pages, keep }),
     ]
 }
 

@@ -11,6 +11,14 @@ use crate::mmap::remap_flag::{DONTUNMAP, FIXED, MAYMOVE};
 impl World {
     pub(super) fn mlock(&mut self, who: usize, at: usize, pages: u64, lock: bool) {
         let Some(addr) = self.page_at(who, at) else { return };
+        // Locking copies the pages of private mappings at once, as far as memory goes: what others write then, the model cannot know.
+        let copies = self.processes[who].pages.range(addr..addr + pages * PAGE_SIZE);
+        if copies
+            .into_iter()
+            .any(|(_, page)| matches!(page.content, Content::Copy(..)))
+        {
+            return;
+        }
         let mm = self.processes[who].mm;
         let result = if lock {
             self.memory.do_mlock(mm, addr, pages * PAGE_SIZE, 0)
@@ -76,7 +84,8 @@ impl World {
         for (i, &page) in old.iter().enumerate() {
             let content = match page.content {
                 Content::Private(_) => Content::Private(0),
-                object => object,
+                Content::Copy(object, index, _) => Content::Copy(object, index, None),
+                object @ Content::Object(..) => object,
             };
             let left = ModelPage {
                 content,
@@ -101,6 +110,7 @@ impl World {
                 let content = match first.content {
                     Content::Private(_) => Content::Private(0),
                     Content::Object(object, index) => Content::Object(object, index + i),
+                    Content::Copy(object, index, _) => Content::Copy(object, index + i, None),
                 };
                 ModelPage {
                     content,

@@ -9,7 +9,7 @@ use crate::mmap::prot;
 fn continues((low, before): (u64, ModelPage), (high, page): (u64, ModelPage)) -> bool {
     let index = |page: ModelPage| match page.content {
         Content::Object(object, index) => (object, index),
-        Content::Private(_) => (usize::MAX, 0),
+        Content::Private(_) | Content::Copy(..) => (usize::MAX, 0),
     };
     low + PAGE_SIZE == high
         && before.segment == page.segment

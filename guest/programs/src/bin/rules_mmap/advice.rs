@@ -8,7 +8,7 @@ use linux_raw_sys::general::{
     MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Arena, NONE, PRIVATE, Plain, RO, RW, Resident, SHARED, in_child, line, load, madvise, mappings, mprotect, mremap,
     munmap, must, peek, poke,
 };

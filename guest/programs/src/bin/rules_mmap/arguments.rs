@@ -3,7 +3,7 @@
 use faultlab_programs::sys::memory::PAGE_BYTES;
 use linux_raw_sys::general::{MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_NONBLOCK, MAP_POPULATE, MAP_SHARED_VALIDATE};
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Arena, FIXED, NO_FILE, NONE, PRIVATE, Place, Plain, RO, RW, Resident, SHARED, line, madvise, mmap, mmap_raw,
     munmap, peek, poke,
 };

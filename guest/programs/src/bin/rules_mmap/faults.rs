@@ -4,7 +4,7 @@ use faultlab_programs::sys::address_space;
 use faultlab_programs::sys::memory::PAGE_BYTES;
 use linux_raw_sys::general::{MAP_GROWSDOWN, PROT_GROWSDOWN};
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Arena, NONE, PRIVATE, Plain, RO, RW, SHARED, in_child, line, load, mprotect, mremap, munmap, must, peek, poke,
     store,
 };

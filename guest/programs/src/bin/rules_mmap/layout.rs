@@ -3,7 +3,7 @@
 use faultlab_programs::sys::memory::{PAGE_BYTES, PROT_WRITE};
 use linux_raw_sys::general::{MAP_NORESERVE, PROT_GROWSDOWN, PROT_GROWSUP};
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Arena, FIXED, NO_FILE, NONE, PRIVATE, Plain, RO, RW, SHARED, line, load, mappings, mmap, mmap_raw, mprotect,
     munmap, munmap_raw, must, peek, poke, store,
 };

@@ -11,7 +11,7 @@ use linux_raw_sys::general::{
     RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK,
 };
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Answer, Arena, FIXED, NO_FILE, PRIVATE, Plain, RO, RW, SHARED, in_child, line, load, mmap, mmap_raw, mprotect,
     mremap, munmap, poke,
 };

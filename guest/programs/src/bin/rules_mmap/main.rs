@@ -1,7 +1,7 @@
 //! `rules-mmap`: exercises the rules of `mmap` and its relatives, and prints a line for each rule and case: what this kernel does.
 //!
 //! On Linux it prints what Linux does, which makes it the specification: the guest must print the same, byte for byte. Lines hold
-//! errors, contents and relations of addresses, never addresses. Every case works on an arena of its own ([`arena`]), so that none
+//! errors, contents and relations of addresses, never addresses. Every case works on an arena of its own ([`faultlab_programs::arena`]), so that none
 //! depends on what else is mapped; accesses that kill are made by a forked child.
 //!
 //! | file | rules |
@@ -17,11 +17,11 @@
 #![no_std]
 #![no_main]
 
+use faultlab_programs::arena::{ARENA_BYTES, Arena};
 use faultlab_programs::eprintln;
 use faultlab_programs::start::{Args, USAGE};
 
 mod advice;
-mod arena;
 mod arguments;
 mod faults;
 mod layout;
@@ -36,10 +36,10 @@ fn main(args: Args) -> i32 {
         eprintln!("rules-mmap: takes no arguments");
         return USAGE;
     }
-    let arena = match arena::Arena::reserve() {
+    let arena = match Arena::reserve() {
         Ok(arena) => arena,
         Err(errno) => {
-            eprintln!("rules-mmap: mmap of {} bytes: {errno}", arena::ARENA_BYTES);
+            eprintln!("rules-mmap: mmap of {} bytes: {errno}", ARENA_BYTES);
             return 1;
         }
     };

@@ -4,7 +4,7 @@ use faultlab_programs::sys::address_space;
 use faultlab_programs::sys::memory::PAGE_BYTES;
 use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Answer, Arena, NONE, PRIVATE, Place, Plain, RO, RW, SHARED, line, load, mappings, mprotect, mremap, munmap, must,
     peek, poke,
 };

@@ -7,7 +7,7 @@ use linux_raw_sys::general::{
     MS_INVALIDATE, MS_SYNC,
 };
 
-use crate::arena::{
+use faultlab_programs::arena::{
     Answer, Arena, NONE, PRIVATE, Plain, RO, RW, Resident, SHARED, line, load, madvise, mremap, munmap, must, peek,
     poke,
 };

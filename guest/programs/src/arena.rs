@@ -1,4 +1,4 @@
-//! Addresses to experiment with, and how outcomes are shown.
+//! For programs that show rules: addresses to experiment with, and how outcomes are shown.
 //!
 //! ```text
 //! page 0      1 .. 62     63
@@ -9,71 +9,69 @@
 use core::arch::asm;
 use core::fmt::{self, Display};
 
-use faultlab_programs::println;
-use faultlab_programs::sys::memory::{
-    MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PAGE_BYTES, PROT_NONE, PROT_READ, PROT_WRITE,
-};
-use faultlab_programs::sys::process::{self, Fork};
-use faultlab_programs::sys::{self, Errno, address_space};
+use crate::println;
+use crate::sys::memory::{MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PAGE_BYTES, PROT_NONE, PROT_READ, PROT_WRITE};
+use crate::sys::process::{self, Fork};
+use crate::sys::{self, Errno, address_space};
 use linux_raw_sys::general::MAP_FIXED;
 
 /// Pages of the arena.
 const ARENA_PAGES: usize = 64;
 /// Bytes of the arena.
-pub(crate) const ARENA_BYTES: usize = ARENA_PAGES * PAGE_BYTES;
+pub const ARENA_BYTES: usize = ARENA_PAGES * PAGE_BYTES;
 /// Read and write.
-pub(crate) const RW: usize = (PROT_READ | PROT_WRITE) as usize;
+pub const RW: usize = (PROT_READ | PROT_WRITE) as usize;
 /// Read only.
-pub(crate) const RO: usize = PROT_READ as usize;
+pub const RO: usize = PROT_READ as usize;
 /// No rights.
-pub(crate) const NONE: usize = PROT_NONE as usize;
+pub const NONE: usize = PROT_NONE as usize;
 /// Private anonymous memory.
-pub(crate) const PRIVATE: usize = (MAP_PRIVATE | MAP_ANONYMOUS) as usize;
+pub const PRIVATE: usize = (MAP_PRIVATE | MAP_ANONYMOUS) as usize;
 /// Shared anonymous memory.
-pub(crate) const SHARED: usize = (MAP_SHARED | MAP_ANONYMOUS) as usize;
+pub const SHARED: usize = (MAP_SHARED | MAP_ANONYMOUS) as usize;
 /// At the given address.
-pub(crate) const FIXED: usize = MAP_FIXED as usize;
+pub const FIXED: usize = MAP_FIXED as usize;
 /// No descriptor.
-pub(crate) const NO_FILE: usize = usize::MAX;
+pub const NO_FILE: usize = usize::MAX;
 
 /// What a call returns.
-pub(crate) type Answer = Result<usize, Errno>;
+pub type Answer = Result<usize, Errno>;
 
 /// Addresses of the program's own that nothing else uses.
-pub(crate) struct Arena {
+pub struct Arena {
     base: usize,
 }
 
 impl Arena {
     /// Reserves the addresses.
-    pub(crate) fn reserve() -> Result<Self, Errno> {
+    pub fn reserve() -> Result<Self, Errno> {
         let base = mmap(0, ARENA_PAGES, NONE, PRIVATE)?;
         Ok(Self { base })
     }
 
     /// Address of a page.
-    pub(crate) fn page(&self, page: usize) -> usize {
+    pub fn page(&self, page: usize) -> usize {
         self.base + page * PAGE_BYTES
     }
 
     /// Unmaps everything between the guards.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         must(munmap(self.page(1), ARENA_PAGES - 2));
     }
 
     /// Maps pages of a cleared arena.
-    pub(crate) fn map(&self, page: usize, pages: usize, protection: usize, flags: usize) -> usize {
+    pub fn map(&self, page: usize, pages: usize, protection: usize, flags: usize) -> usize {
         must(mmap(self.page(page), pages, protection, flags | FIXED))
     }
 }
 
 /// Prints the outcome of a case.
-pub(crate) fn line(rule: &str, case: impl Display, outcome: impl Display) {
+pub fn line(rule: &str, case: impl Display, outcome: impl Display) {
     println!("{rule} {case}: {outcome}");
 }
 
 /// A call that the case only needs; ends the program when it fails.
-pub(crate) fn must(answer: Answer) -> usize {
+pub fn must(answer: Answer) -> usize {
     match answer {
         Ok(value) => value,
         Err(errno) => {
@@ -84,47 +82,47 @@ pub(crate) fn must(answer: Answer) -> usize {
 }
 
 /// `mmap` of pages without a file.
-pub(crate) fn mmap(address: usize, pages: usize, protection: usize, flags: usize) -> Answer {
+pub fn mmap(address: usize, pages: usize, protection: usize, flags: usize) -> Answer {
     mmap_raw([address, pages * PAGE_BYTES, protection, flags, NO_FILE, 0])
 }
 
 /// `mmap` with every argument.
-pub(crate) fn mmap_raw(arguments: [usize; 6]) -> Answer {
+pub fn mmap_raw(arguments: [usize; 6]) -> Answer {
     // SAFETY: fixed targets are of the arena, which no Rust object is in, or invalid.
     unsafe { address_space::mmap(arguments) }
 }
 
 /// `munmap` of pages.
-pub(crate) fn munmap(address: usize, pages: usize) -> Answer {
+pub fn munmap(address: usize, pages: usize) -> Answer {
     munmap_raw(address, pages * PAGE_BYTES)
 }
 
 /// `munmap` of bytes.
-pub(crate) fn munmap_raw(address: usize, bytes: usize) -> Answer {
+pub fn munmap_raw(address: usize, bytes: usize) -> Answer {
     // SAFETY: the range is of the arena, or of a mapping that a case made, or invalid.
     unsafe { address_space::munmap([address, bytes]) }
 }
 
 /// `mprotect` of bytes.
-pub(crate) fn mprotect(address: usize, bytes: usize, protection: usize) -> Answer {
+pub fn mprotect(address: usize, bytes: usize, protection: usize) -> Answer {
     // SAFETY: as in `munmap_raw`.
     unsafe { address_space::mprotect([address, bytes, protection]) }
 }
 
 /// `mremap`, sizes in pages.
-pub(crate) fn mremap(address: usize, old_pages: usize, new_pages: usize, flags: usize, target: usize) -> Answer {
+pub fn mremap(address: usize, old_pages: usize, new_pages: usize, flags: usize, target: usize) -> Answer {
     // SAFETY: as in `munmap_raw`.
     unsafe { address_space::mremap([address, old_pages * PAGE_BYTES, new_pages * PAGE_BYTES, flags, target]) }
 }
 
 /// `madvise` of bytes.
-pub(crate) fn madvise(address: usize, bytes: usize, advice: u32) -> Answer {
+pub fn madvise(address: usize, bytes: usize, advice: u32) -> Answer {
     // SAFETY: as in `munmap_raw`.
     unsafe { address_space::madvise([address, bytes, advice as usize]) }
 }
 
 /// A load that must not fault.
-pub(crate) fn peek(address: usize) -> u8 {
+pub fn peek(address: usize) -> u8 {
     let value: u8;
     // SAFETY: in assembly, a load of memory outside Rust's objects is at worst a fault.
     unsafe { asm!("mov {}, [{}]", out(reg_byte) value, in(reg) address, options(nostack, readonly, preserves_flags)) };
@@ -132,17 +130,17 @@ pub(crate) fn peek(address: usize) -> u8 {
 }
 
 /// A store that must not fault.
-pub(crate) fn poke(address: usize, value: u8) {
+pub fn poke(address: usize, value: u8) {
     // SAFETY: in assembly; the byte is of a mapping that a case made, where no Rust object is.
     unsafe { asm!("mov [{}], {}", in(reg) address, in(reg_byte) value, options(nostack, preserves_flags)) };
 }
 
 /// How a child ended.
-pub(crate) struct End(i32);
+pub struct End(i32);
 
 impl End {
     /// Its exit status.
-    pub(crate) fn status(&self) -> u8 {
+    pub fn status(&self) -> u8 {
         self.0 as u8
     }
 }
@@ -158,7 +156,7 @@ impl Display for End {
 }
 
 /// Runs `work` in a child; its result, or the signal that ended it.
-pub(crate) fn in_child(work: impl FnOnce() -> u8) -> End {
+pub fn in_child(work: impl FnOnce() -> u8) -> End {
     match process::fork() {
         Ok(Fork::Child) => sys::exit(i32::from(work())),
         Ok(Fork::Parent(child)) => match process::wait(child) {
@@ -170,12 +168,12 @@ pub(crate) fn in_child(work: impl FnOnce() -> u8) -> End {
 }
 
 /// What a load gives, in a child.
-pub(crate) fn load(address: usize) -> End {
+pub fn load(address: usize) -> End {
     in_child(|| peek(address))
 }
 
 /// Whether a store is possible, in a child: 0.
-pub(crate) fn store(address: usize) -> End {
+pub fn store(address: usize) -> End {
     in_child(|| {
         poke(address, 1);
         0
@@ -183,7 +181,7 @@ pub(crate) fn store(address: usize) -> End {
 }
 
 /// "ok" or the error.
-pub(crate) struct Plain(pub(crate) Answer);
+pub struct Plain(pub Answer);
 
 impl Display for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -195,7 +193,7 @@ impl Display for Plain {
 }
 
 /// Whether a mapping is where it was meant to be.
-pub(crate) struct Place(pub(crate) Answer, pub(crate) usize);
+pub struct Place(pub Answer, pub usize);
 
 impl Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,7 +207,7 @@ impl Display for Place {
 
 /// Whether pages are one mapping for the kernel. The page behind them must be taken: then a mapping that is to grow in place has no
 /// room, while several are refused before that is looked at.
-pub(crate) fn mappings(address: usize, pages: usize) -> &'static str {
+pub fn mappings(address: usize, pages: usize) -> &'static str {
     match mremap(address, pages, pages + 1, 0, 0) {
         Ok(_) => "grown",
         Err(Errno(12)) => "one mapping",
@@ -219,7 +217,7 @@ pub(crate) fn mappings(address: usize, pages: usize) -> &'static str {
 }
 
 /// Bits of `mincore`, one page each, for up to 16 pages.
-pub(crate) struct Resident(pub(crate) usize, pub(crate) usize);
+pub struct Resident(pub usize, pub usize);
 
 impl Display for Resident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,8 +12,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-use super::SECTOR_BYTES;
-use super::chain::Segment;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::{Backend, Trouble};
+use crate::devices::block::chain::Segment;
 use crate::memory::GuestRam;
 use crate::swap_file::SwapFile;
 
@@ -27,7 +30,7 @@ pub struct FileAccount {
 }
 
 /// The file behind the disk.
-pub(super) struct SwapBackend {
+pub(super) struct FileBackend {
     file: SwapFile,
     account: Option<Books>,
 }
@@ -52,43 +55,13 @@ enum Direction {
     ToFile,
 }
 
-impl SwapBackend {
+impl FileBackend {
     /// With `account`, all transfers must come from one thread.
-    pub(super) fn new(file: SwapFile, account: bool) -> SwapBackend {
-        SwapBackend {
+    pub(super) fn new(file: SwapFile, account: bool) -> FileBackend {
+        FileBackend {
             file,
             account: account.then(Books::default),
         }
-    }
-
-    /// Capacity in sectors.
-    pub(super) fn sectors(&self) -> u64 {
-        self.file.bytes() / SECTOR_BYTES
-    }
-
-    #[cfg(test)]
-    pub(super) fn file(&self) -> &File {
-        self.file.file()
-    }
-
-    /// The host's books, if they are kept.
-    pub(super) fn account(&self) -> Option<FileAccount> {
-        self.account.as_ref().map(|books| books.sum)
-    }
-
-    /// Fills `segments`, which lie in RAM, from the file at `offset`.
-    pub(super) fn read(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
-        self.transfer(Direction::ToGuest, offset, segments, ram)
-    }
-
-    /// Writes `segments`, which lie in RAM, to the file at `offset`.
-    pub(super) fn write(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
-        self.transfer(Direction::ToFile, offset, segments, ram)
-    }
-
-    /// Makes what was written durable.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        self.file.file().sync_data()
     }
 
     fn transfer(&mut self, way: Direction, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
@@ -99,6 +72,52 @@ impl SwapBackend {
         }
         result
     }
+}
+
+impl Backend for FileBackend {
+    fn bytes(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    fn read(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> Result<(), Trouble> {
+        Ok(self.transfer(Direction::ToGuest, offset, segments, ram)?)
+    }
+
+    fn write(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> Result<(), Trouble> {
+        Ok(self.transfer(Direction::ToFile, offset, segments, ram)?)
+    }
+
+    fn flush(&mut self) -> Result<(), Trouble> {
+        Ok(self.file.file().sync_data()?)
+    }
+
+    fn zero(&mut self, offset: u64, bytes: u64, unmap: bool) -> Result<(), Trouble> {
+        Ok(zero(self.file.file(), offset, bytes, unmap)?)
+    }
+
+    fn account(&self) -> Option<FileAccount> {
+        self.account.as_ref().map(|books| books.sum)
+    }
+}
+
+/// Makes a range read as zeroes, by the cheapest means that the file has.
+fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let zero = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+    for way in if unmap { [punch, zero] } else { [zero, punch] } {
+        match fallocate(file, way, offset, bytes) {
+            Err(Errno::OPNOTSUPP) => {}
+            done => return Ok(done?),
+        }
+    }
+    static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+    let (mut at, end) = (offset, offset + bytes);
+    while at < end {
+        let len = (end - at).min(ZEROES.len() as u64);
+        file.write_all_at(&ZEROES[..len as usize], at)?;
+        at += len;
+    }
+    Ok(())
 }
 
 /// Repeats the vectored call until every segment is done; the file ending early is an error.

@@ -1,0 +1,184 @@
+//! Bytes in and out of descriptors. Memory objects are the system-call layer's; the standard streams go out through the lab device.
+
+use faultlab_abi::lab::kind;
+use faultlab_linux::file::{File, Kind};
+use faultlab_linux::read_write::{At, Buffer, RW_MAX_BYTES};
+
+use super::Errno;
+use super::file::file;
+use crate::platform::LINUX;
+use crate::process::current_mm;
+use crate::uaccess::{self, Piece, for_each_piece};
+use crate::{lab, ram, serial};
+
+fn buffer(addr: u64, len: u64) -> Buffer {
+    Buffer {
+        mm: current_mm(),
+        addr,
+        len,
+    }
+}
+
+fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
+    match file.kind() {
+        Kind::Object(inode) => LINUX.read(file, inode, at, buffer(addr, len)),
+        _ if at != At::Position => Err(Errno::ESPIPE),
+        // Nobody types.
+        Kind::Stream(0) => Ok(0),
+        Kind::Stream(_) => Err(Errno::EBADF),
+        Kind::Lab => Err(Errno::EINVAL),
+    }
+}
+
+fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
+    match file.kind() {
+        Kind::Object(inode) => LINUX.write(file, inode, at, buffer(addr, len)),
+        Kind::Stream(0) => Err(Errno::EBADF),
+        _ if at != At::Position => Err(Errno::ESPIPE),
+        Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
+        Kind::Lab => Err(Errno::EINVAL),
+    }
+}
+
+/// How many bytes were written; an error only if none were.
+fn write_stream(stream: u64, addr: u64, len: u64) -> Result<u64, Errno> {
+    let mut written = 0;
+    let result = for_each_piece(addr, len, false, |piece| {
+        write_piece(stream, piece)?;
+        written += piece.len;
+        Ok(())
+    });
+    match result {
+        Err(errno) if written == 0 => Err(errno),
+        _ => Ok(written),
+    }
+}
+
+fn write_piece(stream: u64, piece: &Piece) -> Result<(), Errno> {
+    if !lab::is_present() {
+        serial::write(&ram::bytes(piece.pfn, 4096)[piece.offset as usize..(piece.offset + piece.len) as usize]);
+        return Ok(());
+    }
+    match lab::command(kind::WRITE, [stream, piece.phys(), piece.len, 0, 0, 0]) {
+        0 => Ok(()),
+        _ => Err(Errno::EIO),
+    }
+}
+
+#[inline(never)]
+pub(super) fn read(descriptor: u64, addr: u64, len: u64, at: At) -> Result<u64, Errno> {
+    read_file(file(descriptor)?, at, addr, len)
+}
+
+#[inline(never)]
+pub(super) fn write(descriptor: u64, addr: u64, len: u64, at: At) -> Result<u64, Errno> {
+    write_file(file(descriptor)?, at, addr, len)
+}
+
+/// A position that is not negative. It is looked at before the descriptor.
+fn offset(offset: u64) -> Result<At, Errno> {
+    if offset.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(At::Offset(offset))
+}
+
+#[inline(never)]
+pub(super) fn pread(descriptor: u64, addr: u64, len: u64, pos: u64) -> Result<u64, Errno> {
+    read(descriptor, addr, len, offset(pos)?)
+}
+
+#[inline(never)]
+pub(super) fn pwrite(descriptor: u64, addr: u64, len: u64, pos: u64) -> Result<u64, Errno> {
+    write(descriptor, addr, len, offset(pos)?)
+}
+
+#[inline(never)]
+pub(super) fn readv(descriptor: u64, vectors: u64, count: u64) -> Result<u64, Errno> {
+    let file = file(descriptor)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    for_each_vector(vectors, count, |base, len| read_file(file, At::Position, base, len))
+}
+
+#[inline(never)]
+pub(super) fn writev(descriptor: u64, vectors: u64, count: u64) -> Result<u64, Errno> {
+    let file = file(descriptor)?;
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    for_each_vector(vectors, count, |base, len| write_file(file, At::Position, base, len))
+}
+
+/// Moves the bytes of every vector, until one is not moved whole; how many there were, an error only if none.
+fn for_each_vector(
+    vectors: u64,
+    count: u64,
+    mut each: impl FnMut(u64, u64) -> Result<u64, Errno>,
+) -> Result<u64, Errno> {
+    const UIO_MAXIOV: u64 = 1024;
+    if count > UIO_MAXIOV {
+        return Err(Errno::EINVAL);
+    }
+    // Bad vectors are noticed before anything moves.
+    for index in 0..count {
+        if vector(vectors, index)?[1].cast_signed() < 0 {
+            return Err(Errno::EINVAL);
+        }
+    }
+    let mut moved = 0u64;
+    for index in 0..count {
+        let step = vector(vectors, index).and_then(|[base, len]| {
+            let len = len.min(RW_MAX_BYTES - moved);
+            Ok((len, each(base, len)?))
+        });
+        match step {
+            Ok((len, part)) => {
+                moved += part;
+                if part < len {
+                    break;
+                }
+            }
+            Err(errno) if moved == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(moved)
+}
+
+/// Address and length of a vector.
+fn vector(vectors: u64, index: u64) -> Result<[u64; 2], Errno> {
+    const IOVEC_BYTES: u64 = 16;
+    let bytes: [u8; 16] = uaccess::read(vectors.wrapping_add(index * IOVEC_BYTES))?;
+    let (base, len) = bytes.split_at(8);
+    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    Ok([word(base), word(len)])
+}
+
+#[inline(never)]
+pub(super) fn lseek(descriptor: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
+    LINUX.lseek(file(descriptor)?, offset, whence)
+}
+
+#[inline(never)]
+pub(super) fn ftruncate(descriptor: u64, size: u64) -> Result<u64, Errno> {
+    if size.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    LINUX.ftruncate(file(descriptor)?, size).map(|()| 0)
+}
+
+#[inline(never)]
+pub(super) fn fallocate(descriptor: u64, mode: u64, offset: u64, len: u64) -> Result<u64, Errno> {
+    LINUX.fallocate(file(descriptor)?, mode, offset, len).map(|()| 0)
+}
+
+/// `fsync`, `fdatasync`: nothing here has a disk of its own. Rule C19.
+#[inline(never)]
+pub(super) fn fsync(descriptor: u64) -> Result<u64, Errno> {
+    match file(descriptor)?.kind() {
+        Kind::Object(_) => Ok(0),
+        Kind::Stream(_) | Kind::Lab => Err(Errno::EINVAL),
+    }
+}

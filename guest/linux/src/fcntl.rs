@@ -1,0 +1,61 @@
+//! What `fcntl` asks. Source: Linux, fs/fcntl.c, mm/memfd.c; fcntl(2). Rules C47, C48.
+
+use faultlab_mm::Platform;
+
+use crate::fdtable::TableId;
+use crate::file::{Kind, o};
+use crate::{Errno, Linux};
+
+/// Commands. Source: fcntl(2).
+mod command {
+    pub(super) const DUPFD: u32 = 0;
+    pub(super) const GETFD: u32 = 1;
+    pub(super) const SETFD: u32 = 2;
+    pub(super) const GETFL: u32 = 3;
+    pub(super) const SETFL: u32 = 4;
+    pub(super) const DUPFD_CLOEXEC: u32 = 1030;
+    pub(super) const ADD_SEALS: u32 = 1033;
+    pub(super) const GET_SEALS: u32 = 1034;
+}
+
+/// The flag of `F_SETFD`.
+const FD_CLOEXEC: u64 = 1;
+
+impl<P: Platform> Linux<'_, P> {
+    /// `fcntl`.
+    ///
+    /// # Errors
+    /// `EBADF`, `EINVAL` for unknown commands and for seals of what has none; as the command says.
+    pub fn fcntl(&self, table: TableId, descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
+        let file = self.get(table, descriptor)?;
+        match command as u32 {
+            command::DUPFD => self.dup(table, descriptor, u64::from(argument as u32), false),
+            command::DUPFD_CLOEXEC => self.dup(table, descriptor, u64::from(argument as u32), true),
+            command::GETFD => Ok(u64::from(self.cloexec(table, descriptor))),
+            command::SETFD => {
+                self.set_cloexec(table, descriptor, argument & FD_CLOEXEC != 0);
+                Ok(0)
+            }
+            command::GETFL => Ok(file.f_flags()),
+            command::SETFL => {
+                const SETTABLE: u64 = o::APPEND | o::NONBLOCK | o::ASYNC | o::DIRECT | o::NOATIME;
+                file.set_f_flags(file.f_flags() & !SETTABLE | argument & SETTABLE);
+                Ok(0)
+            }
+            command::ADD_SEALS => {
+                if !file.writable() {
+                    return Err(Errno::EPERM);
+                }
+                match file.kind() {
+                    Kind::Object(inode) => Ok(self.memory.add_seals(inode, u64::from(argument as u32)).map(|()| 0)?),
+                    _ => Err(Errno::EINVAL),
+                }
+            }
+            command::GET_SEALS => match file.kind() {
+                Kind::Object(inode) => Ok(self.memory.seals(inode)),
+                _ => Err(Errno::EINVAL),
+            },
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}

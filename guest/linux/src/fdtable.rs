@@ -1,0 +1,324 @@
+//! The descriptors of a process: which numbers are open, and what they name.
+//!
+//! A table is a chain of blocks of 64 numbers each; blocks come with the first number in them and go with the table.
+//!
+//! Source: Linux, fs/file.c; dup(2), close(2), fork(2).
+
+use faultlab_mm::slab::object;
+use faultlab_mm::{Platform, id_type, record};
+
+use crate::file::{File, FileId, Kind, o};
+use crate::{Errno, Linux};
+
+id_type!(
+    /// Number of an [`FdTable`]; that of its first block names a table.
+    TableId
+);
+
+record! {
+    /// 64 descriptors. From word [`FdTable::SLOTS`] on, the file that each open one names.
+    pub struct FdTable[72] {
+        /// Which are open, a bit each.
+        open, set_open: u64 = 0;
+        /// Which close with `execve`, a bit each.
+        cloexec, set_cloexec: u64 = 1;
+        /// The block with the next 64.
+        next, set_next: Option<TableId> = 2;
+    }
+}
+
+/// Descriptors of a block.
+const BLOCK: u64 = 64;
+/// Descriptors of a process at most. Source: Linux `INR_OPEN_CUR`, the default of `RLIMIT_NOFILE`.
+pub const NOFILE: u64 = 1024;
+
+impl FdTable<'_> {
+    /// First word of the files.
+    const SLOTS: usize = 8;
+
+    fn slot(self, number: u64) -> Option<FileId> {
+        let word = self.0[Self::SLOTS + (number % BLOCK) as usize].get();
+        faultlab_mm::record::Field::from_word(word)
+    }
+
+    fn set_slot(self, number: u64, file: Option<FileId>) {
+        let word = faultlab_mm::record::Field::to_word(file);
+        self.0[Self::SLOTS + (number % BLOCK) as usize].set(word);
+    }
+
+    /// Enters a file under a number that is free.
+    fn fill(self, number: u64, file: FileId, cloexec: bool) {
+        let bit = 1 << (number % BLOCK);
+        self.set_open(self.open() | bit);
+        self.set_cloexec(self.cloexec() & !bit | if cloexec { bit } else { 0 });
+        self.set_slot(number, Some(file));
+    }
+
+    /// Empties a number; what it named.
+    fn empty(self, number: u64) -> Option<FileId> {
+        let bit = 1 << (number % BLOCK);
+        let file = self.slot(number);
+        self.set_open(self.open() & !bit);
+        self.set_cloexec(self.cloexec() & !bit);
+        self.set_slot(number, None);
+        file
+    }
+}
+
+impl<P: Platform> Linux<'_, P> {
+    #[inline(always)]
+    fn table(&self, id: TableId) -> FdTable<'_> {
+        FdTable(object(self.memory, id.0))
+    }
+
+    fn alloc_block(&self) -> Result<TableId, Errno> {
+        let id = self.memory.alloc_reclaiming(|| self.tables.alloc(self.memory));
+        id.map(TableId).ok_or(Errno::ENOMEM)
+    }
+
+    /// A table whose first three descriptors are the standard streams.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn standard_table(&self) -> Result<TableId, Errno> {
+        let id = self.alloc_block()?;
+        for stream in 0..3 {
+            let opened = self
+                .alloc_file(Kind::Stream(stream), o::RDWR)
+                .and_then(|file| self.install(id, file, 0, false));
+            if let Err(errno) = opened {
+                self.close_table(id);
+                return Err(errno);
+            }
+        }
+        Ok(id)
+    }
+
+    /// `fork`: a table with the same files. Offsets and flags of the files are shared from now on.
+    ///
+    /// # Errors
+    /// `ENOMEM`; nothing is left of the copy.
+    pub fn dup_table(&self, old: TableId) -> Result<TableId, Errno> {
+        let first = self.alloc_block()?;
+        let (mut from, mut to) = (old, first);
+        loop {
+            let (source, target) = (self.table(from), self.table(to));
+            for number in bits(source.open()) {
+                if let Some(file) = source.slot(number) {
+                    self.get_file(file);
+                    target.fill(number, file, source.cloexec() >> number & 1 != 0);
+                }
+            }
+            let Some(next) = source.next() else { return Ok(first) };
+            match self.alloc_block() {
+                Ok(block) => target.set_next(Some(block)),
+                Err(errno) => {
+                    self.close_table(first);
+                    return Err(errno);
+                }
+            }
+            (from, to) = (next, target.next().unwrap_or(first));
+        }
+    }
+
+    /// The end of a process: all its descriptors close, and the table goes.
+    pub fn close_table(&self, first: TableId) {
+        let mut next = Some(first);
+        while let Some(id) = next {
+            let block = self.table(id);
+            next = block.next();
+            for number in bits(block.open()) {
+                if let Some(file) = block.empty(number) {
+                    self.put_file(file);
+                }
+            }
+            for word in block.0 {
+                word.set(0);
+            }
+            self.tables.free(self.memory, id.0);
+        }
+    }
+
+    /// The block that a number lies in, if the table reaches that far.
+    #[inline]
+    fn block_of(&self, table: TableId, number: u64) -> Option<FdTable<'_>> {
+        let mut block = self.table(table);
+        for _ in 0..number / BLOCK {
+            block = self.table(block.next()?);
+        }
+        Some(block)
+    }
+
+    /// As [`Linux::block_of`], with blocks added where they are missing.
+    fn reach(&self, table: TableId, number: u64) -> Result<FdTable<'_>, Errno> {
+        let mut block = self.table(table);
+        for _ in 0..number / BLOCK {
+            let next = match block.next() {
+                Some(next) => next,
+                None => {
+                    let next = self.alloc_block()?;
+                    block.set_next(Some(next));
+                    next
+                }
+            };
+            block = self.table(next);
+        }
+        Ok(block)
+    }
+
+    /// What a descriptor names. Descriptors are C integers: the upper half of the register does not count.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn get(&self, table: TableId, descriptor: u64) -> Result<File<'_>, Errno> {
+        Ok(self.file(self.get_id(table, descriptor)?))
+    }
+
+    #[inline]
+    fn get_id(&self, table: TableId, descriptor: u64) -> Result<FileId, Errno> {
+        let number = u64::from(descriptor as u32);
+        if number >= NOFILE {
+            return Err(Errno::EBADF);
+        }
+        self.block_of(table, number)
+            .and_then(|block| block.slot(number))
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Gives a file that nobody names the lowest free number from `least` on; it goes when there is none.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`.
+    pub(crate) fn install(&self, table: TableId, file: FileId, least: u64, cloexec: bool) -> Result<u64, Errno> {
+        self.get_file(file);
+        self.install_counted(table, file, least, cloexec)
+    }
+
+    /// As [`Linux::install`], for a reference that is the descriptor's already.
+    fn install_counted(&self, table: TableId, file: FileId, least: u64, cloexec: bool) -> Result<u64, Errno> {
+        let found = self.lowest_free(table, least).and_then(|number| {
+            self.reach(table, number)?.fill(number, file, cloexec);
+            Ok(number)
+        });
+        if found.is_err() {
+            self.put_file(file);
+        }
+        found
+    }
+
+    fn lowest_free(&self, table: TableId, least: u64) -> Result<u64, Errno> {
+        let mut number = least;
+        while number < NOFILE {
+            let Some(block) = self.block_of(table, number) else {
+                return Ok(number);
+            };
+            let free = !block.open() >> (number % BLOCK);
+            if free != 0 {
+                return Ok(number + u64::from(free.trailing_zeros())).and_then(|number| {
+                    if number < NOFILE {
+                        Ok(number)
+                    } else {
+                        Err(Errno::EMFILE)
+                    }
+                });
+            }
+            number = (number / BLOCK + 1) * BLOCK;
+        }
+        Err(Errno::EMFILE)
+    }
+
+    /// Opens `/dev/faultlab`.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`.
+    pub fn open_lab(&self, table: TableId, flags: u64) -> Result<u64, Errno> {
+        let file = self.alloc_file(Kind::Lab, flags & o::ACCMODE)?;
+        self.install(table, file, 0, flags & o::CLOEXEC != 0)
+    }
+
+    /// `close`.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn close(&self, table: TableId, descriptor: u64) -> Result<(), Errno> {
+        let file = self.get_id(table, descriptor)?;
+        if let Some(block) = self.block_of(table, u64::from(descriptor as u32)) {
+            block.empty(u64::from(descriptor as u32));
+        }
+        self.put_file(file);
+        Ok(())
+    }
+
+    /// `dup`, and `fcntl` with `F_DUPFD`: another name for what a descriptor names, the lowest free one from `least` on.
+    ///
+    /// # Errors
+    /// `EBADF`; `EINVAL` for a `least` beyond all numbers; `EMFILE`, `ENOMEM`.
+    pub fn dup(&self, table: TableId, descriptor: u64, least: u64, cloexec: bool) -> Result<u64, Errno> {
+        let file = self.get_id(table, descriptor)?;
+        if least >= NOFILE {
+            return Err(Errno::EINVAL);
+        }
+        self.install(table, file, least, cloexec)
+    }
+
+    /// `dup2`: the same number twice is no error.
+    ///
+    /// # Errors
+    /// As [`Linux::dup3`].
+    pub fn dup2(&self, table: TableId, old: u64, new: u64) -> Result<u64, Errno> {
+        if old as u32 == new as u32 {
+            return self.get_id(table, old).map(|_| u64::from(old as u32));
+        }
+        self.dup3(table, old, new, 0)
+    }
+
+    /// `dup3`: makes `new` name what `old` names; what `new` named before closes.
+    ///
+    /// # Errors
+    /// `EINVAL` for unknown flags or the same number twice, `EBADF`, `ENOMEM`.
+    pub fn dup3(&self, table: TableId, old: u64, new: u64, flags: u64) -> Result<u64, Errno> {
+        let number = u64::from(new as u32);
+        if flags as u32 & !(o::CLOEXEC as u32) != 0 || old as u32 == new as u32 {
+            return Err(Errno::EINVAL);
+        }
+        if number >= NOFILE {
+            return Err(Errno::EBADF);
+        }
+        let file = self.get_id(table, old)?;
+        let block = self.reach(table, number)?;
+        let before = block.empty(number);
+        self.get_file(file);
+        block.fill(number, file, flags & o::CLOEXEC != 0);
+        if let Some(before) = before {
+            self.put_file(before);
+        }
+        Ok(number)
+    }
+
+    /// Whether a descriptor closes with `execve`.
+    pub(crate) fn cloexec(&self, table: TableId, descriptor: u64) -> bool {
+        let number = u64::from(descriptor as u32);
+        self.block_of(table, number)
+            .is_some_and(|block| block.cloexec() >> (number % BLOCK) & 1 != 0)
+    }
+
+    pub(crate) fn set_cloexec(&self, table: TableId, descriptor: u64, cloexec: bool) {
+        let number = u64::from(descriptor as u32);
+        if let Some(block) = self.block_of(table, number) {
+            let bit = 1 << (number % BLOCK);
+            block.set_cloexec(block.cloexec() & !bit | if cloexec { bit } else { 0 });
+        }
+    }
+}
+
+/// Numbers of the bits that are set.
+fn bits(mut map: u64) -> impl Iterator<Item = u64> {
+    core::iter::from_fn(move || {
+        let lowest = u64::from(map.trailing_zeros());
+        (map != 0).then(|| {
+            map &= map - 1;
+            lowest
+        })
+    })
+}

@@ -1,0 +1,55 @@
+//! `memfd_create`. Source: Linux, mm/memfd.c; memfd_create(2). Rules C46, C47.
+
+use faultlab_mm::Platform;
+use faultlab_mm::shmem::seal;
+
+use crate::fdtable::TableId;
+use crate::file::{Kind, o};
+use crate::{Errno, Linux};
+
+/// Bytes of a name at most, its end not counted. Source: Linux `MFD_NAME_MAX_LEN`.
+pub const NAME_MAX: usize = 249;
+
+/// Flags. Source: memfd_create(2).
+mod flag {
+    pub(super) const CLOEXEC: u64 = 1;
+    pub(super) const ALLOW_SEALING: u64 = 2;
+    pub(super) const NOEXEC_SEAL: u64 = 8;
+    pub(super) const EXEC: u64 = 0x10;
+    pub(super) const ALL: u64 = CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC;
+}
+
+/// `S_IFREG`. Source: inode(7).
+const S_IFREG: u32 = 0o100_000;
+
+/// Whether flags are such that `memfd_create` looks at the name. There are no huge pages: `MFD_HUGETLB` is unknown.
+///
+/// # Errors
+/// `EINVAL`.
+pub fn check_flags(flags: u64) -> Result<(), Errno> {
+    let exec = flag::EXEC | flag::NOEXEC_SEAL;
+    if flags as u32 & !(flag::ALL as u32) != 0 || flags & exec == exec {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+impl<P: Platform> Linux<'_, P> {
+    /// `memfd_create` with flags that [`check_flags`] passed, for `(uid, gid)`. Names are for `/proc`, which is not there.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`.
+    pub fn memfd_create(&self, table: TableId, flags: u64, owner: (u32, u32)) -> Result<u64, Errno> {
+        let (mode, seals) = if flags & flag::NOEXEC_SEAL != 0 {
+            // Implies that seals are allowed.
+            (0o666, seal::EXEC)
+        } else if flags & flag::ALLOW_SEALING != 0 {
+            (0o777, 0)
+        } else {
+            (0o777, seal::SEAL)
+        };
+        let inode = self.memory.memfd_create(S_IFREG | mode, owner, seals)?;
+        let file = self.alloc_file(Kind::Object(inode), o::RDWR | o::LARGEFILE)?;
+        self.install(table, file, 0, flags & flag::CLOEXEC != 0)
+    }
+}

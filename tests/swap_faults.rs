@@ -1,0 +1,158 @@
+//! A swap disk with faults on purpose: whatever it does, no program reads a wrong byte. Who needs a page that cannot be
+//! read gets SIGBUS; a page that cannot be written stays; a disk that stalls is named when the run ends.
+
+use std::fs::File;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::support::{Faultlab, Needs, Ran, Suite, faultlab};
+
+/// A program that swaps about 2 MiB out and in again.
+const PRESS: &str = "-- shm-press 8M --passes 1";
+
+/// Adds the tests.
+pub(crate) fn tests(suite: &mut Suite) {
+    let tests: [(&str, fn()); 9] = [
+        ("a read error is SIGBUS", read_error),
+        ("write errors lose nothing", write_errors),
+        ("torn writes lose nothing", torn_writes),
+        ("lost writes are noticed", lost_writes),
+        ("a disk that forgets is noticed", null_backend),
+        ("a late disk is only late", late),
+        ("swap in memory, and past the page cache", backends),
+        ("a disk that stalls is named, and ends the run", stalls),
+        ("a disk that is full from the start loses nothing", full_by_option),
+    ];
+    for (name, body) in tests {
+        suite.test(format!("swap-faults::{name}"), Needs::Kvm, body);
+    }
+    suite.test(
+        "swap-faults::a file system that fills up",
+        Needs::KvmAndNamespaces,
+        full_file_system,
+    );
+    suite.test(
+        "swap-faults::SIGKILL leaves nothing and locks nothing",
+        Needs::Kvm,
+        killed,
+    );
+}
+
+fn press(options: &str) -> Ran {
+    faultlab(&format!("exec --memory 8M --swap 16M {options} {PRESS}")).run()
+}
+
+#[track_caller]
+fn verified(ran: Ran) {
+    let ran = ran.expect(0);
+    assert!(ran.stdout().contains("shm-press: ok"), "{}", ran.stdout());
+}
+
+fn read_error() {
+    press("--swap-errors read:1").expect(128 + Signal::BUS.as_raw());
+}
+
+fn write_errors() {
+    verified(press("--swap-errors write:0.1,seed=3"));
+}
+
+fn torn_writes() {
+    verified(press("--swap-errors torn:0.1,seed=3"));
+}
+
+#[track_caller]
+fn noticed(ran: Ran) {
+    let ran = ran.expect(1);
+    assert!(ran.stderr().contains("read back wrong"), "{}", ran.stderr());
+}
+
+fn lost_writes() {
+    noticed(press("--swap-errors lost:0.5,seed=1"));
+}
+
+/// The program's own pages may be among those that are lost: then it ends by a signal.
+fn null_backend() {
+    let ran = press("--swap-backend null");
+    assert_ne!(ran.status, 0);
+    assert!(!ran.stdout().contains("shm-press: ok"), "{}", ran.stdout());
+}
+
+fn late() {
+    let ran = press("--swap-latency normal:200us,50us");
+    // It is only late: no fewer bytes, no error.
+    verified(ran);
+}
+
+fn backends() {
+    verified(press("--swap-backend memory"));
+    verified(press("--swap-direct"));
+}
+
+/// The watchdog waits for ten seconds.
+fn stalls() {
+    let ran = press("--swap-stall 20").expect(124);
+    let report = ran.stderr();
+    for words in ["no progress", "waits for the swap disk", "not answered request 22"] {
+        assert!(report.contains(words), "{words:?} is not in:\n{report}");
+    }
+}
+
+/// Nothing can be written: what does not fit is killed for want of memory, what fits runs.
+fn full_by_option() {
+    let ran = press("--swap-space 0").expect(128 + Signal::KILL.as_raw());
+    assert!(!ran.stdout().contains("ok"), "{}", ran.stdout());
+    verified(press("--swap-space 8M"));
+}
+
+/// A sparse swap file of 16 MiB on a file system of less: as much is swapped as fits.
+fn full_file_system() {
+    for (mib, status) in [(1, 128 + Signal::KILL.as_raw()), (8, 0)] {
+        let mut launcher = Command::new("unshare");
+        let commands = format!("set -e; mount -t tmpfs -o size={mib}m none /mnt; TMPDIR=/mnt exec \"$@\"");
+        launcher
+            .args(["-Urm", "sh", "-c", &commands, "sh"])
+            .arg(env!("CARGO_BIN_EXE_faultlab"))
+            .args(["exec", "--memory", "8M", "--swap", "16M"])
+            .args(PRESS.split_ascii_whitespace());
+        let ran = Faultlab::started_by(launcher).run().expect(status);
+        assert_eq!(ran.stdout().contains("shm-press: ok"), status == 0, "{}", ran.stdout());
+    }
+}
+
+/// At any moment of a run: the next one gets the file, and no temporary file stays (the harness looks).
+fn killed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("swap");
+    let named = || faultlab("exec --memory 8M --swap-file").args([&path]);
+    for round in 0..6_u32 {
+        for temporary in [true, false] {
+            let command = if temporary {
+                faultlab("exec --memory 8M --swap 16M")
+            } else {
+                named()
+            };
+            let mut running = command.args(PRESS.split_ascii_whitespace()).start();
+            running.wait_for_guest();
+            // Moments that differ, spread over what the program takes.
+            let moment = std::time::Duration::from_millis(u64::from(round * 37));
+            std::thread::sleep(moment);
+            assert!(
+                running.child.try_wait().expect("a child").is_none() || round > 3,
+                "it was too quick"
+            );
+            // It may have ended by itself.
+            let _ = running.child.kill();
+            let ran = running.end();
+            assert!(
+                [0, 128 + Signal::KILL.as_raw()].contains(&ran.status),
+                "{}",
+                ran.stderr()
+            );
+        }
+        let file = File::open(&path).expect("the named file is kept");
+        file.try_lock().expect("nobody locks it");
+        drop(file);
+        named().args(["--", "hello"]).run().expect(0);
+    }
+}
