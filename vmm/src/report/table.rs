@@ -189,6 +189,7 @@ pub(super) fn footer(report: &Report) -> Vec<String> {
     for closure in &report.closures {
         lines.extend(closure_lines(closure, report.closures.len() > 1, unit));
     }
+    lines.extend(super::host_side::lines(report));
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
     }
