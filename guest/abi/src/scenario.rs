@@ -69,6 +69,17 @@ catalogue! {
     TlbMiss = "tlb-miss", Pages, 1024, "the same, among more pages than the TLB holds", "nothing";
     Minor = "minor", Pages, 64, "a shared page in the page cache, not mapped here", "1 fault";
     MinorRead = "minor-read", Loads, 64, "the same, by a load", "1 fault";
+    Minor1M = "minor-1m", Pages, 64, "as minor, in 64 places all over an object of 1 MiB", "1 fault";
+    Minor16M = "minor-16m", Pages, 64, "as minor, in 64 places all over an object of 16 MiB", "1 fault";
+    Minor256M = "minor-256m", Pages, 64, "as minor, in 64 places all over an object of 256 MiB", "1 fault";
+    Minor4G = "minor-4g", Pages, 64, "as minor, in 64 places all over an object of 4 GiB", "1 fault";
+    Minor64G = "minor-64g", Pages, 64, "as minor, in 64 places all over an object of 64 GiB", "1 fault";
+    Minor1T = "minor-1t", Pages, 64, "as minor, in 64 places all over an object of 1 TiB", "1 fault";
+    Minor1Vma = "minor-1-vma", Pages, 64, "as minor, in one mapping of an object", "1 fault";
+    Minor10Vmas = "minor-10-vmas", Pages, 64, "as minor, all over 10 mappings of an object", "1 fault";
+    Minor100Vmas = "minor-100-vmas", Pages, 64, "as minor, all over 100 mappings of an object", "1 fault";
+    Minor1000Vmas = "minor-1000-vmas", Pages, 64, "as minor, all over 1,000 mappings of an object", "1 fault";
+    Minor10000Vmas = "minor-10000-vmas", Pages, 64, "as minor, all over 10,000 mappings of an object", "1 fault";
     AllocWarm = "alloc-warm", Pages, 64, "a hole of shared memory; the next free frame is backed", "1 fault, 1 frame";
     AllocCold = "alloc-cold", Pages, 64, "a hole of shared memory; the next free frame is not backed", "1 fault, 1 frame, 1 violation";
     SecondLevelOnly = "second-level-only", Pages, 64, "a page that is mapped in the guest, not backed by the host", "1 violation";
@@ -123,6 +134,25 @@ impl Scenario {
                 | Self::SwapIn
                 | Self::PioExit
                 | Self::MmioExit
+        )
+    }
+
+    /// Whether it is one of those that show how a cost grows, which together set up far more than they measure.
+    #[must_use]
+    pub const fn is_growth(self) -> bool {
+        matches!(
+            self,
+            Self::Minor1M
+                | Self::Minor16M
+                | Self::Minor256M
+                | Self::Minor4G
+                | Self::Minor64G
+                | Self::Minor1T
+                | Self::Minor1Vma
+                | Self::Minor10Vmas
+                | Self::Minor100Vmas
+                | Self::Minor1000Vmas
+                | Self::Minor10000Vmas
         )
     }
 

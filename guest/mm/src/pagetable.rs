@@ -125,7 +125,13 @@ impl<P: Platform> Memory<P> {
     /// Gives back the tables of `range` that nothing in `bounds` needs: `bounds` reaches from the end of the VMA before to the
     /// start of the VMA after, and all entries in it are 0.
     pub(crate) fn free_pgtables(&self, mm: MmStruct<'_>, range: Range<VirtAddr>, bounds: Range<VirtAddr>) {
-        if range.start < range.end {
+        // Tables of higher levels cover what those of the lowest do: where none of these can go, none can.
+        let table_bytes = 1u64 << PMD_SHIFT;
+        let lowest = range.start.0 & !(table_bytes - 1);
+        let highest = range.end.0.next_multiple_of(table_bytes);
+        let first = lowest + if lowest < bounds.start.0 { table_bytes } else { 0 };
+        let end = highest - if highest > bounds.end.0 { table_bytes } else { 0 };
+        if range.start < range.end && first < end {
             self.free_tables_below(mm, mm.pgd(), 0, &range, &bounds);
         }
     }

@@ -23,6 +23,16 @@ impl Segment {
         })
     }
 
+    /// A new private segment of any size that is never touched as a whole: nothing is charged for it (`SHM_NORESERVE`).
+    ///
+    /// # Errors
+    /// As `shmget(2)`.
+    pub fn create_sparse(bytes: usize) -> Result<Segment, Errno> {
+        let flags = sysv_shm::number::SHM_NORESERVE | 0o600;
+        let id = sysv_shm::get(sysv_shm::IPC_PRIVATE as i32, bytes, flags)?;
+        Ok(Segment { id, bytes })
+    }
+
     /// Attaches it, at an address of the kernel's choice if `address` is 0.
     ///
     /// # Errors

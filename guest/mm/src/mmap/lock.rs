@@ -244,6 +244,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// New addresses of a locked mapping get their pages at once.
+    #[inline(always)]
     pub(super) fn populate_if_locked(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
         // Most address spaces have nothing locked.
         let locked = mm.locked_vm() != 0

@@ -142,7 +142,10 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::LOCKED;
         }
         self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;
-        self.do_munmap_locked(mm, start, end)?;
+        // Any other place was found free.
+        if flags & map_flag::FIXED != 0 {
+            self.do_munmap_locked(mm, start, end)?;
+        }
         let mapping = match file {
             // Shared memory without a name is an object like any other. Rule B4.
             None if shared => {

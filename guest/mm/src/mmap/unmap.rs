@@ -62,7 +62,8 @@ impl<P: Platform> Memory<P> {
                 }
             }
         }
-        if let Some(last) = find_vma(self, mm, VirtAddr(end.0 - 1))
+        if self.vma(first).vm_end() != end
+            && let Some(last) = find_vma(self, mm, VirtAddr(end.0 - 1))
             && self.vma(last).vm_start() < end
             && self.vma(last).vm_end() > end
             && let Err(error) = self.split_vma(mm, last, end)

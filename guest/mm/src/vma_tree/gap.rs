@@ -47,3 +47,12 @@ pub(super) fn propagate_gap<S: VmaStore + ?Sized>(store: &S, from: Option<VmaId>
         at = area.rb_parent();
     }
 }
+
+/// [`propagate_gap`] from two VMAs, which often are the same.
+#[inline(always)]
+pub(super) fn propagate_gaps<S: VmaStore + ?Sized>(store: &S, one: Option<VmaId>, other: Option<VmaId>) {
+    propagate_gap(store, one);
+    if other != one {
+        propagate_gap(store, other);
+    }
+}

@@ -6,7 +6,7 @@
 //! Source: Linux, mm/mmap.c (`vma_link`, `__vma_unlink_list`, `__vma_adjust`).
 
 use super::VmaStore;
-use super::gap::{gap_below, propagate_gap};
+use super::gap::{gap_below, propagate_gap, propagate_gaps};
 use super::rbtree::{self, Side};
 use crate::addr::VirtAddr;
 use crate::vma::{MmStruct, VmaId};
@@ -52,8 +52,7 @@ pub fn vma_link<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
     area.set_rb_subtree_gap(gap_below(store, area));
     rbtree::attach(store, mm, id, place.leaf);
     // The neighbour above lost the part of its gap that lies below the new VMA.
-    propagate_gap(store, area.rb_parent());
-    propagate_gap(store, place.next);
+    propagate_gaps(store, area.rb_parent(), place.next);
     rbtree::balance_attached(store, mm, id);
     mm.set_map_count(mm.map_count() + 1);
 }
@@ -109,8 +108,7 @@ pub fn vma_unlink<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) 
     let next = store.vma(id).vm_next();
     let hole = rbtree::detach(store, mm, id, next);
     // The neighbour above gained what was the VMA's, wherever in the tree it is.
-    propagate_gap(store, hole.parent);
-    propagate_gap(store, next);
+    propagate_gaps(store, hole.parent, next);
     rbtree::balance_detached(store, mm, hole);
     if mm.vmacache() == Some(id) {
         mm.set_vmacache(None);

@@ -3,6 +3,7 @@
 //! | file | whose state |
 //! |---|---|
 //! | `shared.rs`, on `segment.rs` | shared memory: present, in the page cache, a hole; backed or not |
+//! | `growth.rs` | shared memory in the page cache: of large objects, of many mappings |
 //! | `private.rs` | private memory: untouched, zero, shared after a fork |
 //! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
 //! | `swap.rs` | shared memory and the swap disk |
@@ -14,6 +15,7 @@
 
 mod calls;
 mod exits;
+mod growth;
 mod private;
 mod resident;
 mod segment;
@@ -38,6 +40,17 @@ pub(crate) fn runner(scenario: Scenario) -> Runner {
         Scenario::WarmTouch => shared::warm_touch,
         Scenario::TlbMiss => window::tlb_miss,
         Scenario::Minor | Scenario::MinorRead => shared::minor,
+        Scenario::Minor1M => |phases, pages| growth::sized(phases, pages, 1 << 20),
+        Scenario::Minor16M => |phases, pages| growth::sized(phases, pages, 16 << 20),
+        Scenario::Minor256M => |phases, pages| growth::sized(phases, pages, 256 << 20),
+        Scenario::Minor4G => |phases, pages| growth::sized(phases, pages, 4 << 30),
+        Scenario::Minor64G => |phases, pages| growth::sized(phases, pages, 64 << 30),
+        Scenario::Minor1T => |phases, pages| growth::sized(phases, pages, 1 << 40),
+        Scenario::Minor1Vma => |phases, pages| growth::split(phases, pages, 1),
+        Scenario::Minor10Vmas => |phases, pages| growth::split(phases, pages, 10),
+        Scenario::Minor100Vmas => |phases, pages| growth::split(phases, pages, 100),
+        Scenario::Minor1000Vmas => |phases, pages| growth::split(phases, pages, 1000),
+        Scenario::Minor10000Vmas => |phases, pages| growth::split(phases, pages, 10_000),
         Scenario::AllocWarm => shared::alloc_warm,
         Scenario::AllocCold => shared::alloc_cold,
         Scenario::SecondLevelOnly | Scenario::SecondLevelRead => shared::second_level,

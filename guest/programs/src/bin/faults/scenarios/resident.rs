@@ -32,6 +32,19 @@ pub(super) trait Pages {
     }
 }
 
+/// Every page must be in memory, as for [`require`]; looked at one by one, for pages in no order.
+pub(super) fn require_each(pages: &impl Pages) -> Result<(), Failure> {
+    for index in 0..pages.count() {
+        let mut vector = [0];
+        memory::residency(pages.address(index) as usize, &mut vector)
+            .map_err(|errno| Failure::Call("mincore", errno))?;
+        if vector[0] & 1 == 0 {
+            return Err(Failure::State("mincore", index, true));
+        }
+    }
+    Ok(())
+}
+
 /// Pages looked at in one call.
 const WINDOW: usize = 512;
 
