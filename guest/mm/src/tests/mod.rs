@@ -1,5 +1,6 @@
 //! The whole manager on the fake machine, against naive models.
 
+mod access;
 mod mmap;
 mod model;
 mod overcommit;
