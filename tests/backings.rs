@@ -140,12 +140,17 @@ fn check(backing: Backing, way: &str) {
 fn in_the_guest(options: &str, window: &str, pages: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("memory");
+    let populated = options.contains("--prepare populate");
     let options = options.split_ascii_whitespace().map(|word| match word {
         "FILE" => file.as_os_str(),
         word => OsStr::new(word),
     });
     let ran = faultlab("exec --quiet --window").args([window]);
-    let ran = ran.args(options).args(["--", "lab-check", pages]).run().expect(0);
+    let mut ran = ran.args(options).args(["--", "lab-check", pages]);
+    if populated {
+        ran = ran.args(["populated"]);
+    }
+    let ran = ran.run().expect(0);
     assert!(ran.stdout().ends_with("\nlab-check: ok\n"), "{}", ran.stdout());
     assert_eq!(ran.stderr(), "");
 }

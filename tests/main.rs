@@ -10,6 +10,7 @@
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
+//! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
 //! | [`rig`] | the simulated machine passes signals on, runs programs of this host, sets Linux beside the guest |
 //! | [`usage`] | a wrong command line is one line with the value and the remedy, and status 2 |
@@ -37,6 +38,7 @@ mod run;
 mod support;
 mod swap;
 mod swap_faults;
+mod trace;
 mod usage;
 
 use std::process::ExitCode;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     backings::tests(&mut suite);
     bench::tests(&mut suite);
     gate::tests(&mut suite);
+    trace::tests(&mut suite);
     rig::tests(&mut suite);
     oracle::tests(&mut suite);
     ending::tests(&mut suite);

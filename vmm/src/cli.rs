@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Run one static Linux x86-64 program in the guest
     #[command(after_long_help = EXIT_STATUSES)]
     Exec(ExecArgs),
+    /// Run a program in the guest and write what happened when, guest, VMM and host, for ui.perfetto.dev
+    #[command(after_long_help = EXIT_STATUSES)]
+    Trace(TraceArgs),
     /// List the bundled programs, or write them to a directory
     Programs(ProgramsArgs),
     /// Say what this host is, what it can do, and how to get what is missing
@@ -191,6 +194,14 @@ pub(crate) enum TraceLevel {
     Stages,
 }
 
+/// What is recorded of each row besides its costs, for every command that measures rows.
+#[derive(Args, Debug)]
+pub(crate) struct RowArgs {
+    /// Also say what the host kernel's own events tell of each row (`host_side`); needs root and tracefs, and costs time
+    #[arg(long)]
+    pub(crate) host_events: bool,
+}
+
 /// `faultlab run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -208,6 +219,8 @@ pub(crate) struct RunArgs {
     /// Measure these scenarios instead, separated by commas (`faultlab bench --list` says what they are)
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide_possible_values = true, value_parser = PossibleValuesParser::new(scenario_names()))]
     pub(crate) scenario: Vec<String>,
+    #[command(flatten)]
+    pub(crate) also: RowArgs,
     /// Pages touched in each scenario, 1 to 65536; auto suits the count to the host's speed
     #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_pages)]
     pub(crate) pages: Pages,
@@ -241,6 +254,8 @@ pub(crate) struct BenchArgs {
     /// Orders of touching, separated by commas: seq, rand, stride:N (every N-th page, then every N-th of the rest)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "seq", value_parser = parse_pattern)]
     pub(crate) pattern: Vec<Pattern>,
+    #[command(flatten)]
+    pub(crate) also: RowArgs,
     /// How pages are touched, where the scenario leaves it open
     #[arg(long, value_name = "ACCESS", default_value = "store")]
     pub(crate) access: Access,
@@ -318,6 +333,31 @@ pub(crate) struct ExecArgs {
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
     pub(crate) backing: Backing,
+    /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
+    #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `faultlab trace`.
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    pub(crate) vm: VmArgs,
+    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
+    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
+    pub(crate) backing: Backing,
+    /// Write the timeline to this file (Chrome trace-event JSON), all of it or nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Guest memory for the trace, 256K to 16M in a power of two; older faults are overwritten when it is full
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_ring)]
+    pub(crate) ring: u64,
+    /// Also record the host kernel's events (KVM exits and entries, page faults); needs root and tracefs, and costs time
+    #[arg(long)]
+    pub(crate) host_events: bool,
+    /// Also print the timeline of the longest fault, on standard error
+    #[arg(long)]
+    pub(crate) show: bool,
     /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
     #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
     pub(crate) command: Vec<OsString>,
@@ -507,6 +547,18 @@ fn parse_swap(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     parse_pages_within(text, SWAP_MIN_BYTES, SWAP_MAX_BYTES).map_err(|reason| format!("{reason}, or 0 for none"))
+}
+
+fn parse_ring(text: &str) -> Result<u64, String> {
+    let (min, max) = (256 << 10, 16 << 20);
+    match parse_size(text)? {
+        bytes if bytes.is_power_of_two() && (min..=max).contains(&bytes) => Ok(bytes),
+        _ => Err(format!(
+            "not a power of two from {} to {}; give one, such as 1M",
+            show_size(min),
+            show_size(max)
+        )),
+    }
 }
 
 fn parse_pattern(text: &str) -> Result<Pattern, String> {

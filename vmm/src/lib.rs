@@ -10,6 +10,9 @@
 //! | [`boot`] | the Linux 64-bit boot protocol: kernel, zero page, initrd, entry state |
 //! | [`vcpu`] | the run loop, kicks, and the state of a vCPU that stopped |
 //! | [`devices`] | bus, serial console, virtio-mmio block, lab device |
+//! | [`trace_ring`] | what the guest kernel traced |
+//! | [`timeline`] | guest, VMM and host on one axis; the Chrome trace |
+//! | [`host_events`] | the host kernel's events of the vCPU's thread |
 //! | [`swap_file`], [`swap_faults`] | what is behind the swap disk, and what goes wrong with it |
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
@@ -30,6 +33,7 @@ pub mod devices;
 pub mod error;
 pub mod gate;
 pub mod host;
+pub mod host_events;
 pub mod kvm_stats;
 pub mod memory;
 pub mod observer;
@@ -43,7 +47,8 @@ pub mod swap_faults;
 pub mod swap_file;
 #[cfg(test)]
 mod testing;
-mod trace_ring;
+pub mod timeline;
+pub mod trace_ring;
 pub mod vcpu;
 pub mod vm;
 pub mod watchdog;

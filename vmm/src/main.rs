@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args, cli.quiet),
         Command::Bench(args) => commands::bench::bench(args, cli.quiet),
         Command::Exec(args) => commands::exec::exec(args),
+        Command::Trace(args) => commands::trace::trace(args),
         Command::Programs(args) => commands::programs::programs(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Rig(args) => commands::rig::rig(args, cli.quiet),

@@ -1,11 +1,12 @@
 //! What a run tells its caller while it happens.
 
 use faultlab_abi::dev::{PhaseArgs, SkipArgs};
-use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
 use crate::devices::bus::BusCounters;
+use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
+use crate::trace_ring::Trace;
 
 /// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
 pub type Vmstat = [u64; vmstat::COUNT];
@@ -100,10 +101,10 @@ pub struct PhaseRecord {
     pub bus_before: BusCounters,
     /// What it had carried at the end, the command that ended the phase included.
     pub bus_after: BusCounters,
+    /// What the host kernel's events say; `None` unless [`crate::VmConfig::host_events`].
+    pub host_side: Option<Result<HostTally, String>>,
     /// Time-stamp counter cycles of every sample, in the order of the touches.
     pub samples: Vec<u64>,
     /// What the guest traced in the phase, oldest first; empty with tracing off.
-    pub trace: Vec<Record>,
-    /// Records of the phase that the guest overwrote before its end.
-    pub trace_lost: u64,
+    pub trace: Trace,
 }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use faultlab_abi::lab::{Hello, Panic, panic_reason};
-use faultlab_abi::trace::Record;
 
 use crate::devices::block::{BlockCounters, Unanswered};
 use crate::devices::bus::BusCounters;
 use crate::error::exit;
 use crate::observer::Vmstat;
+use crate::timeline::Timeline;
+use crate::trace_ring::Trace;
 use crate::vcpu::state::VcpuState;
 
 /// Everything known after a run, however it ended.
@@ -34,10 +35,10 @@ pub struct Outcome {
     pub start_to_guest: Duration,
     /// From the call of [`crate::Vm::new`] to the first `KVM_RUN`.
     pub build: Duration,
-    /// The last records of the trace ring, oldest first; empty with tracing off.
-    pub trace: Vec<Record>,
-    /// Records of the trace that the guest overwrote before they were read.
-    pub trace_lost: u64,
+    /// What the guest traced; empty with tracing off.
+    pub trace: Trace,
+    /// What the VMM and the host did meanwhile; `None` without [`crate::TraceLevel::Timeline`].
+    pub timeline: Option<Timeline>,
 }
 
 /// How a run ended.

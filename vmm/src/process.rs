@@ -28,6 +28,12 @@ pub(crate) fn age() -> Duration {
     }
 }
 
+/// The calling thread's id.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
 fn since_boot() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live `timespec`; the clock exists since Linux 2.6.39.

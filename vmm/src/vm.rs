@@ -21,6 +21,7 @@ use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
 use crate::error::{Error, KvmError};
 use crate::host::Host;
+use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
 use crate::memory::dirty_log::{self, DirtyLog};
 use crate::memory::{Backing, BackingOptions, DirtyMode, GuestRam, MemoryConfig, Prepare};
@@ -29,6 +30,9 @@ use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
 use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
+use crate::timeline::Timeline;
+use crate::timeline::clock::GuestClock;
+use crate::timeline::log::Log;
 use crate::trace_ring;
 use crate::vcpu::kick::StopHandle;
 use crate::vcpu::state::VcpuState;
@@ -50,6 +54,8 @@ pub enum TraceLevel {
     Off,
     /// Every stage of every fault ([`faultlab_abi::trace`]).
     Stages,
+    /// That, who faulted where, and what the VMM did meanwhile ([`crate::timeline`]).
+    Timeline,
 }
 
 /// What to run, and on what.
@@ -83,6 +89,10 @@ pub struct VmConfig {
     pub envp: Vec<Vec<u8>>,
     /// What the kernel records.
     pub trace: TraceLevel,
+    /// Bytes of guest memory for the trace, rounded up to a power of two of at least 256 KiB; the guest's own choice if `None`.
+    pub trace_bytes: Option<u64>,
+    /// Records the host kernel's events of the vCPU's thread, during phases and, with a timeline, all the time.
+    pub host_events: bool,
     /// Ends the guest after so long.
     pub timeout: Option<Duration>,
     /// Keeps the host kernel's account of the swap file's bytes beside the device's own; costs a few microseconds a
@@ -111,6 +121,8 @@ impl VmConfig {
             argv,
             envp: Vec::new(),
             trace: TraceLevel::Off,
+            trace_bytes: None,
+            host_events: false,
             timeout: None,
             account_file_io: false,
             command_line: Vec::new(),
@@ -127,6 +139,8 @@ pub struct Vm {
     bus: Bus,
     kernel: Cow<'static, [u8]>,
     timeout: Option<Duration>,
+    trace: TraceLevel,
+    host_events: bool,
     stop: StopHandle,
     building_since: Instant,
     ram: GuestRam,
@@ -166,8 +180,13 @@ impl Vm {
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
-        let block =
-            swap.map(|file| VirtioMmio::new(BlockDevice::new(file, config.account_file_io, &config.swap_faults)));
+        let block = swap.map(|file| {
+            let mut device = BlockDevice::new(file, config.account_file_io, &config.swap_faults);
+            if config.trace == TraceLevel::Timeline {
+                device.note_requests();
+            }
+            VirtioMmio::new(device)
+        });
         Ok(Vm {
             stats,
             vcpu,
@@ -175,6 +194,8 @@ impl Vm {
             bus: Bus::new(block, LabDevice::with_dirty_log(Some(dirty_log))),
             kernel: config.kernel,
             timeout: config.timeout,
+            trace: config.trace,
+            host_events: config.host_events,
             stop: StopHandle::new(),
             building_since,
             ram,
@@ -195,7 +216,16 @@ impl Vm {
         let mut watch = Watch::start(&self.stop, &mut self.vcpu, self.timeout)
             .map_err(KvmError::of_io("starting the watchdog's thread"))?;
         let (build, start_to_guest) = (self.building_since.elapsed(), process::age());
+        let whole_run = self.trace == TraceLevel::Timeline;
+        let host_events = self.host_events.then(|| HostEvents::open(process::thread_id()));
+        let clock = whole_run.then(|| GuestClock::measure(&self.vcpu)).flatten();
+        if let (true, Some(Ok(events))) = (whole_run, &host_events) {
+            events.start().unwrap_or_else(|error| log::warn!("{error}"));
+        }
         let mut session = Session {
+            // A phase would begin anew what the timeline wants whole.
+            host_events: host_events.as_ref().filter(|_| !whole_run),
+            exits: whole_run.then(Log::default),
             ram: &self.ram,
             observer,
             stats: self.stats.as_mut(),
@@ -205,8 +235,26 @@ impl Vm {
         drop(watch);
         self.bus.serial.finish();
         self.bus.lab.finish(&mut session);
+        let exits = session.exits.take();
+        let timeline = exits.map(|exits| Timeline {
+            exits,
+            block: self
+                .bus
+                .block
+                .as_ref()
+                .map(|block| block.device().noted())
+                .unwrap_or_default(),
+            host: host_events.map(|events| events.and_then(|events| events.stop())),
+            clock: match (clock, GuestClock::measure(&self.vcpu)) {
+                (Some(start), Some(end)) => start.checked_by(end),
+                _ => GuestClock::default(),
+            },
+        });
         let end = self.end(stopped?);
-        Ok(self.outcome(end, build, start_to_guest))
+        Ok(Outcome {
+            timeline,
+            ..self.outcome(end, build, start_to_guest)
+        })
     }
 
     /// Adds what is known about where the vCPU is.
@@ -230,7 +278,7 @@ impl Vm {
 
     fn outcome(&self, end: End, build: Duration, start_to_guest: Duration) -> Outcome {
         let hello = self.bus.lab.hello().copied();
-        let (trace, trace_lost) = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
+        let trace = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
         let block = self.bus.block.as_ref().map(|transport| BlockCounters {
             refused_accesses: transport.refused(),
             ..transport.device().counters()
@@ -249,7 +297,7 @@ impl Vm {
             start_to_guest,
             build,
             trace,
-            trace_lost,
+            timeline: None,
         }
     }
 
@@ -281,8 +329,13 @@ fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd
 /// Writes kernel, command line and initrd into RAM. Returns the entry address.
 fn load(config: &VmConfig, ram: &GuestRam, has_swap: bool, tsc_khz: u64) -> Result<u64, Error> {
     let mut words = config.command_line.clone();
-    if config.trace == TraceLevel::Stages {
-        words.push("faultlab.trace=stages".into());
+    match config.trace {
+        TraceLevel::Off => {}
+        TraceLevel::Stages => words.push("faultlab.trace=stages".into()),
+        TraceLevel::Timeline => words.push("faultlab.trace=timeline".into()),
+    }
+    if let Some(bytes) = config.trace_bytes {
+        words.push(format!("faultlab.trace_bytes={bytes}"));
     }
     let command_line = CommandLine::new(has_swap, tsc_khz, &words)?;
     let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;

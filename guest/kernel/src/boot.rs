@@ -10,6 +10,7 @@ use core::arch::global_asm;
 
 use faultlab_abi::lab::{Hello, panic_reason};
 use faultlab_abi::layout::{KERNEL_VMA, PAGE_SIZE};
+use faultlab_abi::trace::level;
 use faultlab_abi::{VERSION, vmstat as abi_vmstat};
 use faultlab_kernel::boot_params::BootParams;
 use faultlab_kernel::cmdline::Options;
@@ -138,14 +139,14 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     clock::start(options.tsc_khz);
 
     let initrd = initrd_frames(&boot);
-    let trace_bytes = if options.trace_stages {
-        trace::bytes_for(boot.ram_end)
+    let trace_bytes = if options.trace_level != level::OFF {
+        trace::bytes_for(boot.ram_end, options.trace_bytes)
     } else {
         0
     };
     let layout = ram::carve(boot.ram_end, initrd.0, trace_bytes / PAGE_SIZE);
     if trace_bytes != 0 {
-        trace::start(layout.trace, trace_bytes);
+        trace::start(layout.trace, trace_bytes, options.trace_level);
     }
     ram::unmap_below(layout.trace);
     MEMORY.init(layout.free_start, layout.free_end);

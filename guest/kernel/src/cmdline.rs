@@ -5,9 +5,10 @@
 //! | `virtio_mmio.device=SIZE@ADDRESS:IRQ` | a virtio-mmio device, as Linux spells it |
 //! | `faultlab.device=SIZE@ADDRESS` | the lab device |
 //! | `tsc_early_khz=N` | rate of the time-stamp counter |
+//! | `faultlab.trace=stages` or `timeline` | stamp the stages of every fault, or those and who faulted where |
+//! | `faultlab.trace_bytes=SIZE` | memory for the trace |
 //! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
 //! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
-//! | `faultlab.trace=stages` | stamp every stage of a fault |
 //! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
@@ -16,6 +17,7 @@
 use faultlab_mm::overcommit::OvercommitMode;
 
 use faultlab_abi::layout::{CMDLINE_LAB, CMDLINE_TSC_KHZ, CMDLINE_VIRTIO};
+use faultlab_abi::trace::level;
 
 /// Most virtio-mmio devices that are looked at.
 pub const VIRTIO_MAX: usize = 4;
@@ -23,6 +25,7 @@ pub const VIRTIO_MAX: usize = 4;
 const CMDLINE_OVERCOMMIT: &str = "sysctl.vm.overcommit_memory=";
 const CMDLINE_OVERCOMMIT_RATIO: &str = "sysctl.vm.overcommit_ratio=";
 const CMDLINE_TRACE: &str = "faultlab.trace=";
+const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
 const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
 
 /// A device's registers: physical address and length in bytes.
@@ -43,14 +46,16 @@ pub struct Options<'a> {
     pub lab: Option<Region>,
     /// Rate of the time-stamp counter in kHz; not 0.
     pub tsc_khz: Option<u64>,
+    /// What is traced, one of [`level`].
+    pub trace_level: u8,
+    /// Bytes for the trace; not 0.
+    pub trace_bytes: Option<u64>,
     /// log2 of the most pages that one read of swap brings.
     pub page_cluster: Option<u64>,
     /// `vm.overcommit_memory`, if given.
     pub overcommit: Option<OvercommitMode>,
     /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
     pub overcommit_ratio: Option<u64>,
-    /// Whether stages are traced.
-    pub trace_stages: bool,
     /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
     /// them, and is the way to complain.
     pub malformed: Option<&'a [u8]>,
@@ -91,7 +96,13 @@ impl<'a> Options<'a> {
         } else if let Some(value) = word.strip_prefix(CMDLINE_OVERCOMMIT_RATIO.as_bytes()) {
             self.overcommit_ratio = Some(number(value).filter(|ratio| *ratio <= i32::MAX as u64)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE.as_bytes()) {
-            self.trace_stages = (value == b"stages").then_some(true)?;
+            self.trace_level = match value {
+                b"stages" => level::STAGES,
+                b"timeline" => level::TIMELINE,
+                _ => return None,
+            };
+        } else if let Some(value) = word.strip_prefix(CMDLINE_TRACE_BYTES.as_bytes()) {
+            self.trace_bytes = Some(size(value).filter(|bytes| *bytes != 0)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_PAGE_CLUSTER.as_bytes()) {
             self.page_cluster = Some(number(value)?);
         }
@@ -171,11 +182,11 @@ mod tests {
             })
         );
         assert_eq!(options.tsc_khz, Some(2_596_148));
+        assert_eq!(options.trace_level, level::STAGES);
         assert_eq!(
             (options.overcommit, options.overcommit_ratio),
             (Some(OvercommitMode::Never), Some(80))
         );
-        assert!(options.trace_stages);
     }
 
     #[test]
@@ -201,6 +212,7 @@ mod tests {
             b"sysctl.vm.overcommit_memory=3",
             b"sysctl.vm.overcommit_ratio=half",
             b"faultlab.trace=no",
+            b"faultlab.trace_bytes=0",
         ] {
             let line = [word, b" tsc_early_khz=0 faultlab.device=8K@0x1000"].concat();
             let options = Options::parse(&line);

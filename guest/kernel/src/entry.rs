@@ -19,9 +19,11 @@
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
+use faultlab_abi::trace::{FaultRecord, STAMPS, level};
+
 use crate::gate::GATE;
 use crate::segments::{USER_CS, USER_DS};
-use crate::{ram, syscall, trap};
+use crate::{ram, syscall, trace, trap};
 
 /// Registers that are saved on every entry.
 #[derive(Clone, Copy)]
@@ -141,20 +143,53 @@ global_asm!(
     .endm
 
     .text
-# The hot path. 14 words are on the stack at the call, so it is aligned.
-    .global page_fault_entry
-page_fault_entry:
+# The hot path, once a level of tracing (trace.rs). 14 words are on the stack at the call, so it is aligned. The last word
+# of the cursor's 16 carries when a chunk of records is full.
+    .macro PAGE_FAULT_ENTRY name, handler, level
+    .global \name
+\name:
     xchg [rsp], rsi
     SAVE_VOLATILE
+    .if \level
+    mov rcx, [rip + {cursor}]
+    rdtsc
+    mov [rcx], eax
+    .endif
     mov rdi, cr2
     cld
     test byte ptr [rsp + {cs}], 3
     jz page_fault_in_ring_0
-    call {page_fault}
+    .if \level == {timeline}
+    mov [rcx + {entry_high}], edx
+    mov [rcx + {address}], rdi
+    mov rax, [rsp + {rip}]
+    mov [rcx + {record_rip}], rax
+    mov [rcx + {error_code}], esi
+    mov eax, [rip + {pid}]
+    mov [rcx + {record_pid}], eax
+    .endif
+    call \handler
     test eax, eax
     jnz page_fault_slow
+    .if \level
+    rdtsc
+    mov rcx, [rip + {cursor}]
+    mov [rcx + {exit}], eax
+    add word ptr [rip + {cursor}], {record_bytes}
+    jc 3f
+2:
+    .endif
     RESTORE_VOLATILE
     iretq
+    .if \level
+3:
+    call {next_chunk}
+    jmp 2b
+    .endif
+    .endm
+    PAGE_FAULT_ENTRY page_fault_entry, {page_fault}, 0
+    PAGE_FAULT_ENTRY page_fault_entry_stages, {page_fault_stages}, {stages}
+    PAGE_FAULT_ENTRY page_fault_entry_timeline, {page_fault_timeline}, {timeline}
 
     .global page_fault_slow
 page_fault_slow:
@@ -298,7 +333,21 @@ program_rsp:
     stack_top = const ram::STACK_TOP.cast_signed(),
     user_ds = const USER_DS,
     user_cs = const USER_CS,
-    page_fault = sym trap::page_fault,
+    page_fault = sym trap::page_fault::<{ level::OFF }>,
+    page_fault_stages = sym trap::page_fault::<{ level::STAGES }>,
+    page_fault_timeline = sym trap::page_fault::<{ level::TIMELINE }>,
+    stages = const level::STAGES,
+    timeline = const level::TIMELINE,
+    cursor = sym trace::CURSOR,
+    pid = sym trace::PID,
+    next_chunk = sym trace::next_chunk,
+    record_bytes = const size_of::<FaultRecord>(),
+    exit = const (STAMPS - 1) * 4,
+    entry_high = const offset_of!(FaultRecord, entry_high),
+    address = const offset_of!(FaultRecord, address),
+    record_rip = const offset_of!(FaultRecord, rip),
+    error_code = const offset_of!(FaultRecord, error_code),
+    record_pid = const offset_of!(FaultRecord, pid),
     page_fault_slow = sym trap::page_fault_slow,
     exception = sym trap::exception,
     system_call = sym syscall::system_call,
@@ -313,6 +362,19 @@ unsafe extern "C" {
     safe static return_to_program_iretq: [u8; 0];
     safe static gate_iretq: [u8; 0];
     fn native_syscall_entry();
+    fn page_fault_entry();
+    fn page_fault_entry_stages();
+    fn page_fault_entry_timeline();
+}
+
+/// Where page faults lead at a level of tracing.
+pub(crate) fn page_fault_entry_at(trace_level: u8) -> u64 {
+    let entry = match trace_level {
+        level::STAGES => page_fault_entry_stages,
+        level::TIMELINE => page_fault_entry_timeline,
+        _ => page_fault_entry,
+    };
+    entry as *const () as u64
 }
 
 /// Where the exception vectors lead.

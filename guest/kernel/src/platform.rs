@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use faultlab_abi::trace::level;
 use faultlab_linux::Linux;
 use faultlab_mm::addr::{Frame, PAGE_SIZE, PAGE_WORDS, Pfn, VirtAddr};
 use faultlab_mm::page::Page;
@@ -13,16 +14,24 @@ use crate::{clock, swap_disk, trace, vmstat, x86};
 use faultlab_kernel::pte::X86Pte;
 
 /// The one memory manager.
-pub(crate) static MEMORY: Memory<Machine> = Memory::new(Machine);
+pub(crate) static MEMORY: Memory<Machine<{ level::OFF }>> = Memory::new(Machine);
+
+/// The one memory manager, its code compiled with the stamps of `LEVEL`: so tracing costs nothing where it is off.
+#[inline(always)]
+pub(crate) fn memory<const LEVEL: u8>() -> &'static Memory<Machine<LEVEL>> {
+    // SAFETY: `Memory` is `repr(C)` and depends on its platform in no other field, and `Machine` has no size whatever the
+    // level: the same layout.
+    unsafe { &*(&raw const MEMORY).cast() }
+}
 
 /// The one system-call layer over it.
-pub(crate) static LINUX: Linux<'static, Machine> = Linux::new(&MEMORY);
+pub(crate) static LINUX: Linux<'static, Machine<{ level::OFF }>> = Linux::new(&MEMORY);
 
-/// x86-64 with RAM in the direct map.
+/// x86-64 with RAM in the direct map. `LEVEL` is one of [`level`].
 #[derive(Debug)]
-pub(crate) struct Machine;
+pub(crate) struct Machine<const LEVEL: u8>;
 
-impl Platform for Machine {
+impl<const LEVEL: u8> Platform for Machine<LEVEL> {
     type Pte = X86Pte;
 
     #[inline(always)]
@@ -119,7 +128,7 @@ impl Platform for Machine {
 
     #[inline(always)]
     fn stage(&self, stage: Stage, arg: u64) {
-        trace::stage(trace::of_mm(stage), arg);
+        trace::stage::<LEVEL>(stage, arg);
     }
 }
 

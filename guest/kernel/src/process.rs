@@ -23,6 +23,7 @@ use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
 use crate::global::Global;
+use crate::trace;
 
 /// Most processes at a time.
 pub(crate) const PROCESSES_MAX: usize = 64;
@@ -111,6 +112,7 @@ pub(crate) fn current_index() -> usize {
 pub(crate) fn set_current(index: usize) {
     CURRENT.set(&TABLE[index]);
     CURRENT_INDEX.set(index);
+    trace::switched();
 }
 
 /// The running process.

@@ -5,7 +5,6 @@
 use core::cell::Cell;
 
 use faultlab_abi::layout::USER_END;
-use faultlab_abi::trace::Stage;
 use faultlab_abi::vmstat::Item;
 use faultlab_mm::Fault;
 use faultlab_mm::addr::VirtAddr;
@@ -13,8 +12,8 @@ use faultlab_mm::fault::Access;
 
 use crate::entry::{self, PtRegs};
 use crate::global::Global;
-use crate::platform::MEMORY;
-use crate::{exit, panic, process, segments, signal, trace, vmstat};
+use crate::platform::memory;
+use crate::{exit, panic, process, segments, signal, vmstat};
 
 /// Bits of a page fault's error code.
 mod error_code {
@@ -34,12 +33,10 @@ struct Unresolved {
 static UNRESOLVED: Global<Cell<Option<Unresolved>>> = Global::new(Cell::new(None));
 
 /// A page fault in ring 3. Returns 0 when the program can go on, 1 for [`page_fault_slow`].
-pub(crate) extern "C" fn page_fault(addr: u64, error_code: u64) -> u32 {
-    trace::stage(Stage::FaultEntry, addr);
-    match resolve(addr, error_code) {
+pub(crate) extern "C" fn page_fault<const LEVEL: u8>(addr: u64, error_code: u64) -> u32 {
+    match resolve::<LEVEL>(addr, error_code) {
         Ok(()) => {
-            run_kswapd();
-            trace::stage(Stage::FaultExit, addr);
+            run_kswapd::<LEVEL>();
             0
         }
         Err(fault) => {
@@ -54,7 +51,7 @@ pub(crate) extern "C" fn page_fault(addr: u64, error_code: u64) -> u32 {
 }
 
 #[inline(always)]
-fn resolve(addr: u64, error_code: u64) -> Result<(), Fault> {
+fn resolve<const LEVEL: u8>(addr: u64, error_code: u64) -> Result<(), Fault> {
     if addr >= USER_END {
         vmstat::count(Item::Pgfault, 1);
         return Err(Fault::SegvMaperr);
@@ -66,14 +63,15 @@ fn resolve(addr: u64, error_code: u64) -> Result<(), Fault> {
     } else {
         Access::Read
     };
-    MEMORY.handle_mm_fault(process::current_mm(), VirtAddr(addr), access)
+    memory::<LEVEL>().handle_mm_fault(process::current_mm(), VirtAddr(addr), access)
 }
 
 /// Reclaims before going back to a program, if somebody found memory low: kswapd's work, on this vCPU's time.
 #[inline(always)]
-pub(crate) fn run_kswapd() {
-    if MEMORY.kswapd_wanted() {
-        MEMORY.kswapd();
+pub(crate) fn run_kswapd<const LEVEL: u8>() {
+    let memory = memory::<LEVEL>();
+    if memory.kswapd_wanted() {
+        memory.kswapd();
     }
 }
 

@@ -18,7 +18,11 @@ use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
 use crate::zone::Zone;
 
 /// The memory manager of one machine.
+///
+/// Nothing in it depends on `P` but `platform`: with a `P` without fields, every `P` gives the same layout, which a kernel may
+/// use to run one manager with several platforms (hence `repr(C)`).
 #[derive(Debug)]
+#[repr(C)]
 pub struct Memory<P> {
     /// The machine.
     pub platform: P,

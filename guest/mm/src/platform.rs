@@ -74,7 +74,7 @@ pub trait Platform {
     /// Adds to a counter (wrapping, so that a level can fall).
     fn count(&self, item: Vmstat, by: u64);
 
-    /// A stage of the fault path is reached. One predicted branch when tracing is off.
+    /// A stage of the fault path is reached. Nothing when tracing is off.
     fn stage(&self, stage: Stage, arg: u64);
 }
 
@@ -166,10 +166,14 @@ pub enum Stage {
     AddToPageCache,
     /// The entry is in the page table, reverse mapping and counters included.
     SetPte,
-    /// A request goes to the swap disk; argument: slot.
-    SwapIoStart,
+    /// A page is asked from the swap disk; argument: slot.
+    SwapReadStart,
     /// The swap disk answered; argument: slot.
-    SwapIoEnd,
+    SwapReadEnd,
+    /// Pages go to the swap disk; argument: first slot.
+    SwapWriteStart,
+    /// The swap disk has them; argument: first slot.
+    SwapWriteEnd,
     /// Reclaim begins.
     ReclaimStart,
     /// Reclaim ends; argument: frames freed.

@@ -369,9 +369,9 @@ impl<P: Platform> Memory<P> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
         self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
-        self.platform.stage(Stage::SwapIoStart, u64::from(slot.0));
+        self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
         let read = self.platform.swap_read(slot.0, &[pfn]);
-        self.platform.stage(Stage::SwapIoEnd, u64::from(slot.0));
+        self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
         if read.is_err() {
             self.delete_from_swap_cache(pfn);
             self.put_page(pfn);

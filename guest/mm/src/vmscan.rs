@@ -322,9 +322,9 @@ impl<P: Platform> Memory<P> {
             return 0;
         }
         let first = batch.first.0;
-        self.platform.stage(Stage::SwapIoStart, u64::from(first));
+        self.platform.stage(Stage::SwapWriteStart, u64::from(first));
         let written = self.platform.swap_write(first, &batch.pfns[..len]);
-        self.platform.stage(Stage::SwapIoEnd, u64::from(first));
+        self.platform.stage(Stage::SwapWriteEnd, u64::from(first));
         if written.is_err() {
             return self.write_failed(batch, len);
         }

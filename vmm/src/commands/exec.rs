@@ -25,16 +25,16 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     }
     if args.vm.trace_level == TraceLevel::Stages {
         // On standard error: standard output is the program's.
-        eprint!("{}", stages::render(&outcome.trace, outcome.trace_lost));
+        eprint!("{}", stages::render(&outcome.trace));
     }
     report_end(&outcome);
     Ok(outcome.end.exit_status())
 }
 
 /// Passes the program's output through, write by write.
-struct Output {
-    stop: StopHandle,
-    failure: Option<io::Error>,
+pub(super) struct Output {
+    pub(super) stop: StopHandle,
+    pub(super) failure: Option<io::Error>,
 }
 
 impl Observer for Output {

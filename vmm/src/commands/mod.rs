@@ -11,6 +11,7 @@ pub(crate) mod report;
 pub(crate) mod rig;
 mod rig_all;
 pub(crate) mod run;
+pub(crate) mod trace;
 
 mod signals;
 mod vm_config;

@@ -168,6 +168,8 @@ fn a_guest_made_of_chance_is_answered() {
             ram: &ram,
             observer: &mut (),
             stats: None,
+            host_events: None,
+            exits: None,
             bus: BusCounters::default(),
         };
         let mut bus = driven_bus(&mut session);

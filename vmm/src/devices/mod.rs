@@ -20,9 +20,11 @@ pub mod virtio_mmio;
 mod hostile_tests;
 
 use self::bus::BusCounters;
+use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
 use crate::memory::GuestRam;
 use crate::observer::Observer;
+use crate::timeline::log::{ExitSpan, Log};
 
 /// What a device may use while it serves an access.
 pub struct Session<'a> {
@@ -32,6 +34,10 @@ pub struct Session<'a> {
     pub observer: &'a mut dyn Observer,
     /// KVM's counters; `None` where KVM has none.
     pub stats: Option<&'a mut KvmStats>,
+    /// The host kernel's events, or why there are none; `None` if not asked for.
+    pub host_events: Option<&'a Result<HostEvents, String>>,
+    /// Where served exits are noted, if they are.
+    pub exits: Option<Log<ExitSpan>>,
     /// What the bus carried so far, the access that is served included; kept by the [`bus::Bus`].
     pub bus: BusCounters,
 }

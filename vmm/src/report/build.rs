@@ -12,6 +12,7 @@ use super::measured::{Measured, Regime, padded};
 use super::model::{CostUnit, Counters, Report, SCHEMA, Scenario, Skipped};
 use super::quantiles::{Quantiles, median_interval, round_milli};
 use super::stages::Stages;
+use crate::host_events::HostSide;
 
 /// Guest counters that every row shows, moved or not.
 const GUEST_BASIC: [&str; 5] = ["pgfault", "pgmajfault", "pgalloc_normal", "pswpout", "pswpin"];
@@ -204,7 +205,8 @@ impl Builder {
             ),
             checks: checks.clone(),
             totals: net.clone(),
-            stages: Stages::of(&measured.trace, measured.trace_lost),
+            host_side: measured.host_side.as_ref().map(|side| HostSide::of(side, self.tsc_khz)),
+            stages: Stages::of(&measured.trace),
         });
     }
 }

@@ -40,7 +40,10 @@ impl Half {
     pub(super) fn join(mut self, second: Half) -> Half {
         self.measured.cycles.extend(second.measured.cycles);
         self.measured.trace.extend(second.measured.trace);
-        self.measured.trace_lost = self.measured.trace_lost.saturating_add(second.measured.trace_lost);
+        self.measured.host_side = match (self.measured.host_side, second.measured.host_side) {
+            (Some(Ok(first)), Some(Ok(second))) => Some(Ok(first.and(second))),
+            (first, second) => second.filter(Result::is_err).or(first),
+        };
         self.measured.args.count = self.measured.args.count.saturating_add(second.measured.args.count);
         self.net.add(&second.net);
         self.checks = self.checks.into_iter().zip(second.checks).map(both).collect();

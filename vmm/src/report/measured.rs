@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use faultlab_abi::dev::{EMPTY_PHASE, PhaseArgs, access};
-use faultlab_abi::trace::Record;
 use faultlab_abi::vmstat;
 
 use super::model::Counters;
 use super::{exit_kind, host_fault};
 use crate::PhaseRecord;
+use crate::host_events::HostTally;
+use crate::trace_ring::Trace;
 
 /// How second-level faults are counted on a host; decides the rule behind the `cold` check ([`super::checks`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +31,10 @@ pub struct Measured {
     pub cycles: Vec<u64>,
     /// Counters at the end of the phase less those at its beginning.
     pub moved: Counters,
+    /// The host kernel's side, if asked for.
+    pub host_side: Option<Result<HostTally, String>>,
     /// What the guest traced.
-    pub trace: Vec<Record>,
-    /// Traced records that were overwritten.
-    pub trace_lost: u64,
+    pub trace: Trace,
 }
 
 impl Measured {
@@ -112,8 +113,8 @@ impl From<PhaseRecord> for Measured {
             args: record.args,
             cycles: record.samples,
             moved: Counters { guest, kvm, host },
+            host_side: record.host_side,
             trace: record.trace,
-            trace_lost: record.trace_lost,
         }
     }
 }
@@ -213,9 +214,9 @@ mod tests {
                 mmio: 3,
                 ..BusCounters::default()
             },
+            host_side: None,
             samples: vec![1, 2],
-            trace: Vec::new(),
-            trace_lost: 0,
+            trace: Trace::default(),
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;
         record.vmstat_after[vmstat::Item::NrFreePages as usize] = 3;

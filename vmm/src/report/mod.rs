@@ -37,6 +37,7 @@ pub mod distribution;
 pub mod file;
 mod halves;
 pub mod header;
+pub mod host_side;
 pub mod html;
 pub mod json;
 pub mod key;

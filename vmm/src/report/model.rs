@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::closure::Closure;
 use super::quantiles::Quantiles;
 use super::stages::Stages;
+use crate::host_events::HostSide;
 
 /// Name and version of the JSON's shape.
 pub const SCHEMA: &str = "faultlab.report/1";
@@ -164,6 +165,9 @@ pub struct Scenario {
     pub host_per_fault: BTreeMap<String, f64>,
     /// The same counters as whole numbers over the phase, less the marks.
     pub totals: Counters,
+    /// The host kernel's side, from its own events; absent unless asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_side: Option<HostSide>,
     /// Whether the counts add up; see [`super::checks`].
     pub checks: Vec<Check>,
     /// Where the time of these faults went in the guest kernel; only with tracing on.

@@ -1,10 +1,9 @@
-//! Where the time of the guest's faults goes: the trace ring as a table.
+//! Where the time of the guest's faults goes: the trace as a table.
 //!
-//! A fault's records lie between [`Stage::FaultEntry`] and [`Stage::FaultExit`]; each stage is charged the cycles since the record
-//! before it. Stages outside a fault (a swap-out by a system call, kswapd) are charged since the record before them only where that
-//! belongs to the same piece of work: a start and its end.
+//! Each stage of a fault is charged the cycles since the stage before it. Outside faults (a swap-out by a system call) only
+//! the end of a piece of work is charged, since its beginning.
 //!
-//! The ring keeps the last records only; how many are missing is said.
+//! The trace keeps the last faults only; how many are missing is said.
 
 use std::fmt::Write;
 
@@ -13,13 +12,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quantiles::Quantiles;
+use crate::trace_ring::{Fault, Trace};
 
 /// Where the time of some faults went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stages {
-    /// Trace records that this is made of.
+    /// Faults, and events outside faults, that this is made of.
     pub records: u64,
-    /// Older ones that the guest overwrote before they were read.
+    /// Older faults and events that the guest overwrote before they were read.
     pub lost: u64,
     /// Stages that were reached, in the order of a fault.
     pub stages: Vec<StageCost>,
@@ -41,10 +41,10 @@ pub struct StageCost {
 }
 
 impl Stages {
-    /// Charges `records`, the oldest first; `lost` older ones are missing. `None` if they hold no fault.
+    /// Charges what was traced. `None` if that is nothing.
     #[must_use]
-    pub fn of(records: &[Record], lost: u64) -> Option<Self> {
-        let reached = charge(records)
+    pub fn of(trace: &Trace) -> Option<Self> {
+        let reached = charge(trace)
             .into_iter()
             .filter(|(_, cycles)| cycles.iter().any(|&each| each > 0));
         let cost = |(stage, cycles): (Stage, Vec<u64>)| {
@@ -59,8 +59,8 @@ impl Stages {
         };
         let stages: Vec<StageCost> = reached.map(cost).collect();
         (!stages.is_empty()).then_some(Self {
-            records: records.len() as u64,
-            lost,
+            records: (trace.faults.len() + trace.events.len()) as u64,
+            lost: trace.lost_faults.saturating_add(trace.lost_events),
             stages,
         })
     }
@@ -93,8 +93,8 @@ impl Stages {
 
 /// The table, one line a stage in the order of [`Stage::ALL`], or a line that says there is nothing.
 #[must_use]
-pub fn render(records: &[Record], lost: u64) -> String {
-    let Some(stages) = Stages::of(records, lost) else {
+pub fn render(trace: &Trace) -> String {
+    let Some(stages) = Stages::of(trace) else {
         return "stages: the trace holds no fault\n".to_owned();
     };
     let mut text = format!(
@@ -110,60 +110,78 @@ pub fn render(records: &[Record], lost: u64) -> String {
     }
     let _ = writeln!(
         text,
-        "Each stage is charged the cycles since the one before it in the same fault. From the last {} records{}.",
-        records.len(),
-        if lost == 0 {
-            String::new()
-        } else {
-            format!("; {lost} older ones were overwritten")
+        "Each stage is charged the cycles since the one before it in the same fault. From the last {} faults{}.",
+        trace.faults.len(),
+        match (trace.lost_faults, trace.lost_events) {
+            (0, 0) => String::new(),
+            (faults, events) => format!("; {faults} older ones and {events} events were overwritten"),
         },
     );
     text
 }
 
-/// Charges every record to its stage.
-fn charge(records: &[Record]) -> Vec<(Stage, Vec<u64>)> {
+/// Charges every stage.
+fn charge(trace: &Trace) -> Vec<(Stage, Vec<u64>)> {
     let mut stages: Vec<(Stage, Vec<u64>)> = Stage::ALL.iter().map(|&stage| (stage, Vec::new())).collect();
-    let mut before: Option<(Stage, u64)> = None;
-    let mut in_fault = false;
-    for record in records {
-        let Some(stage) = Stage::from_number(record.stage_and_arg as u8) else {
-            // Not one of the kernel's: a hostile or overwritten record ends what is known about this fault.
-            (before, in_fault) = (None, false);
-            continue;
-        };
-        in_fault |= stage == Stage::FaultEntry;
-        let pair = matches!(
-            (before, stage),
-            (Some((Stage::SwapIoStart, _)), Stage::SwapIoEnd) | (Some((Stage::ReclaimStart, _)), Stage::ReclaimEnd)
-        );
-        if let Some((_, since)) = before
-            && stage != Stage::FaultEntry
-            && (in_fault || pair)
-            && let Some(cycles) = record.tsc.checked_sub(since)
-            && let Some((_, charged)) = stages.iter_mut().find(|(each, _)| *each == stage)
-        {
+    let mut add = |stage: Stage, cycles: u64| {
+        if let Some((_, charged)) = stages.iter_mut().find(|(each, _)| *each == stage) {
             charged.push(cycles);
         }
-        in_fault &= stage != Stage::FaultExit;
-        before = Some((stage, record.tsc));
+    };
+    for fault in &trace.faults {
+        for (stage, cycles) in steps(fault) {
+            add(stage, cycles);
+        }
+    }
+    for pair in trace.events.windows(2) {
+        if let Some((stage, cycles)) = work(&pair[0], &pair[1]) {
+            add(stage, cycles);
+        }
     }
     stages
+}
+
+/// Every stage of a fault but its entry, with the cycles since the one before.
+fn steps(fault: &Fault) -> impl Iterator<Item = (Stage, u64)> {
+    fault
+        .stamps
+        .windows(2)
+        .map(|pair| (pair[1].stage, u64::from(pair[1].cycles - pair[0].cycles)))
+}
+
+/// What two successive events say of one piece of work, if they are its beginning and end.
+pub(crate) fn work(start: &Record, end: &Record) -> Option<(Stage, u64)> {
+    let stage = |record: &Record| Stage::from_number(record.stage_and_arg as u8);
+    match (stage(start)?, stage(end)?) {
+        (Stage::SwapReadStart, end_stage @ Stage::SwapReadEnd)
+        | (Stage::SwapWriteStart, end_stage @ Stage::SwapWriteEnd)
+        | (Stage::ReclaimStart, end_stage @ Stage::ReclaimEnd) => Some((end_stage, end.tsc.checked_sub(start.tsc)?)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace_ring::Stamp;
 
-    fn record(tsc: u64, stage: Stage) -> Record {
+    fn fault(stamps: &[(Stage, u32)]) -> Fault {
+        let stamp = |&(stage, cycles): &(Stage, u32)| Stamp { stage, cycles, arg: 0 };
+        Fault {
+            stamps: stamps.iter().map(stamp).collect(),
+            ..Fault::default()
+        }
+    }
+
+    fn event(tsc: u64, stage: Stage) -> Record {
         Record {
             tsc,
             stage_and_arg: stage as u64 | 0xabc00,
         }
     }
 
-    fn cycles_of(records: &[Record], stage: Stage) -> Vec<u64> {
-        charge(records)
+    fn cycles_of(trace: &Trace, stage: Stage) -> Vec<u64> {
+        charge(trace)
             .into_iter()
             .find(|(each, _)| *each == stage)
             .map(|(_, cycles)| cycles)
@@ -172,17 +190,17 @@ mod tests {
 
     #[test]
     fn a_stage_is_charged_since_the_one_before_in_its_fault() {
-        let records = [
-            record(100, Stage::FaultEntry),
-            record(110, Stage::FindVma),
-            record(150, Stage::FaultExit),
-            record(900, Stage::FaultEntry),
-            record(915, Stage::FindVma),
-        ];
-        assert_eq!(cycles_of(&records, Stage::FindVma), [10, 15]);
-        assert_eq!(cycles_of(&records, Stage::FaultExit), [40]);
+        let trace = Trace {
+            faults: vec![
+                fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 10), (Stage::FaultExit, 50)]),
+                fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 15)]),
+            ],
+            ..Trace::default()
+        };
+        assert_eq!(cycles_of(&trace, Stage::FindVma), [10, 15]);
+        assert_eq!(cycles_of(&trace, Stage::FaultExit), [40]);
         assert_eq!(
-            cycles_of(&records, Stage::FaultEntry),
+            cycles_of(&trace, Stage::FaultEntry),
             [] as [u64; 0],
             "time in the program is not the fault's"
         );
@@ -190,34 +208,36 @@ mod tests {
 
     #[test]
     fn outside_a_fault_only_an_end_is_charged_since_its_start() {
-        let records = [
-            record(10, Stage::FaultExit),
-            record(20, Stage::SwapIoStart),
-            record(50, Stage::SwapIoEnd),
-            record(70, Stage::SwapIoStart),
-        ];
-        assert_eq!(cycles_of(&records, Stage::SwapIoEnd), [30]);
-        assert_eq!(cycles_of(&records, Stage::SwapIoStart), [] as [u64; 0]);
-    }
-
-    #[test]
-    fn hostile_records_are_passed_over() {
-        let records = [
-            record(100, Stage::FaultEntry),
-            Record {
-                tsc: 0,
-                stage_and_arg: 0xff,
-            },
-            record(120, Stage::FindVma),
-            record(110, Stage::FaultExit),
-        ];
-        assert!(charge(&records).iter().all(|(_, cycles)| cycles.is_empty()));
-        assert!(render(&records, 0).contains("no fault"));
+        let trace = Trace {
+            events: vec![
+                event(20, Stage::SwapReadStart),
+                event(50, Stage::SwapReadEnd),
+                event(70, Stage::SwapReadStart),
+                event(60, Stage::SwapReadEnd),
+                Record {
+                    tsc: 0,
+                    stage_and_arg: 0xff,
+                },
+            ],
+            ..Trace::default()
+        };
+        assert_eq!(
+            cycles_of(&trace, Stage::SwapReadEnd),
+            [30],
+            "time does not go backwards"
+        );
+        assert_eq!(cycles_of(&trace, Stage::SwapReadStart), [] as [u64; 0]);
     }
 
     #[test]
     fn the_table_says_what_is_missing() {
-        let text = render(&[record(100, Stage::FaultEntry), record(110, Stage::FindVma)], 7);
+        let mut trace = Trace::default();
+        assert!(render(&trace).contains("no fault"));
+        trace
+            .faults
+            .push(fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 10)]));
+        trace.lost_faults = 7;
+        let text = render(&trace);
         assert!(
             text.contains("find_vma") && text.contains("100.0%") && text.contains("7 older"),
             "{text}"

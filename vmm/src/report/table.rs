@@ -1,8 +1,8 @@
 //! The report for people: one line a row, grouped by what backs memory, marks explained below, reasons for every row that
 //! does not add up.
 //!
-//! Plain text, the table at most 100 columns wide as long as rows are named by their scenario alone and no cost exceeds
-//! seven digits; colours only when asked for.
+//! Plain text, the table at most 100 columns wide as long as rows are named by their scenario alone, their checks hold, and no
+//! cost exceeds seven digits; colours only when asked for.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
@@ -25,11 +25,11 @@ enum Source {
     Host,
 }
 
-/// In the order of the table. The group's name stands above its first column.
+/// In the order of the table. The group's name stands above a column that is as wide anyway.
 const COUNTERS: &[CounterColumn] = &[
-    column("guest\npg\nflt", Source::Guest, "pgfault"),
+    column("\npg\nflt", Source::Guest, "pgfault"),
     column("\nmaj\nflt", Source::Guest, "pgmajfault"),
-    column("\npg\nalloc", Source::Guest, "pgalloc"),
+    column("guest\npg\nalloc", Source::Guest, "pgalloc"),
     column("\nswap\nout", Source::Guest, "pswpout"),
     column("\n\nin", Source::Guest, "pswpin"),
     column("KVM\npf_\ntaken", Source::Kvm, "pf_taken"),
@@ -183,13 +183,13 @@ pub(super) fn short(value: f64) -> String {
 pub(super) fn footer(report: &Report) -> Vec<String> {
     let unit = report.cost_unit.name();
     let mut lines = vec![
-        "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's two"
-            .to_owned(),
-        "halves differ. ok: in both halves every count was exactly what was provoked.".to_owned(),
+        "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's".to_owned(),
+        "two halves differ. ok: in both halves every count was exactly what was provoked.".to_owned(),
     ];
     for closure in &report.closures {
         lines.extend(closure_lines(closure, report.closures.len() > 1, unit));
     }
+    lines.extend(super::host_side::lines(report));
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
     }

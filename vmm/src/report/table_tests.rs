@@ -31,7 +31,8 @@ fn fits_100_columns_with_seven_digit_costs() {
         row.guest_per_fault
             .values_mut()
             .chain(row.host_per_fault.values_mut())
-            .for_each(|each| *each = 12.34);
+            // Whole numbers, or the row's checks do not hold.
+            .for_each(|each| *each = 12.0);
         row.kvm_per_fault.values_mut().for_each(|each| *each = 99_999.0);
     }
     for line in table(&report).lines() {

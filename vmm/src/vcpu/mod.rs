@@ -21,6 +21,8 @@ use crate::devices::Session;
 use crate::devices::bus::Bus;
 use crate::error::KvmError;
 use crate::outcome::{CrashCause, End, WatchdogCause};
+use crate::timeline::clock::host_tsc;
+use crate::timeline::log::{ExitKind, ExitSpan};
 use crate::watchdog::Watch;
 
 /// Why the loop ended.
@@ -52,13 +54,48 @@ pub(crate) fn run(
             Err(error) if error.errno() == libc::EAGAIN => continue,
             Err(error) => return Err(KvmError::of("KVM_RUN")(error)),
         };
-        if let ControlFlow::Break(stopped) = serve(exit, bus, session)? {
+        let served = match session.exits {
+            None => serve(exit, bus, session)?,
+            Some(_) => serve_noted(exit, bus, session)?,
+        };
+        if let ControlFlow::Break(stopped) = served {
             return Ok(stopped);
         }
     }
 }
 
+/// Serves one exit, and notes when for the timeline.
+#[cold]
+#[inline(never)]
+fn serve_noted(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result<ControlFlow<Stopped>, KvmError> {
+    let (kind, address) = describe(&exit);
+    let start = host_tsc();
+    let served = serve(exit, bus, session);
+    let end = host_tsc();
+    if let Some(log) = &mut session.exits {
+        log.push(ExitSpan {
+            start,
+            end,
+            kind,
+            address,
+        });
+    }
+    served
+}
+
+/// Kind and address of an exit, for the timeline.
+fn describe(exit: &VcpuExit<'_>) -> (ExitKind, u64) {
+    match exit {
+        VcpuExit::IoOut(port, _) => (ExitKind::PioWrite, u64::from(*port)),
+        VcpuExit::IoIn(port, _) => (ExitKind::PioRead, u64::from(*port)),
+        VcpuExit::MmioRead(address, _) => (ExitKind::MmioRead, *address),
+        VcpuExit::MmioWrite(address, _) => (ExitKind::MmioWrite, *address),
+        _ => (ExitKind::Other, 0),
+    }
+}
+
 /// Serves one exit.
+#[inline(always)]
 fn serve(exit: VcpuExit<'_>, bus: &mut Bus, session: &mut Session<'_>) -> Result<ControlFlow<Stopped>, KvmError> {
     match exit {
         VcpuExit::IoOut(port, data) => bus.pio_write(port, data),

@@ -19,6 +19,7 @@
 use core::cell::Cell;
 
 use faultlab_abi::layout::USER_END;
+use faultlab_abi::trace::level;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
 pub(crate) use faultlab_linux::Errno;
@@ -196,7 +197,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         number => unknown(number),
     };
     regs.rax = encode(result);
-    trap::run_kswapd();
+    trap::run_kswapd::<{ level::OFF }>();
     0
 }
 
@@ -227,7 +228,7 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
         }
         number => regs.volatile.rax = encode(unknown(number)),
     }
-    trap::run_kswapd();
+    trap::run_kswapd::<{ level::OFF }>();
 }
 
 /// `clone(flags, stack, parent_tid, child_tid)` as far as it is a `fork`, which is how C libraries call it.

@@ -137,9 +137,9 @@ impl<P: Platform> Memory<P> {
             frames[(first - start) as usize] = pfn;
         }
         let run = &frames[(first - start) as usize..(last - start) as usize];
-        self.platform.stage(Stage::SwapIoStart, u64::from(first));
+        self.platform.stage(Stage::SwapReadStart, u64::from(first));
         let read = self.platform.swap_read(first, run);
-        self.platform.stage(Stage::SwapIoEnd, u64::from(first));
+        self.platform.stage(Stage::SwapReadEnd, u64::from(first));
         if read.is_err() {
             for &pfn in run {
                 self.delete_from_swap_cache(pfn);

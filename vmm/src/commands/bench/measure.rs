@@ -148,6 +148,7 @@ fn on(plan: &Plan<'_>, config: &VmConfig, backing: Backing) -> VmConfig {
     VmConfig {
         backing,
         window_bytes: plan.window_bytes(backing),
+        host_events: plan.host_events,
         ..config.clone()
     }
 }

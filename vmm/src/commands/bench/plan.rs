@@ -51,6 +51,8 @@ pub(crate) struct Plan<'a> {
     is_standard: bool,
     /// The same on this machine's own Linux as well.
     pub(super) versus_linux: bool,
+    /// The host kernel's events of each row as well.
+    pub(super) host_events: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -74,6 +76,7 @@ impl<'a> Plan<'a> {
             seed: 0,
             is_standard: true,
             versus_linux: args.versus_linux,
+            host_events: args.also.host_events,
         })
     }
 
@@ -111,6 +114,7 @@ impl<'a> Plan<'a> {
             seed: args.seed,
             is_standard: false,
             versus_linux: args.versus_linux,
+            host_events: args.also.host_events,
         })
     }
 

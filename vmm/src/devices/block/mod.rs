@@ -40,6 +40,8 @@ use crate::memory::GuestRam;
 use crate::rate_limit::{RateLimit, warn_limited};
 use crate::swap_faults::SwapFaults;
 use crate::swap_file::SwapFile;
+use crate::timeline::clock::host_tsc;
+use crate::timeline::log::{BlockKind, BlockSpan, Log};
 
 /// Bytes of a sector, the unit of positions and capacity.
 pub const SECTOR_BYTES: u64 = 512;
@@ -124,6 +126,8 @@ impl fmt::Display for Unanswered {
 
 /// The device behind the transport.
 pub struct BlockDevice {
+    /// Where served requests are noted, if they are.
+    spans: Option<Log<BlockSpan>>,
     backend: Box<dyn Backend>,
     config: [u8; config::BYTES],
     /// The features that the driver took, once it has.
@@ -170,11 +174,23 @@ impl BlockDevice {
         BlockDevice {
             config: config::of(backend.bytes() / SECTOR_BYTES, QUEUE_MAX),
             backend,
+            spans: None,
             accepted: 0,
             unanswered: None,
             counters: BlockCounters::default(),
             refused: RateLimit::default(),
         }
+    }
+
+    /// Notes every request from now on.
+    pub fn note_requests(&mut self) {
+        self.spans = Some(Log::default());
+    }
+
+    /// What was noted.
+    #[must_use]
+    pub fn noted(&self) -> Log<BlockSpan> {
+        self.spans.clone().unwrap_or_default()
     }
 
     /// What was done so far; the transport adds its own.
@@ -185,6 +201,37 @@ impl BlockDevice {
             injected: self.backend.injected(),
             ..self.counters
         }
+    }
+
+    #[inline(always)]
+    fn serve_or_note(&mut self, request: &Request, ram: &GuestRam) -> Option<u32> {
+        if self.spans.is_some() {
+            return self.serve_noted(request, ram);
+        }
+        self.serve(request, ram)
+    }
+
+    /// Serves one chain, and notes when for the timeline.
+    #[cold]
+    #[inline(never)]
+    fn serve_noted(&mut self, request: &Request, ram: &GuestRam) -> Option<u32> {
+        let start = host_tsc();
+        let written = self.serve(request, ram);
+        let end = host_tsc();
+        if let Some(spans) = &mut self.spans {
+            spans.push(BlockSpan {
+                start,
+                end,
+                kind: match request.kind {
+                    VIRTIO_BLK_T_IN => BlockKind::Read,
+                    VIRTIO_BLK_T_OUT => BlockKind::Write,
+                    _ => BlockKind::Other,
+                },
+                sector: request.sector,
+                bytes: request.data_bytes(),
+            });
+        }
+        written
     }
 
     /// The request that the driver waits for in vain, if there is one.
@@ -388,7 +435,7 @@ impl VirtioDevice for BlockDevice {
             }
             self.counters.requests += 1;
             let written = match Request::parse(chain, ram) {
-                Ok(request) => match self.serve(&request, ram) {
+                Ok(request) => match self.serve_or_note(&request, ram) {
                     Some(written) => written,
                     None => {
                         self.unanswered = Some(Unanswered {

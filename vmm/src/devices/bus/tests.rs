@@ -29,6 +29,8 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
         ram: &ram,
         observer: &mut (),
         stats: None,
+        host_events: None,
+        exits: None,
         bus: BusCounters::default(),
     };
     let mut data = [0; 8];

@@ -16,10 +16,11 @@ use super::records::{copy, copy_array, in_one_page};
 use super::{Handled, Refusal};
 use crate::devices::Session;
 use crate::devices::bus::BusCounters;
+use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
-use crate::trace_ring;
+use crate::trace_ring::{self, Mark};
 
 /// Samples in one command, stated in [`faultlab_abi::lab::kind::SAMPLES`].
 const SAMPLES_PER_COMMAND: u64 = 512;
@@ -46,7 +47,7 @@ pub(super) struct Opened {
     kvm: KvmCounters,
     host: HostFaults,
     bus: BusCounters,
-    trace_head: u64,
+    trace_mark: Mark,
 }
 
 impl PhaseState {
@@ -73,8 +74,11 @@ impl PhaseState {
             kvm: kvm_counters(session)?,
             host: HostFaults::default(),
             bus: session.bus,
-            trace_head: hello.map_or(0, |hello| trace_ring::head(session.ram, hello)),
+            trace_mark: hello.map_or_else(Default::default, |hello| trace_ring::mark(session.ram, hello)),
         });
+        if let Some(Ok(events)) = session.host_events {
+            events.start().map_err(refused)?;
+        }
         // Last, so that no fault of the VMM's own allocations is counted.
         opened.host = HostFaults::of_this_thread(session.ram.served());
         *self = PhaseState::Open(opened);
@@ -85,6 +89,7 @@ impl PhaseState {
         // First, for the same reason.
         let host_after = HostFaults::of_this_thread(session.ram.served());
         let kvm_after = kvm_counters(session)?;
+        let host_side = host_side(session)?;
         let phase: Phase = copy(session.ram, address)?;
         let opened = match std::mem::take(self) {
             PhaseState::Open(opened) if same_phase(&opened.args, &phase.args) => opened,
@@ -93,8 +98,8 @@ impl PhaseState {
                 return Err(Refusal::Invalid);
             }
         };
-        let (trace, trace_lost) = hello.map_or_else(Default::default, |hello| {
-            trace_ring::read_since(session.ram, hello, opened.trace_head)
+        let trace = hello.map_or_else(Default::default, |hello| {
+            trace_ring::read_since(session.ram, hello, opened.trace_mark)
         });
         *self = PhaseState::Ended(Box::new(PhaseRecord {
             args: phase.args,
@@ -106,9 +111,9 @@ impl PhaseState {
             host_after,
             bus_before: opened.bus,
             bus_after: session.bus,
+            host_side,
             samples: Vec::new(),
             trace,
-            trace_lost,
         }));
         Ok(None)
     }
@@ -137,6 +142,23 @@ impl PhaseState {
 /// Only the count may differ between the beginning and the end.
 fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
     begin.scenario == end.scenario && begin.pattern == end.pattern
+}
+
+/// What the host kernel's events of the phase say, if they were asked for.
+fn host_side(session: &Session<'_>) -> Result<Option<Result<HostTally, String>>, Refusal> {
+    Ok(match session.host_events {
+        None => None,
+        Some(Err(reason)) => Some(Err(reason.clone())),
+        Some(Ok(events)) => {
+            let trace = events.stop().map_err(refused)?;
+            Some(Ok(HostTally::of(&trace)))
+        }
+    })
+}
+
+fn refused(error: String) -> Refusal {
+    log::error!("host events: {error}");
+    Refusal::Io
 }
 
 fn kvm_counters(session: &mut Session<'_>) -> Result<KvmCounters, Refusal> {

@@ -63,6 +63,8 @@ impl Rig {
             ram: &self.ram,
             observer: &mut self.heard,
             stats: None,
+            host_events: None,
+            exits: None,
             bus: BusCounters::default(),
         };
         self.lab.write(reg::DOORBELL, &address.to_le_bytes(), &mut session)
@@ -127,6 +129,8 @@ fn wild_doorbells_are_counted_and_ignored() {
         ram: &rig.ram,
         observer: &mut rig.heard,
         stats: None,
+        host_events: None,
+        exits: None,
         bus: BusCounters::default(),
     };
     for (offset, data) in [

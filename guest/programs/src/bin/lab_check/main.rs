@@ -1,6 +1,6 @@
-//! `lab-check [PAGES]`: asks `/dev/faultlab` for everything it can do, verifies the state after each step, and tries hostile arguments.
+//! `lab-check [PAGES [populated]]`: asks `/dev/faultlab` for everything it can do, verifies the state after each step, and tries hostile arguments.
 //!
-//! PAGES is how much of the window is used at most: 1,024 if not given, whole granules in any case. One line a check; status 1 if one failed, 2 where there is no such device. What a VM cannot (no window, no dirty log) is
+//! PAGES is how much of the window is used at most: 1,024 if not given, whole granules in any case; `populated` says that the host backed it before the guest ran. One line a check; status 1 if one failed, 2 where there is no such device. What a VM cannot (no window, no dirty log) is
 //! said, and is no failure.
 //!
 //! | file | what it is |
@@ -43,6 +43,8 @@ pub(crate) struct Lab {
     pub(crate) device: Device,
     pub(crate) info: HostInfo,
     pages_max: usize,
+    /// The host backed all memory before the guest ran.
+    pub(crate) populated: bool,
     failed: Cell<u32>,
 }
 
@@ -54,7 +56,8 @@ pub(crate) struct Window {
 }
 
 fn main(args: Args) -> i32 {
-    let pages_max = match args.iter().next() {
+    let mut words = args.iter();
+    let pages_max = match words.next() {
         None => Some(DEFAULT_PAGES),
         Some(text) => parse::number(text)
             .filter(|pages| (1..=MAX_PAGES).contains(pages))
@@ -82,6 +85,7 @@ fn main(args: Args) -> i32 {
         device,
         info,
         pages_max,
+        populated: words.next() == Some(b"populated"),
         failed: Cell::new(0),
     };
     lab.run();

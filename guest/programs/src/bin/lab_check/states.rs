@@ -75,7 +75,11 @@ pub(crate) fn of_window(lab: &Lab, Window { start, bytes }: Window) {
     let granule = lab.info.granule_bytes as usize;
     let (pages, step) = (bytes / PAGE_BYTES, granule / PAGE_BYTES);
     let present = || lab.device.count(dev::PRESENT, start, bytes);
-    lab.expect_count("window: fresh, present", present(), 0);
+    lab.expect_count(
+        "window: fresh, present",
+        present(),
+        if lab.populated { pages } else { 0 },
+    );
     store(start, bytes, step);
     lab.expect_count("window: touched, present", present(), pages);
     lab.expect_count(
