@@ -238,6 +238,25 @@ impl<P: Platform> Memory<P> {
         assert_eq!(mm.locked_vm(), locked, "locked_vm");
     }
 
+    /// Whether two VMAs meet at an address that nothing keeps apart: same flags, same object through the same descriptor, pages that follow
+    /// each other, pages found through at most one anon_vma, and no System V segment. For tests. Rules A38, B22, B23.
+    pub fn joinable_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> bool {
+        let Some(upper) = crate::vma_tree::find_vma(self, self.mm(mm_id), addr).map(|id| self.vma(id)) else {
+            return false;
+        };
+        let Some(lower) = upper.vm_prev().map(|id| self.vma(id)) else {
+            return false;
+        };
+        let describe = |vma: VmArea<'_>| (vma.vm_flags(), vma.vm_file(), vma.opened());
+        let anons = [lower.anon_vma(), upper.anon_vma()];
+        (lower.vm_end(), upper.vm_start()) == (addr, addr)
+            && describe(lower) == describe(upper)
+            && lower.vm_pgoff() + lower.pages() == upper.vm_pgoff()
+            && lower.shm().is_none()
+            && upper.shm().is_none()
+            && (anons[0] == anons[1] || anons.contains(&None))
+    }
+
     /// Rights at an address, if something is mapped there. For tests.
     pub fn prot_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> Option<u64> {
         let id = crate::vma_tree::find_vma(self, self.mm(mm_id), addr)?;

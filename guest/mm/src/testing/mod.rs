@@ -228,7 +228,10 @@ impl Memory<FakeMachine> {
             let key = (root, addr.page().0);
             let cached = self.platform.tlb.borrow().get(&key).copied();
             let walked = self.pte(root, addr).filter(|pte| FakePte::is_present(pte.get()));
-            if let Some(entry) = cached.filter(|&entry| FakePte::allows(entry, access)) {
+            // A store through a translation that is not dirty walks the tables again, to mark the entry. Source: SDM vol. 3A, "Accessed and Dirty Flags".
+            let usable =
+                |entry: &u64| FakePte::allows(*entry, access) && (access != Access::Write || FakePte::is_dirty(*entry));
+            if let Some(entry) = cached.filter(usable) {
                 let current = walked.map_or(0, Word::get);
                 assert_eq!(
                     FakePte::pfn(entry),

@@ -1,5 +1,7 @@
 //! The whole manager on the fake machine, against naive models.
 
+mod access;
+mod merge;
 mod mmap;
 mod model;
 mod overcommit;

@@ -245,6 +245,8 @@ impl World {
                             self.objects += 1;
                         }
                         self.enter(who, start, pages, prot, object, None);
+                        self.check_joined(who, start);
+                        self.check_joined(who, start + pages * PAGE_SIZE);
                     }
                     Err(error) => assert_eq!(error, Error::Enomem),
                 }
@@ -363,7 +365,19 @@ impl World {
             parts.push((start, part.end.min(end)));
             start = part.end;
         }
+        // Where rights change, on either side. A VMA that has the rights is not looked at, as on Linux (`mprotect_fixup`).
+        let changes: Vec<u64> = self.processes[who]
+            .pages
+            .range(addr..end)
+            .filter(|(_, page)| page.prot != prot)
+            .flat_map(|(&page, _)| [page, page + PAGE_SIZE])
+            .collect();
         let result = self.memory.do_mprotect(mm, addr, pages * PAGE_SIZE, prot);
+        if result.is_ok() {
+            changes
+                .into_iter()
+                .for_each(|boundary| self.check_joined(who, boundary));
+        }
         let gap = (0..pages).any(|page| !self.processes[who].pages.contains_key(&(addr + page * PAGE_SIZE)));
         // Without memory for the second cut, a segment's mapping keeps the first, as on Linux.
         self.unmerged |= result.is_err() && !gap;
@@ -382,6 +396,16 @@ impl World {
                 page.prot = prot;
             }
         }
+    }
+
+    /// B22: what could be one VMA is one, where `mmap` or `mprotect` just changed something. Elsewhere Linux leaves VMAs apart, too: those of a
+    /// child are as they were in its parent, whatever they could share now, and a refused call does not mend its cuts.
+    fn check_joined(&self, who: usize, addr: u64) {
+        let mm = self.processes[who].mm;
+        assert!(
+            !self.memory.joinable_at(mm, VirtAddr(addr)),
+            "two VMAs at {addr:#x} could be one"
+        );
     }
 
     fn dontneed(&mut self, who: usize, at: usize, pages: u64) {
