@@ -9,7 +9,7 @@ use faultlab::memory::Backing;
 use faultlab::report::{Wanted, header};
 use faultlab_abi::scenario::{self, Scenario, Touches};
 
-use crate::cli::{Access, BenchArgs, Pages, Pattern, RunArgs, VmArgs};
+use crate::cli::{Access, BenchArgs, GROWTH, Pages, Pattern, RunArgs, VmArgs};
 use crate::commands::Failure;
 
 /// Patterns that the program takes.
@@ -83,11 +83,13 @@ impl<'a> Plan<'a> {
     /// `faultlab bench`.
     pub(super) fn of_bench(args: &'a BenchArgs) -> Result<Self, Failure> {
         let all = |list: &[String]| list.iter().any(|name| name == "all");
-        let scenarios = if all(&args.scenario) {
-            scenarios(&args.vm, |_| true)
-        } else {
-            named_scenarios(&args.vm, &args.scenario)?
-        };
+        let group = |name: &str| args.scenario.iter().any(|asked| asked == name);
+        let mut chosen = named_scenarios(&args.vm, &args.scenario)?;
+        chosen.extend(scenarios(&args.vm, |scenario| {
+            group(if scenario.is_growth() { GROWTH } else { "all" })
+        }));
+        let scenarios = scenario::ALL.iter().filter(|scenario| chosen.contains(scenario));
+        let scenarios = scenarios.copied().collect();
         let mut patterns = Vec::new();
         for pattern in &args.pattern {
             if !patterns.contains(pattern) {
@@ -202,7 +204,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Scenarios that pass, as far as this guest allows them.
-fn scenarios(vm: &VmArgs, passes: fn(Scenario) -> bool) -> Vec<Scenario> {
+fn scenarios(vm: &VmArgs, passes: impl Fn(Scenario) -> bool) -> Vec<Scenario> {
     let possible = |scenario: &Scenario| passes(*scenario) && !(scenario.needs_swap() && has_no_swap(vm));
     scenario::ALL.iter().copied().filter(possible).collect()
 }
