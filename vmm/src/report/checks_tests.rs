@@ -187,3 +187,20 @@ fn cold_with_shadow_paging_takes_whoever_resolved_the_fault() {
         assert_eq!(failing(&measured, Regime::Shadow), ["cold"], "{kind}");
     }
 }
+
+#[test]
+fn cold_where_userfaultfd_serves_is_the_pages_served() {
+    for regime in [Regime::Shadow, Regime::TwoDimensional] {
+        let mut measured = phase("alloc-cold", regime);
+        // The fault that waited is told as a major one too, and a zero page that is stored to as a second violation.
+        measured.moved.host.insert(host_fault::SERVED.to_owned(), COUNT as i64);
+        measured.moved.host.insert(host_fault::MAJFLT.to_owned(), COUNT as i64);
+        measured.moved.kvm.insert("pf_taken".to_owned(), 2 * COUNT as i64);
+        assert_eq!(failing(&measured, regime), [""; 0], "{regime:?}");
+        measured
+            .moved
+            .host
+            .insert(host_fault::SERVED.to_owned(), COUNT as i64 + 1);
+        assert_eq!(failing(&measured, regime), ["cold"], "{regime:?}");
+    }
+}
