@@ -164,7 +164,7 @@ fn faults_times_what_needs_no_lab() {
     let output = Bundle::extract().run("faults", &["--pages", "64"]);
     let text = stdout(&output);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 9, "{text}");
+    assert_eq!(lines.len(), faultlab_abi::scenario::COUNT, "{text}");
     for name in ["warm-touch", "minor", "alloc-warm"] {
         let line = lines
             .iter()
