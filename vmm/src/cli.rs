@@ -11,10 +11,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use faultlab::memory::Backing;
 pub(crate) use faultlab::report::header::show_size;
+pub(crate) use faultlab_abi::pattern::Pattern;
 
+mod refusal;
 mod swap;
 mod values;
 
+pub(crate) use self::refusal::one_line;
 pub(crate) use self::swap::{SwapBackend, SwapFaultArgs};
 use self::values::{
     backing_names, parse_fail_on, parse_memory, parse_pages, parse_pattern, parse_percent, parse_ring, parse_size,
@@ -283,30 +286,6 @@ pub(crate) enum Access {
     Load,
 }
 
-/// `--pattern`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// Nothing is touched; not from the command line.
-    None,
-    /// One page after another.
-    Seq,
-    /// In random order.
-    Rand,
-    /// In steps of so many pages.
-    Stride(u32),
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pattern::None => f.write_str("none"),
-            Pattern::Seq => f.write_str("seq"),
-            Pattern::Rand => f.write_str("rand"),
-            Pattern::Stride(pages) => write!(f, "stride:{pages}"),
-        }
-    }
-}
-
 /// `--pages`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pages {
@@ -495,32 +474,6 @@ pub(crate) enum RigMachines {
     Intel,
     /// This machine, AMD and Intel: run or bench only
     All,
-}
-
-/// clap's report of a wrong command line as one line.
-///
-/// clap renders the sentence, indented tips and lists, the usage and a hint to `--help`, each a paragraph; here the
-/// sentence and the tips are joined, and the usage is left to `--help`.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let rendered = error.render().to_string();
-    let mut sentence = String::new();
-    let kept = rendered
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:"))
-        .filter(|line| !line.starts_with("For more information"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    for line in kept {
-        let separator = match line.as_bytes()[0] {
-            _ if sentence.is_empty() => "",
-            b't' | b'[' => "; ",
-            _ => " ",
-        };
-        sentence.push_str(separator);
-        sentence.push_str(line);
-    }
-    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    format!("faultlab: {sentence} (see `faultlab --help`)")
 }
 
 #[cfg(test)]

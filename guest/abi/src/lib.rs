@@ -5,6 +5,7 @@
 //! | [`layout`] | VMM, kernel | physical and virtual addresses, drawn as a map |
 //! | [`lab`] | VMM, kernel | the lab device: registers, commands, records |
 //! | [`dev`] | kernel, programs | `/dev/faultlab`: `ioctl` numbers and their arguments |
+//! | [`pattern`] | VMM, programs | orders of touching |
 //! | [`scenario`] | VMM, programs | the catalogue of what can be measured |
 //! | [`trace`] | kernel, VMM | the ring of time-stamped stages of a fault |
 //! | [`vmstat`] | all | the guest's counters, named after `/proc/vmstat` |
@@ -19,6 +20,7 @@
 pub mod dev;
 pub mod lab;
 pub mod layout;
+pub mod pattern;
 pub mod record;
 pub mod scenario;
 pub mod trace;

@@ -3,12 +3,12 @@
 use core::fmt;
 
 use faultlab_abi::dev::access;
+use faultlab_abi::pattern::Pattern;
 use faultlab_abi::scenario::{self, Scenario, Touches};
 use faultlab_programs::parse;
 use faultlab_programs::print::Bytes;
 use faultlab_programs::start::Args;
 
-use crate::order::Pattern;
 use crate::phase::Row;
 
 /// Time for all scenarios together, if none is given: what `faultlab run` may take where ring 0 is emulated, less

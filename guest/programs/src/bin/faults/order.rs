@@ -6,42 +6,16 @@
 //! - `rand`: a permutation, the same for equal seeds and counts (Fisher and Yates; Knuth, volume 2, algorithm 3.4.2P).
 //! - `stride:N`: 0, N, 2N, ..., then 1, N + 1, ..., until every page was touched.
 
-use core::fmt;
+use faultlab_abi::pattern::Pattern;
 
-/// A pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// Nothing is touched: the operation has no order.
-    None,
-    /// One after another.
-    Seq,
-    /// In random order.
-    Rand,
-    /// In steps of so many pages, at least 1.
-    Stride(u32),
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pattern::None => f.write_str("none"),
-            Pattern::Seq => f.write_str("seq"),
-            Pattern::Rand => f.write_str("rand"),
-            Pattern::Stride(step) => write!(f, "stride:{step}"),
-        }
-    }
-}
-
-impl Pattern {
-    /// Fills `order` with the numbers from 0 to its length, each once.
-    pub(crate) fn fill(self, order: &mut [u32], seed: u64) {
-        match self {
-            Pattern::None | Pattern::Seq => sequence(order, 1),
-            Pattern::Stride(step) => sequence(order, step),
-            Pattern::Rand => {
-                sequence(order, 1);
-                shuffle(order, seed);
-            }
+/// Fills `order` with the numbers from 0 to its length, each once.
+pub(crate) fn fill(pattern: Pattern, order: &mut [u32], seed: u64) {
+    match pattern {
+        Pattern::None | Pattern::Seq => sequence(order, 1),
+        Pattern::Stride(step) => sequence(order, step),
+        Pattern::Rand => {
+            sequence(order, 1);
+            shuffle(order, seed);
         }
     }
 }

@@ -4,13 +4,14 @@ use core::fmt::{self, Write};
 use core::slice;
 
 use faultlab_abi::dev::{self, PhaseArgs, SkipArgs, access};
+use faultlab_abi::pattern::Pattern;
 use faultlab_abi::scenario::Scenario;
 use faultlab_programs::stats;
 use faultlab_programs::sys::Errno;
 use faultlab_programs::sys::memory::{self, MAP_ANONYMOUS, MAP_SHARED, PAGE_BYTES, PROT_READ, PROT_WRITE};
 
 use crate::lab::Lab;
-use crate::order::Pattern;
+use crate::order;
 use crate::recorder::Recorder;
 
 /// The call by which records go out.
@@ -237,7 +238,7 @@ impl Phases {
         self.count = self.start + count;
         // The buffers must be resident, lest the phase fault on them.
         let order = &mut self.order[..count];
-        self.row.pattern.fill(order, self.seed);
+        order::fill(self.row.pattern, order, self.seed);
         let samples = &mut self.samples[self.start..self.count];
         samples.fill(u64::MAX);
         let marked = lab.filter(|_| self.mode != Mode::Rehearsal);
