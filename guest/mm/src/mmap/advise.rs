@@ -4,7 +4,6 @@
 
 use core::ops::Range;
 
-use super::TASK_SIZE;
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::error::{Error, Fault};
 use crate::fault::Access;
@@ -75,7 +74,7 @@ impl<P: Platform> Memory<P> {
         if !advice::is_known(advice) {
             return Err(Error::Einval);
         }
-        let mut start = VirtAddr(addr);
+        let start = VirtAddr(addr);
         let len = page_align(len).ok_or(Error::Einval)?;
         let end = VirtAddr(addr.checked_add(len).ok_or(Error::Einval)?);
         if !start.is_page_aligned() {
@@ -86,22 +85,7 @@ impl<P: Platform> Memory<P> {
             advice::POPULATE_WRITE => return self.madvise_populate(mm, start..end, Access::Write),
             _ => {}
         }
-        let mut gap = end.0 > TASK_SIZE;
-        while start < end {
-            let Some(id) = find_vma(self, mm, start) else {
-                gap = true;
-                break;
-            };
-            let vma = self.vma(id);
-            gap |= vma.vm_start() > start;
-            // The advice may merge or split the VMA.
-            let (part, next) = (start.max(vma.vm_start())..end.min(vma.vm_end()), vma.vm_end());
-            if part.start < part.end {
-                self.madvise_vma(mm, id, part, advice)?;
-            }
-            start = next;
-        }
-        if gap { Err(Error::Enomem) } else { Ok(()) }
+        self.for_each_mapped_part(mm, start..end, |id, part| self.madvise_vma(mm, id, part, advice))
     }
 
     fn madvise_vma(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>, advice: i32) -> Result<(), Error> {

@@ -35,6 +35,7 @@ mod resident;
 mod stack;
 mod unmap;
 mod user;
+mod walk;
 
 pub use advise::advice;
 pub use limits::{RLIM_INFINITY, Rlimits};

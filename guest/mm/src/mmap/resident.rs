@@ -1,6 +1,5 @@
 //! What is in memory, and what is on the disk: `mincore` and `msync`. Source: Linux, mm/mincore.c, mm/msync.c. Rules B29, B30.
 
-use super::TASK_SIZE;
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -61,7 +60,7 @@ impl<P: Platform> Memory<P> {
     pub fn do_msync(&self, mm_id: MmId, addr: u64, len: u64, flags: u64) -> Result<(), Error> {
         const KNOWN: u64 = sync_flag::ASYNC | sync_flag::INVALIDATE | sync_flag::SYNC;
         let both = sync_flag::ASYNC | sync_flag::SYNC;
-        let mut start = VirtAddr(addr);
+        let start = VirtAddr(addr);
         if flags & !KNOWN != 0 || flags & both == both || !start.is_page_aligned() {
             return Err(Error::Einval);
         }
@@ -69,22 +68,9 @@ impl<P: Platform> Memory<P> {
         let end = VirtAddr(addr.checked_add(len).ok_or(Error::Enomem)?);
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
-        let mut gap = end.0 > TASK_SIZE;
-        while start < end {
-            let Some(id) = find_vma(self, mm, start) else {
-                gap = true;
-                break;
-            };
-            let vma = self.vma(id);
-            gap |= vma.vm_start() > start;
-            if vma.vm_start() >= end {
-                break;
-            }
-            if flags & sync_flag::INVALIDATE != 0 && vma.has(vm::LOCKED) {
-                return Err(Error::Ebusy);
-            }
-            start = vma.vm_end();
-        }
-        if gap { Err(Error::Enomem) } else { Ok(()) }
+        self.for_each_mapped_part(mm, start..end, |id, _| {
+            let locked = flags & sync_flag::INVALIDATE != 0 && self.vma(id).has(vm::LOCKED);
+            if locked { Err(Error::Ebusy) } else { Ok(()) }
+        })
     }
 }

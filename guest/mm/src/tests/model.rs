@@ -10,7 +10,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::Memory;
-use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::addr::PAGE_SIZE;
 use crate::error::{Error, Fault};
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
@@ -19,6 +19,7 @@ use crate::vma::MmId;
 
 mod files;
 mod injected;
+mod mappings;
 mod ops;
 mod remap;
 mod segments;
@@ -334,98 +335,6 @@ impl World {
             Op::Kswapd => self.memory.kswapd(),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
-    }
-
-    fn munmap(&mut self, who: usize, at: usize, pages: u64) {
-        let Some(addr) = self.page_at(who, at) else { return };
-        let mm = self.processes[who].mm;
-        match self.memory.do_munmap(mm, addr, pages * PAGE_SIZE) {
-            Ok(()) => self.forget(who, addr, pages),
-            Err(error) => {
-                assert_eq!(error, Error::Enomem);
-                self.unmerged = true;
-            }
-        }
-    }
-
-    fn forget(&mut self, who: usize, addr: u64, pages: u64) {
-        self.processes[who]
-            .pages
-            .retain(|&page, _| page < addr || page >= addr + pages * PAGE_SIZE);
-    }
-
-    fn mprotect(&mut self, who: usize, at: usize, pages: u64, prot: u64) {
-        let Some(addr) = self.page_at(who, at) else { return };
-        let mm = self.processes[who].mm;
-        let end = addr + pages * PAGE_SIZE;
-        let mut parts = Vec::new();
-        let mut start = addr;
-        while start < end && self.processes[who].pages.contains_key(&start) {
-            let part = self.part(who, start);
-            parts.push((start, part.end.min(end)));
-            start = part.end;
-        }
-        // Where rights change, on either side. A VMA that has the rights is not looked at, as on Linux (`mprotect_fixup`).
-        let changes: Vec<u64> = self.processes[who]
-            .pages
-            .range(addr..end)
-            .filter(|(_, page)| page.prot != prot)
-            .flat_map(|(&page, _)| [page, page + PAGE_SIZE])
-            .collect();
-        let result = self.memory.do_mprotect(mm, addr, pages * PAGE_SIZE, prot);
-        if result.is_ok() {
-            changes
-                .into_iter()
-                .for_each(|boundary| self.check_joined(who, boundary));
-        }
-        let gap = (0..pages).any(|page| !self.processes[who].pages.contains_key(&(addr + page * PAGE_SIZE)));
-        // Without memory for the second cut, a segment's mapping keeps the first, as on Linux.
-        self.unmerged |= result.is_err() && !gap;
-        for (start, end) in parts {
-            if self.memory.prot_at(mm, VirtAddr(start)) == Some(prot) {
-                self.cut_for(who, start, end, prot);
-            }
-        }
-        // Up to the first gap the change is made. Rule B25. (A refusal for want of memory may come anywhere: look which were changed.)
-        for i in 0..pages {
-            let Some(page) = self.processes[who].pages.get_mut(&(addr + i * PAGE_SIZE)) else {
-                assert_eq!(result, Err(Error::Enomem), "a gap was not noticed");
-                break;
-            };
-            if result.is_ok() || self.memory.prot_at(mm, VirtAddr(addr + i * PAGE_SIZE)) == Some(prot) {
-                page.prot = prot;
-            }
-        }
-    }
-
-    /// B22: what could be one VMA is one, where `mmap` or `mprotect` just changed something. Elsewhere Linux leaves VMAs apart, too: those of a
-    /// child are as they were in its parent, whatever they could share now, and a refused call does not mend its cuts.
-    fn check_joined(&self, who: usize, addr: u64) {
-        let mm = self.processes[who].mm;
-        assert!(
-            !self.memory.joinable_at(mm, VirtAddr(addr)),
-            "two VMAs at {addr:#x} could be one"
-        );
-    }
-
-    fn dontneed(&mut self, who: usize, at: usize, pages: u64) {
-        let Some(addr) = self.page_at(who, at) else { return };
-        let mm = self.processes[who].mm;
-        let result = self.memory.do_madvise(mm, addr, pages * PAGE_SIZE, 4);
-        let range = addr..addr + pages * PAGE_SIZE;
-        // Up to a locked mapping it is done. Rule B33.
-        for (_, page) in self.processes[who].pages.range_mut(range) {
-            if page.locked {
-                assert_eq!(result, Err(Error::Einval), "a locked mapping was not noticed");
-                return;
-            }
-            match &mut page.content {
-                Content::Private(value) => *value = 0,
-                Content::Copy(_, _, value) => *value = None,
-                Content::Object(..) => {}
-            }
-        }
-        assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
     }
 
     /// Off and on again, as far as memory allows.

@@ -88,11 +88,8 @@ fn arguments(arena: &Arena) {
     // SAFETY: as above.
     line("C13", "of nothing", Count(unsafe { files::pread([99, at, 1, 0]) }));
     // SAFETY: as above.
-    line(
-        "C13",
-        "from standard output's number",
-        Count(unsafe { files::read([99, at, 1]) }),
-    );
+    let read = unsafe { files::read([99, at, 1]) };
+    line("C13", "from a number without a file", Count(read));
     line("C13", "position", file.seek(0, SEEK_SET));
     // SAFETY: as above.
     line("C13", "read", Count(unsafe { files::read([file.0, at, 100]) }));

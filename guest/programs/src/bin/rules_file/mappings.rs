@@ -100,11 +100,8 @@ fn past_the_end(arena: &Arena) {
         line("B36", format_args!("{case}: stored to"), store(at + 2 * P));
     }
     // SAFETY: only reads memory, and says so if it cannot.
-    line(
-        "B36",
-        "by the kernel",
-        Count(unsafe { address_space::write([1, shared + 2 * P, 1]) }),
-    );
+    let written = unsafe { address_space::write([1, shared + 2 * P, 1]) };
+    line("B36", "by the kernel", Count(written));
     line(
         "B36",
         "by itself, to itself",
