@@ -8,6 +8,7 @@
 //! | [`backings`] | every way to back guest memory does what the lab's services say of it, or is refused with the remedy |
 //! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
+//! | [`random`] | calls drawn from a seed do in the guest what they do on this host; what differs is shrunk |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
@@ -32,6 +33,7 @@ mod gate;
 mod host;
 mod loading;
 mod oracle;
+mod random;
 mod report;
 mod rig;
 mod run;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     trace::tests(&mut suite);
     rig::tests(&mut suite);
     oracle::tests(&mut suite);
+    random::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);
     host::tests(&mut suite);

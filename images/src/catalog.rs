@@ -37,6 +37,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
     ),
     (
+        "rules-random",
+        "calls drawn from a seed, made in turn by several processes, one line each: what this kernel does",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

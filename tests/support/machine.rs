@@ -20,11 +20,17 @@ pub(crate) enum Needs {
     Simulator,
     /// A KVM that can run guests, and root's rights over IPC namespaces.
     KvmAndIpcNamespace,
+    /// The same on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
+    KvmAndRecentIpcNamespace,
 }
 
 impl Needs {
     fn kvm(self) -> bool {
-        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces | Needs::KvmAndIpcNamespace)
+        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces) || self.ipc_namespace()
+    }
+
+    fn ipc_namespace(self) -> bool {
+        matches!(self, Needs::KvmAndIpcNamespace | Needs::KvmAndRecentIpcNamespace)
     }
 
     fn namespaces(self) -> bool {
@@ -62,8 +68,9 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
-        let reason = if needs == Needs::KvmAndIpcNamespace {
-            self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone()
+        let reason = if needs.ipc_namespace() {
+            let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
+            missing.or_else(|| (needs == Needs::KvmAndRecentIpcNamespace).then(linux_is_old).flatten())
         } else {
             let namespaces = needs.namespaces();
             let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
@@ -88,6 +95,13 @@ fn simulator_is_missing() -> Option<String> {
 
 fn kvm_is_missing() -> Option<String> {
     Host::open().err().map(|error| error.to_string())
+}
+
+fn linux_is_old() -> Option<String> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|word| word.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (version < (6, 17)).then(|| format!("Linux {release} is older than 6.17, whose rules the guest follows"))
 }
 
 fn ipc_namespace_is_missing() -> Option<String> {

@@ -177,7 +177,7 @@ impl<P: Platform> Memory<P> {
             if self.vma(id).has(vm::PFNMAP) {
                 return Err(Error::Einval);
             }
-            match self.fault_in(mm, addr, access) {
+            match self.fault_in(mm, id, addr, access) {
                 Ok(()) => {}
                 Err(Fault::SegvMaperr) => return Err(Error::Enomem),
                 Err(Fault::SegvAccerr) => return Err(Error::Einval),

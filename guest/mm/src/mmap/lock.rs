@@ -267,14 +267,18 @@ impl<P: Platform> Memory<P> {
         };
         let mut addr = range.start;
         while addr < range.end {
-            self.fault_in(mm, addr, access)?;
+            self.fault_in(mm, id, addr, access)?;
             addr = addr.offset(1 << PAGE_SHIFT);
         }
         Ok(())
     }
 
-    /// Faults a page in, unless its entry allows the access already.
-    pub(super) fn fault_in(&self, mm: MmStruct<'_>, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+    /// Faults a page of a VMA in, unless its entry allows the access already.
+    pub(super) fn fault_in(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+        // Entries of a mapping without rights stay present. Source: Linux `vma_is_accessible`.
+        if self.vma(id).vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) == 0 {
+            return Err(Fault::SegvAccerr);
+        }
         let ready = self.pte(mm.pgd(), addr).is_some_and(|pte| {
             P::Pte::is_present(pte.get()) && (access != Access::Write || P::Pte::is_writable(pte.get()))
         });

@@ -6,13 +6,13 @@
 //! larger, no room   MAYMOVE: a copy of the VMA elsewhere, the page-table entries move there, the old range is unmapped
 //! old size 0        shared only: a second view of the object
 //! DONTUNMAP         the entries move, the old VMA stays, empty
+//! FIXED, same size  several VMAs may move, each as it is, with the gaps between them (since Linux 6.17)
 //! ```
 //!
 //! Pages themselves never move: the copy has the same `vm_pgoff` and the same anon_vma, so the reverse mapping finds them at their
 //! new addresses.
 //!
-//! Differs from Linux: page-table entries move one by one, never whole tables; a range of several VMAs is refused also where
-//! Linux since 6.17 moves them (`MREMAP_FIXED` without a change of size).
+//! Differs from Linux: page-table entries move one by one, never whole tables.
 
 use core::ops::Range;
 
@@ -50,6 +50,11 @@ struct Request {
 impl Request {
     fn has(self, flag: u64) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Only the place changes. Source: Linux `vrm_move_only`.
+    fn only_moves(self) -> bool {
+        self.has(remap_flag::FIXED) && self.old_len == self.new_len
     }
 
     fn old_end(self) -> VirtAddr {
@@ -105,6 +110,9 @@ impl<P: Platform> Memory<P> {
             new_addr,
         };
         request.check()?;
+        if request.only_moves() {
+            return self.remap_move(mm_id, request);
+        }
         let mm = self.mm(mm_id);
         let id = find_vma(self, mm, request.addr)
             .filter(|&id| self.vma(id).vm_start() <= request.addr)
@@ -127,6 +135,44 @@ impl<P: Platform> Memory<P> {
         }
         let to = self.get_unmapped_area(mm, 0, request.new_len, 0)?;
         self.move_vma(mm_id, id, request, to)
+    }
+
+    /// Moves everything in a range that begins with a mapping. Those before one that cannot move have moved when the error is returned.
+    /// Source: Linux `remap_move`.
+    fn remap_move(&self, mm_id: MmId, request: Request) -> Result<u64, Error> {
+        let mut at = request.addr;
+        while at < request.old_end() {
+            let Some(id) = find_vma(self, self.mm(mm_id), at) else {
+                break;
+            };
+            let vma = self.vma(id);
+            let (start, next) = (at.max(vma.vm_start()), vma.vm_end());
+            if start >= request.old_end() {
+                break;
+            }
+            // Segments move alone: the file behind them chooses addresses itself. Source: Linux `vma_multi_allowed`.
+            let alone = start == request.addr && next >= request.old_end();
+            let gap_first = at == request.addr && start > at;
+            if gap_first || (vma.shm().is_some() && !alone) {
+                return Err(Error::Efault);
+            }
+            let bytes = request.old_end().min(next).0 - start.0;
+            let part = Request {
+                addr: start,
+                old_len: bytes,
+                new_len: bytes,
+                new_addr: request.new_addr + (start.0 - request.addr.0),
+                ..request
+            };
+            self.check_resize(mm_id, id, part)?;
+            self.mremap_to(mm_id, part)?;
+            at = next;
+        }
+        if at == request.addr {
+            Err(Error::Efault)
+        } else {
+            Ok(request.new_addr)
+        }
     }
 
     /// Whether the VMA can become what is asked for. Source: Linux `check_prep_vma`.

@@ -167,6 +167,31 @@ fn swapped_pages_move() {
     assert_eq!(memory.swap_inuse_pages(), 0);
 }
 
+/// B27, as Linux has it since 6.17: without a change of size, several mappings move with the gap between them.
+#[test]
+fn several_mappings_move() {
+    let memory = machine(256, 0);
+    let mm = memory.mm_alloc().unwrap();
+    let at = map(&memory, mm, 0, 2, RW, PRIVATE).unwrap();
+    map(&memory, mm, 3, 2, RW, SHARED).unwrap();
+    memory.store(mm, at, 1).unwrap();
+    memory.store(mm, at + 3 * PAGE_SIZE, 4).unwrap();
+    let to = BASE + 100 * PAGE_SIZE;
+    map(&memory, mm, 102, 1, RW, PRIVATE).unwrap();
+    let flags = remap_flag::MAYMOVE | remap_flag::FIXED;
+    let remap =
+        |from, pages, new_pages| memory.do_mremap(mm, from, pages * PAGE_SIZE, new_pages * PAGE_SIZE, flags, to);
+    assert_eq!(remap(at, 5, 4), Err(Error::Efault), "another size");
+    assert_eq!(remap(at + 2 * PAGE_SIZE, 3, 3), Err(Error::Efault), "a gap first");
+    assert_eq!(remap(at, 5, 5), Ok(to));
+    let found = [0, 2, 3].map(|page| memory.load(mm, to + page * PAGE_SIZE));
+    assert_eq!(found, [Ok(1), Ok(0), Ok(4)], "what lay in the gap's way stays");
+    assert_eq!(memory.load(mm, at), Err(Fault::SegvMaperr));
+    assert_eq!(memory.mm_size(mm), (3, 5));
+    memory.check_mm(mm);
+    memory.mmput(mm, 1);
+}
+
 /// B11: a stack grows as far as its limit, charged and counted.
 #[test]
 fn stacks_grow_to_their_limit() {

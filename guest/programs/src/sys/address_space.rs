@@ -16,5 +16,6 @@ bare! {
     munlock, __NR_munlock, 2, "munlock(address, bytes)";
     mlockall, __NR_mlockall, 1, "mlockall(flags)";
     munlockall, __NR_munlockall, 0, "munlockall()";
+    sched_yield, __NR_sched_yield, 0, "sched_yield()";
     write, __NR_write, 3, "write(descriptor, address, bytes)";
 }

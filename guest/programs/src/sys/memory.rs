@@ -5,7 +5,7 @@ use linux_raw_sys::general;
 use super::{Errno, call};
 
 pub use linux_raw_sys::general::{
-    MADV_PAGEOUT, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE,
+    MADV_PAGEOUT, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
 
 /// Bytes of a page.

@@ -54,6 +54,9 @@ impl World {
                     matches!(error, Error::Einval | Error::Efault | Error::Enomem),
                     "{error:?}"
                 );
+                if old_pages == new_pages && flags & FIXED != 0 {
+                    self.enter_moved(who, addr, target, old_pages);
+                }
                 // What a fixed target held, or the tail that was to go, may be gone.
                 let memory = &self.memory;
                 self.processes[who]
@@ -77,6 +80,17 @@ impl World {
             self.leave_empty(who, addr, &old);
         }
         self.enter_remapped(who, to, new_pages, first, &old);
+    }
+
+    /// Of several mappings the first may have moved before another could not.
+    fn enter_moved(&mut self, who: usize, from: u64, to: u64, pages: u64) {
+        let mm = self.processes[who].mm;
+        for offset in (0..pages).map(|page| page * PAGE_SIZE) {
+            let gone = self.memory.prot_at(mm, VirtAddr(from + offset)).is_none();
+            if gone && let Some(page) = self.processes[who].pages.remove(&(from + offset)) {
+                self.processes[who].pages.insert(to + offset, page);
+            }
+        }
     }
 
     /// `DONTUNMAP`: the old pages, private ones without their content, none of them locked.

@@ -151,6 +151,12 @@ fn populate(arena: &Arena) {
         "POPULATE_READ, no rights",
         Plain(madvise(none, P, MADV_POPULATE_READ)),
     );
+    must(mprotect(at, P, NONE));
+    line(
+        "B35",
+        "POPULATE_READ, no rights to a page that is there",
+        Plain(madvise(at, P, MADV_POPULATE_READ)),
+    );
     let shared = arena.map(30, 1, RW, SHARED);
     must(mremap(shared, 1, 2, 0, 0));
     line(

@@ -8,8 +8,8 @@ use linux_raw_sys::general::{
 };
 
 use faultlab_programs::arena::{
-    Answer, Arena, NONE, PRIVATE, Plain, RO, RW, Resident, SHARED, line, load, madvise, mremap, munmap, must, peek,
-    poke,
+    Answer, Arena, NONE, PRIVATE, Plain, RO, RW, Resident, SHARED, line, load, madvise, mprotect, mremap, munmap, must,
+    peek, poke,
 };
 
 const P: usize = PAGE_BYTES;
@@ -130,6 +130,10 @@ fn locked(arena: &Arena) {
     line("B31", "locked all the same", Plain(madvise(at, P, MADV_DONTNEED)));
     let none = arena.map(20, 1, NONE, PRIVATE);
     line("B31", "no rights", Plain(mlock(none, P)));
+    let lost = arena.map(22, 1, RW, PRIVATE);
+    poke(lost, 1);
+    must(mprotect(lost, P, NONE));
+    line("B31", "no rights to a page that is there", Plain(mlock(lost, P)));
     let read = arena.map(24, 2, RO, PRIVATE);
     line("B31", "read-only", Plain(mlock(read, 2 * P)));
     line("B31", "read-only, resident", Resident(read, 2));
