@@ -5,6 +5,10 @@
 //!
 //! Source: Linux, mm/filemap.c. Rules D21, D22, D23, D25, D27.
 
+mod map_pages;
+
+pub(crate) use map_pages::FaultAround;
+
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;

@@ -1,6 +1,7 @@
 //! [`Memory`]: everything that Linux keeps in globals.
 
 use crate::addr::{Frame, Pfn};
+use crate::filemap::FaultAround;
 use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
 use crate::overcommit::Overcommit;
@@ -32,6 +33,7 @@ pub struct Memory<P> {
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
     pub(crate) overcommit: Overcommit,
+    pub(crate) fault_around: FaultAround,
     /// The frame of zeroes that read faults of anonymous memory share; 0 before [`Memory::init`].
     pub(crate) zero_pfn: Word32,
     /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
@@ -81,6 +83,7 @@ impl<P: Platform> Memory<P> {
                 segments: Cache::new(),
             },
             overcommit: Overcommit::new(),
+            fault_around: FaultAround::new(),
             zero_pfn: Word32::new(0),
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),
