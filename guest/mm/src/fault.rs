@@ -22,7 +22,7 @@
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::{Error, Fault};
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
 use crate::shmem::{InodeId, Sgp};
 use crate::swap::SwapSlot;
@@ -273,7 +273,7 @@ impl<P: Platform> Memory<P> {
             }
             self.delete_from_swap_cache(pfn);
             self.put_page(pfn);
-            page.set_flags(flag::DIRTY);
+            page.step(Event::Dirty);
             return true;
         }
         page.refcount.get() == 1

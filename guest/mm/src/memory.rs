@@ -15,6 +15,7 @@ use crate::swap::SwapArea;
 use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
+use crate::vmscan::Kswapd;
 use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
 use crate::zone::Zone;
 
@@ -40,6 +41,7 @@ pub struct Memory<P> {
     pub(crate) memalloc: Word32,
     /// Set when an allocation found the low watermark crossed.
     pub(crate) kswapd_wake: Word32,
+    pub(crate) kswapd: Kswapd,
     pub(crate) locks: Locks,
 }
 
@@ -87,6 +89,7 @@ impl<P: Platform> Memory<P> {
             zero_pfn: Word32::new(0),
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),
+            kswapd: Kswapd::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

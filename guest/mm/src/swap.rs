@@ -17,7 +17,7 @@ mod readahead;
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage, Vmstat};
 use crate::sync::{Word, Word32};
 
@@ -368,18 +368,21 @@ impl<P: Platform> Memory<P> {
     fn swapin_alone(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
+        // Locked until it is read, so that who finds it waits. Rule F22.
+        self.page(pfn).step(Event::Lock);
         self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
         self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
         let read = self.platform.swap_read(slot.0, &[pfn]);
         self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
         if read.is_err() {
+            self.page(pfn).step(Event::Unlock);
             self.delete_from_swap_cache(pfn);
             self.put_page(pfn);
             self.put_page(pfn);
             return Err(Error::Eio);
         }
         self.count(Vmstat::Pswpin);
-        self.page(pfn).set_flags(flag::UPTODATE);
+        self.page(pfn).steps([Event::Uptodate, Event::Unlock]);
         self.lru_add(pfn);
         Ok((pfn, true))
     }

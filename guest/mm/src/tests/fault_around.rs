@@ -9,6 +9,7 @@ use crate::error::{Error, Fault};
 use crate::fault::Access;
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
+use crate::page::{Event, flag};
 use crate::platform::{PteFormat, Vmstat};
 use crate::shmem::InodeId;
 use crate::testing::{FakeMachine, FakePte, machine};
@@ -126,6 +127,18 @@ fn nothing_is_mapped_past_a_border() {
     space.map(BASE, 0..64, prot::READ, map_flag::SHARED);
     assert_eq!(space.load(0), Ok(1));
     assert_eq!(space.mapped(16), "1111111111100000");
+    // Nor are pages that `fallocate` put past the end, the second time with content.
+    space.unmap(64);
+    for _ in 0..2 {
+        let keep = crate::shmem::falloc::KEEP_SIZE;
+        space
+            .memory
+            .shmem_fallocate(space.object, keep, 0, 64 * PAGE_SIZE)
+            .unwrap();
+    }
+    space.map(BASE, 0..64, prot::READ, map_flag::SHARED);
+    assert_eq!(space.load(0), Ok(1));
+    assert_eq!(space.mapped(16), "1111111111100000");
     assert_eq!(space.load(11), Err(Fault::BusAdrerr));
     assert_eq!(space.load(40), Err(Fault::BusAdrerr));
     space.unmap(64);
@@ -162,13 +175,13 @@ fn what_would_have_to_be_waited_for_is_left_out() {
     space.unmap(64);
     let inode = memory.inode(space.object);
     let locked = memory.filemap_get_entry(inode, 9).as_page().unwrap();
-    memory.page(locked).set_flags(crate::page::flag::LOCKED);
+    memory.lock_page(locked);
     space.map(BASE, 0..64, RW, map_flag::SHARED);
     assert_eq!(space.load(5), Ok(99));
     assert_eq!(space.mapped(16), "0000111110111111");
     let around = memory.filemap_get_entry(inode, 6).as_page().unwrap();
-    assert!(!memory.page(around).has(crate::page::flag::REFERENCED));
-    memory.page(locked).clear_flags(crate::page::flag::LOCKED);
+    assert!(!memory.page(around).has(flag::REFERENCED));
+    memory.page(locked).step(Event::Unlock);
     space.unmap(64);
 }
 
