@@ -85,6 +85,15 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The frame that was put on a list last.
+    #[cfg(test)]
+    pub(crate) fn lru_head(&self, list: LruList) -> Option<Pfn> {
+        match self.lru.lists[list as usize].head.get() {
+            0 => None,
+            pfn => Some(Pfn(pfn)),
+        }
+    }
+
     /// Puts a frame at the head of the list that its flags say.
     #[inline]
     pub(crate) fn lru_add(&self, pfn: Pfn) {
@@ -119,6 +128,7 @@ impl<P: Platform> Memory<P> {
         } else if flags & (flag::UNEVICTABLE | flag::ACTIVE) == 0 {
             self.activate_page(pfn);
             page.clear_flags(flag::REFERENCED);
+            self.workingset_activation();
         }
     }
 

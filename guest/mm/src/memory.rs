@@ -16,6 +16,7 @@ use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::vmscan::Kswapd;
+use crate::workingset::Workingset;
 use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
 use crate::zone::Zone;
 
@@ -42,6 +43,7 @@ pub struct Memory<P> {
     /// Set when an allocation found the low watermark crossed.
     pub(crate) kswapd_wake: Word32,
     pub(crate) kswapd: Kswapd,
+    pub(crate) workingset: Workingset,
     pub(crate) locks: Locks,
 }
 
@@ -90,6 +92,7 @@ impl<P: Platform> Memory<P> {
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),
             kswapd: Kswapd::new(),
+            workingset: Workingset::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

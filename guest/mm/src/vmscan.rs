@@ -126,6 +126,7 @@ impl<P: Platform> Memory<P> {
         let target = target.max(SWAP_CLUSTER_MAX);
         let mut priority = DEF_PRIORITY;
         let mut reclaimed = 0;
+        self.workingset.snapshot_refaults();
         while !self.zone.watermark_ok(0, Watermark::High) {
             if priority == 0 {
                 if reclaimed == 0 {
@@ -175,6 +176,7 @@ impl<P: Platform> Memory<P> {
                     break;
                 }
             }
+            self.workingset.snapshot_refaults();
             if progress.reclaimed != 0 || !progress.skipped_deactivate {
                 return progress.reclaimed;
             }

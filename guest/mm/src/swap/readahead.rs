@@ -108,6 +108,7 @@ impl<P: Platform> Memory<P> {
         let page = self.page(pfn);
         page.begin([Event::Lock], flag::READAHEAD);
         page.mapping.set(0);
+        self.workingset_refault(pfn, self.swap_shadow(SwapSlot(slot)));
         let byte = self.slot_entry(SwapSlot(slot)).byte();
         self.enter_swap_cache(pfn, SwapSlot(slot), byte | SWAP_HAS_CACHE);
         Some(pfn)
@@ -120,6 +121,7 @@ impl<P: Platform> Memory<P> {
         self.platform.stage(Stage::AllocPages, u64::from(target.0));
         let byte = self.slot_entry(slot).byte();
         self.page(target).step(Event::Lock);
+        self.workingset_refault(target, self.swap_shadow(slot));
         self.enter_swap_cache(target, slot, byte | SWAP_HAS_CACHE);
         let start = slot.0 & !(window - 1);
         let end = (start + window).min(self.swap.max.get());

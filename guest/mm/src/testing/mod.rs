@@ -118,6 +118,9 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::Pgdeactivate => "pgdeactivate",
         Vmstat::OomKill => "oom_kill",
         Vmstat::NrFreePages => "nr_free_pages",
+        Vmstat::WorkingsetRefaultAnon => "workingset_refault_anon",
+        Vmstat::WorkingsetActivateAnon => "workingset_activate_anon",
+        Vmstat::WorkingsetRestoreAnon => "workingset_restore_anon",
     }
 }
 

@@ -40,7 +40,7 @@ impl<P: Platform> Memory<P> {
         if !self.swap_has_room() {
             return progress;
         }
-        let may_deactivate = scan.force_deactivate || self.inactive_is_low();
+        let may_deactivate = scan.force_deactivate || self.inactive_is_low() || self.workingset.refaulted();
         let mut inactive = self.lru_count(LruList::InactiveAnon) >> scan.priority;
         let mut active = self.lru_count(LruList::ActiveAnon) >> scan.priority;
         progress.skipped_deactivate = active != 0 && !may_deactivate;
@@ -68,7 +68,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Moves the oldest active pages to the inactive list, used or not: there their use counts from zero. Rule F5.
-    pub(super) fn shrink_active_list(&self, nr_to_scan: u32) {
+    pub(crate) fn shrink_active_list(&self, nr_to_scan: u32) {
         for _ in 0..nr_to_scan {
             let Some(pfn) = self.lru_tail(LruList::ActiveAnon) else {
                 return;

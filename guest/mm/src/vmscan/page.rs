@@ -129,9 +129,14 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Frees an isolated page whose slot has its content.
+    /// Frees an isolated page whose slot has its content. The slot remembers when. Source: Linux `__remove_mapping`.
     pub(super) fn free_swap_cached(&self, pfn: Pfn) {
+        let slot = SwapSlot::of_entry(self.page(pfn).private.get());
+        let shadow = self.workingset_eviction(pfn);
         self.delete_from_swap_cache(pfn);
+        if self.swap_count(slot) != 0 {
+            self.set_swap_shadow(slot, shadow);
+        }
         self.put_page(pfn);
         self.put_page(pfn);
     }
