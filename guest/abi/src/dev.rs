@@ -93,6 +93,10 @@ pub const HLT_EXITS: u64 = iow(16, size_of::<Samples>());
 pub const HLT_WAKES: u64 = iow(17, size_of::<Samples>());
 /// Argument: [`SkipArgs`]. A row that was planned will not come, or is not to be trusted.
 pub const SKIP: u64 = iow(18, size_of::<SkipArgs>());
+/// Argument: bytes (by value), rounded down to a power of two, a page at least. A load that faults on an object's page maps the cached
+/// pages of so many bytes around it, too; with a page, none. What Linux has in debugfs as `fault_around_bytes`. `EINVAL` for more than
+/// 2 MiB. Holds for all programs until set again; 65,536 at boot.
+pub const FAULT_AROUND: u64 = iow(19, size_of::<u64>());
 
 /// Bytes of a scenario's name, NUL-padded.
 pub const NAME_BYTES: usize = 32;

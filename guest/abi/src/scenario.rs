@@ -69,6 +69,7 @@ catalogue! {
     TlbMiss = "tlb-miss", Pages, 1024, "the same, among more pages than the TLB holds", "nothing";
     Minor = "minor", Pages, 64, "a shared page in the page cache, not mapped here", "1 fault";
     MinorRead = "minor-read", Loads, 64, "the same, by a load", "1 fault";
+    FaultAround = "fault-around", Loads, 64, "a load among 16 cached pages of shared memory: maps all 16, whose loads follow", "1 fault";
     Minor1M = "minor-1m", Pages, 64, "as minor, in 64 places all over an object of 1 MiB", "1 fault";
     Minor16M = "minor-16m", Pages, 64, "as minor, in 64 places all over an object of 16 MiB", "1 fault";
     Minor256M = "minor-256m", Pages, 64, "as minor, in 64 places all over an object of 256 MiB", "1 fault";

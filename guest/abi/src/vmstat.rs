@@ -71,6 +71,12 @@ items! {
     SwapRa = "swap_ra",
     /// Of these, pages that were used.
     SwapRaHit = "swap_ra_hit",
+    /// Pages that came back from swap after their frame had been taken.
+    WorkingsetRefaultAnon = "workingset_refault_anon",
+    /// Of these, pages that came back active.
+    WorkingsetActivateAnon = "workingset_activate_anon",
+    /// Of these, pages that had been active before.
+    WorkingsetRestoreAnon = "workingset_restore_anon",
     /// Own: system calls taken.
     NrSyscalls = "nr_syscalls",
     /// Own: switches between processes.

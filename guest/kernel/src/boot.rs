@@ -156,6 +156,10 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     );
     let syscall_gate = gate::install();
     MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
+    if let Some(bytes) = options.fault_around_bytes {
+        // Its range is that of the option.
+        let _ = MEMORY.set_fault_around_bytes(bytes);
+    }
     let swap = swap_disk::attach(&options.virtio);
     let swap_pages = match swap {
         Ok(pages) if MEMORY.swapon(pages).is_ok() => u64::from(pages) - 1,

@@ -10,6 +10,7 @@
 //! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
 //! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
 //! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
+//! | `faultlab.fault_around_bytes=SIZE` | bytes around a load that faults which are mapped with it, 4K (none) to 2M; 64K without it |
 //!
 //! Unknown options are ignored, as Linux does. Source: Linux, Documentation/admin-guide/kernel-parameters.txt;
 //! drivers/virtio/virtio_mmio.c.
@@ -27,6 +28,7 @@ const CMDLINE_OVERCOMMIT_RATIO: &str = "sysctl.vm.overcommit_ratio=";
 const CMDLINE_TRACE: &str = "faultlab.trace=";
 const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
 const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
+const CMDLINE_FAULT_AROUND: &str = "faultlab.fault_around_bytes=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct Options<'a> {
     pub trace_bytes: Option<u64>,
     /// log2 of the most pages that one read of swap brings.
     pub page_cluster: Option<u64>,
+    /// Bytes around a load that faults which are mapped with it; 4096 to 2 MiB.
+    pub fault_around_bytes: Option<u64>,
     /// `vm.overcommit_memory`, if given.
     pub overcommit: Option<OvercommitMode>,
     /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
@@ -105,6 +109,8 @@ impl<'a> Options<'a> {
             self.trace_bytes = Some(size(value).filter(|bytes| *bytes != 0)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_PAGE_CLUSTER.as_bytes()) {
             self.page_cluster = Some(number(value)?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_FAULT_AROUND.as_bytes()) {
+            self.fault_around_bytes = Some(size(value).filter(|bytes| (4096..=2 << 20).contains(bytes))?);
         }
         Some(())
     }
@@ -156,7 +162,8 @@ mod tests {
     #[test]
     fn all_options() {
         let line = b"console=ttyS0 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=0x1000@3489665024:6 \
-            faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 sysctl.vm.overcommit_memory=2 sysctl.vm.overcommit_ratio=80 faultlab.trace=stages";
+            faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 sysctl.vm.overcommit_memory=2 sysctl.vm.overcommit_ratio=80 faultlab.trace=stages \
+            faultlab.fault_around_bytes=4K";
         let options = Options::parse(line);
         assert_eq!(options.malformed, None);
         assert_eq!(
@@ -183,6 +190,7 @@ mod tests {
         );
         assert_eq!(options.tsc_khz, Some(2_596_148));
         assert_eq!(options.trace_level, level::STAGES);
+        assert_eq!(options.fault_around_bytes, Some(4096));
         assert_eq!(
             (options.overcommit, options.overcommit_ratio),
             (Some(OvercommitMode::Never), Some(80))
@@ -213,6 +221,8 @@ mod tests {
             b"sysctl.vm.overcommit_ratio=half",
             b"faultlab.trace=no",
             b"faultlab.trace_bytes=0",
+            b"faultlab.fault_around_bytes=4095",
+            b"faultlab.fault_around_bytes=4M",
         ] {
             let line = [word, b" tsc_early_khz=0 faultlab.device=8K@0x1000"].concat();
             let options = Options::parse(&line);

@@ -53,5 +53,8 @@ pub(crate) const fn item(vmstat: Vmstat) -> Item {
         Vmstat::OomKill => Item::OomKill,
         Vmstat::SwapRa => Item::SwapRa,
         Vmstat::SwapRaHit => Item::SwapRaHit,
+        Vmstat::WorkingsetRefaultAnon => Item::WorkingsetRefaultAnon,
+        Vmstat::WorkingsetActivateAnon => Item::WorkingsetActivateAnon,
+        Vmstat::WorkingsetRestoreAnon => Item::WorkingsetRestoreAnon,
     }
 }

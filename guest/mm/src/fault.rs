@@ -4,7 +4,8 @@
 //! no VMA, or not allowed ---------------------------------> SIGSEGV
 //! entry empty,  anonymous: read ---> the frame of zeroes     do_anonymous_page
 //!                          write --> a frame of zeroes
-//! entry empty,  object:    read ---> the object's page       do_read_fault
+//! entry empty,  object:    read ---> the object's page, and  do_read_fault
+//!                                    those cached around it
 //!               private,   write --> a copy of it            do_cow_fault
 //!               shared,    write --> the object's page       do_shared_fault
 //! entry names a swap slot ---------> the page, read back     do_swap_page
@@ -21,7 +22,7 @@
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::{Error, Fault};
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
 use crate::shmem::{InodeId, Sgp};
 use crate::swap::SwapSlot;
@@ -138,6 +139,10 @@ impl<P: Platform> Memory<P> {
         }
         if vmf.write && !vmf.vma.has(vm::SHARED) {
             return self.do_cow_fault(vmf, file);
+        }
+        if !vmf.write && self.fault_around.applies(vmf.vma) && self.do_fault_around(vmf.mm, vmf.vma, file, vmf.addr) {
+            self.platform.stage(Stage::SetPte, 0);
+            return Ok(());
         }
         let got = self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache)?;
         if got.major {
@@ -268,7 +273,7 @@ impl<P: Platform> Memory<P> {
             }
             self.delete_from_swap_cache(pfn);
             self.put_page(pfn);
-            page.set_flags(flag::DIRTY);
+            page.step(Event::Dirty);
             return true;
         }
         page.refcount.get() == 1

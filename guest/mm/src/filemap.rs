@@ -5,10 +5,18 @@
 //!
 //! Source: Linux, mm/filemap.c. Rules D21, D22, D23, D25, D27.
 
+mod find;
+mod map_pages;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use find::fgp;
+pub(crate) use map_pages::FaultAround;
+
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, Vmstat};
 use crate::shmem::{Inode, InodeId};
 use crate::xarray::{Entry, XArray};
@@ -28,12 +36,12 @@ impl<P: Platform> Memory<P> {
         inode.i_pages().load(self, index)
     }
 
-    /// Puts a page where there is nothing. The cache takes a reference of its own; the page gets the given state flags besides
-    /// those that it has, and is put on the LRU.
+    /// Puts a new page where there is nothing. The cache takes a reference of its own; the page is locked, has no content yet, counts as
+    /// differing from any disk's, and is on an LRU list. Rule D27.
     ///
     /// # Errors
-    /// [`Error::Eexist`] when there is something, [`Error::Enomem`] when no node can be had.
-    pub(crate) fn add_to_page_cache(&self, id: InodeId, index: u64, pfn: Pfn, flags: u32) -> Result<(), Error> {
+    /// [`Error::Eexist`] when there is something, [`Error::Enomem`] when no node can be had; the page belongs to nobody then.
+    pub(crate) fn add_to_page_cache(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
         let inode = self.inode(id);
         {
             let _guard = self.locks.i_pages.lock();
@@ -44,18 +52,18 @@ impl<P: Platform> Memory<P> {
                     Error::Ebusy => Error::Eexist,
                     other => other,
                 })?;
+            self.page(pfn).begin([Event::Lock, Event::Dirty], flag::SWAPBACKED);
         }
-        self.page_enters_cache(id, index, pfn, flags);
+        self.page_enters_cache(id, index, pfn);
         self.lru_add(pfn);
         Ok(())
     }
 
     /// Sets what a page of the cache knows about its owner, and counts it.
     #[inline]
-    pub(crate) fn page_enters_cache(&self, id: InodeId, index: u64, pfn: Pfn, flags: u32) {
+    pub(crate) fn page_enters_cache(&self, id: InodeId, index: u64, pfn: Pfn) {
         let page = self.page(pfn);
         page.refcount.add(1);
-        page.set_flags(flags | flag::SWAPBACKED);
         page.mapping.set(id.0.get());
         page.index.set(index);
         let inode = self.inode(id);

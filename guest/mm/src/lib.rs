@@ -19,7 +19,7 @@
 //! | [`ipc`] | ipc/shm.c | System V shm |
 //! | [`overcommit`] | mm/util.c | how much memory is promised |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
-//! | [`lru`], [`vmscan`] | mm/{swap,vmscan}.c | which frames to take back, and taking them |
+//! | [`lru`], [`vmscan`], `workingset` | mm/{swap,vmscan,workingset}.c | which frames to take back, and taking them |
 //!
 //! # Locks
 //! Outer before inner: `mmap_lock` > `ipc_lock` > `i_mmap_lock` > `i_pages_lock` > `swap_lock` > `lru_lock` > the zone's.
@@ -56,6 +56,7 @@ mod truncate;
 pub mod vma;
 pub mod vma_tree;
 pub mod vmscan;
+mod workingset;
 pub mod xarray;
 pub mod zone;
 

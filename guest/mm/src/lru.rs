@@ -3,13 +3,13 @@
 //! Frames are linked through [`crate::page::Page::next`] and [`crate::page::Page::prev`], newest first. A frame is on exactly one list while it
 //! has [`flag::LRU`]; [`flag::ACTIVE`] and [`flag::UNEVICTABLE`] say which.
 //!
-//! Source: Linux, include/linux/mm_inline.h, mm/swap.c. Rules F1, F2. Differs from Linux: all pages here
+//! Source: Linux, include/linux/mm_inline.h, mm/swap.c. Rules F1, F2, F3. Differs from Linux: all pages here
 //! are swap-backed (anonymous or shmem), so the two file lists do not exist; additions are not batched.
 
 use crate::addr::Pfn;
 use crate::memory::Memory;
 use crate::page::{Page, flag};
-use crate::platform::Platform;
+use crate::platform::{Platform, Vmstat};
 use crate::sync::Word32;
 
 /// A list.
@@ -85,6 +85,15 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The frame that was put on a list last.
+    #[cfg(test)]
+    pub(crate) fn lru_head(&self, list: LruList) -> Option<Pfn> {
+        match self.lru.lists[list as usize].head.get() {
+            0 => None,
+            pfn => Some(Pfn(pfn)),
+        }
+    }
+
     /// Puts a frame at the head of the list that its flags say.
     #[inline]
     pub(crate) fn lru_add(&self, pfn: Pfn) {
@@ -102,6 +111,39 @@ impl<P: Platform> Memory<P> {
         list.head.set(pfn.0);
         list.count.add(1);
         page.set_flags(flag::LRU);
+    }
+
+    /// The page was used by a call, not through a mapping. Rule F3.
+    ///
+    /// ```text
+    /// inactive --> inactive, referenced --> active --> active, referenced
+    /// ```
+    ///
+    /// Source: Linux `folio_mark_accessed`.
+    pub(crate) fn mark_page_accessed(&self, pfn: Pfn) {
+        let page = self.page(pfn);
+        let flags = page.flags.get();
+        if flags & flag::REFERENCED == 0 {
+            page.set_flags(flag::REFERENCED);
+        } else if flags & (flag::UNEVICTABLE | flag::ACTIVE) == 0 {
+            self.activate_page(pfn);
+            page.clear_flags(flag::REFERENCED);
+            self.workingset_activation();
+        }
+    }
+
+    /// Moves a page to the active list, or will have it put there once it is on a list.
+    #[cold]
+    fn activate_page(&self, pfn: Pfn) {
+        let listed = self.page(pfn).has(flag::LRU);
+        if listed {
+            self.lru_del(pfn);
+        }
+        self.page(pfn).set_flags(flag::ACTIVE);
+        if listed {
+            self.lru_add(pfn);
+            self.count(Vmstat::Pgactivate);
+        }
     }
 
     /// Takes a frame off its list.

@@ -1,6 +1,7 @@
 //! [`Memory`]: everything that Linux keeps in globals.
 
 use crate::addr::{Frame, Pfn};
+use crate::filemap::FaultAround;
 use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
 use crate::overcommit::Overcommit;
@@ -14,6 +15,8 @@ use crate::swap::SwapArea;
 use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
+use crate::vmscan::Kswapd;
+use crate::workingset::Workingset;
 use crate::xarray::{NODE_WORDS, Node, NodeId, NodeSource};
 use crate::zone::Zone;
 
@@ -32,12 +35,15 @@ pub struct Memory<P> {
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
     pub(crate) overcommit: Overcommit,
+    pub(crate) fault_around: FaultAround,
     /// The frame of zeroes that read faults of anonymous memory share; 0 before [`Memory::init`].
     pub(crate) zero_pfn: Word32,
     /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
     pub(crate) memalloc: Word32,
     /// Set when an allocation found the low watermark crossed.
     pub(crate) kswapd_wake: Word32,
+    pub(crate) kswapd: Kswapd,
+    pub(crate) workingset: Workingset,
     pub(crate) locks: Locks,
 }
 
@@ -81,9 +87,12 @@ impl<P: Platform> Memory<P> {
                 segments: Cache::new(),
             },
             overcommit: Overcommit::new(),
+            fault_around: FaultAround::new(),
             zero_pfn: Word32::new(0),
             memalloc: Word32::new(0),
             kswapd_wake: Word32::new(0),
+            kswapd: Kswapd::new(),
+            workingset: Workingset::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

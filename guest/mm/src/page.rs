@@ -6,6 +6,10 @@
 //! Source: Linux, include/linux/mm_types.h, include/linux/page-flags.h. Differs from Linux: 40 bytes instead of 64, links
 //! by frame number instead of by pointer.
 
+pub(crate) mod state;
+
+pub use state::Event;
+
 use crate::addr::Pfn;
 use crate::sync::{Word, Word32};
 
@@ -77,15 +81,17 @@ impl Page {
         self.flags.get() & mask == mask
     }
 
-    /// Sets the bits of `mask`.
+    /// Sets the bits of `mask`, none of which is of the state of its content ([`Page::step`]).
     #[inline(always)]
     pub fn set_flags(&self, mask: u32) {
+        debug_assert_eq!(mask & state::STATE, 0, "the state of a page changes by `step` only");
         self.flags.set(self.flags.get() | mask);
     }
 
-    /// Clears the bits of `mask`.
+    /// Clears the bits of `mask`, none of which is of the state of its content.
     #[inline(always)]
     pub fn clear_flags(&self, mask: u32) {
+        debug_assert_eq!(mask & state::STATE, 0, "the state of a page changes by `step` only");
         self.flags.set(self.flags.get() & !mask);
     }
 

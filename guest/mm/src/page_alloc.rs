@@ -125,6 +125,12 @@ impl<P: Platform> Memory<P> {
         let page = self.page(pfn);
         debug_assert_eq!(page.refcount.get(), 1, "frame {} freed while referenced", pfn.0);
         debug_assert_eq!(page.mapcount.get(), 0, "frame {} freed while mapped", pfn.0);
+        debug_assert_eq!(
+            page.flags.get() & (flag::LOCKED | flag::WRITEBACK),
+            0,
+            "frame {} freed while locked or written",
+            pfn.0
+        );
         page.refcount.set(0);
         self.count(Vmstat::Pgfree);
         self.zone.free_one_page(self.platform.memmap(), pfn, 0);

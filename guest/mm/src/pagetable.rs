@@ -46,6 +46,12 @@ impl<P: Platform> Memory<P> {
     /// The entries of `range` that are in one table with the first, which exists then. `None` when no frame can be had.
     pub(crate) fn ptes_alloc(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) -> Option<&[Word]> {
         self.pte_alloc(mm, range.start)?;
+        self.ptes(mm, range)
+    }
+
+    /// The entries of `range` that are in one table with the first, if that table exists.
+    #[inline]
+    pub(crate) fn ptes(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) -> Option<&[Word]> {
         let table = self.pte_table(mm.pgd(), range.start).0?;
         let first = entry_index(range.start.0, PAGE_SHIFT);
         let count = ((range.end.0 - range.start.0) >> PAGE_SHIFT) as usize;

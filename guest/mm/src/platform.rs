@@ -147,6 +147,9 @@ pub enum Vmstat {
     OomKill,
     SwapRa,
     SwapRaHit,
+    WorkingsetRefaultAnon,
+    WorkingsetActivateAnon,
+    WorkingsetRestoreAnon,
 }
 
 /// Stages of the fault path, in the order a fault meets them.

@@ -11,7 +11,7 @@
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, PteFormat, Vmstat};
 use crate::record::{ObjId, id_type, record};
 use crate::sync::Word;
@@ -121,8 +121,10 @@ impl<P: Platform> Memory<P> {
     #[inline]
     pub(crate) fn page_add_new_anon_rmap(&self, pfn: Pfn, anon: AnonVmaId, index: u64) {
         let page = self.page(pfn);
-        page.flags
-            .set(flag::ANON | flag::SWAPBACKED | flag::UPTODATE | flag::DIRTY);
+        page.begin(
+            [Event::Lock, Event::Uptodate, Event::Dirty, Event::Unlock],
+            flag::ANON | flag::SWAPBACKED,
+        );
         page.mapping.set(anon.0.get());
         page.index.set(index);
         page.mapcount.set(1);

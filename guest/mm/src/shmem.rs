@@ -25,7 +25,7 @@ pub use stat::Kstat;
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage};
 use crate::record::{id_type, record};
 use crate::swap::SwapSlot;
@@ -192,7 +192,8 @@ impl<P: Platform> Memory<P> {
         page.mapcount.set(0);
         page.private.set(0);
         page.refcount.set(0);
-        self.add_to_page_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY)?;
+        self.add_to_page_cache(id, index, pfn)?;
+        page.steps([Event::Uptodate, Event::Unlock]);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
         Ok(())
@@ -251,8 +252,17 @@ impl<P: Platform> Memory<P> {
     /// Gives a page that `fallocate` or an unfinished write left without content its zeroes. Rules C2 (7), C29.
     fn fill_if_fallocated(&self, pfn: Pfn) {
         if !self.page(pfn).has(flag::UPTODATE) {
+            self.lock_page(pfn);
+            self.fill_locked(pfn);
+            self.page(pfn).step(Event::Unlock);
+        }
+    }
+
+    /// As [`Memory::fill_if_fallocated`], for who holds the page's lock.
+    pub(crate) fn fill_locked(&self, pfn: Pfn) {
+        if !self.page(pfn).has(flag::UPTODATE) {
             self.platform.clear_page(pfn);
-            self.page(pfn).set_flags(flag::UPTODATE | flag::DIRTY);
+            self.page(pfn).steps([Event::Uptodate, Event::Dirty]);
         }
     }
 
@@ -260,7 +270,7 @@ impl<P: Platform> Memory<P> {
     fn shmem_alloc_page(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
-        if let Err(error) = self.add_to_page_cache(id, index, pfn, flag::LOCKED | flag::DIRTY) {
+        if let Err(error) = self.add_to_page_cache(id, index, pfn) {
             self.free_page(pfn);
             return match error {
                 Error::Enomem => self.make_room_for_nodes(),
@@ -272,9 +282,9 @@ impl<P: Platform> Memory<P> {
         if sgp == Sgp::Cache {
             self.platform.clear_page(pfn);
             self.platform.stage(Stage::ClearPage, 0);
-            page.set_flags(flag::UPTODATE);
+            page.step(Event::Uptodate);
         }
-        page.clear_flags(flag::LOCKED);
+        page.step(Event::Unlock);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
         Ok(GotPage { pfn, major: false })
@@ -313,12 +323,13 @@ impl<P: Platform> Memory<P> {
         // The reference of the swap cache becomes that of the page cache.
         self.leave_swap_cache(pfn, 1);
         self.page(pfn).refcount.sub(1);
-        self.page_enters_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY);
+        self.page(pfn).step(Event::Dirty);
+        self.page_enters_cache(id, index, pfn);
         let inode = self.inode(id);
         inode.set_swapped(inode.swapped() - 1);
     }
 
-    /// Moves an unmapped page from its object to the swap cache, ready to be written to the slot that is returned. The object names the
+    /// Moves an unmapped, locked page from its object to the swap cache, ready to be written to the slot that is returned. The object names the
     /// slot from now on. `None` when the page must stay. Rules F12, F13.
     pub(crate) fn shmem_writepage(&self, pfn: Pfn) -> Option<SwapSlot> {
         let id = self.inode_of(pfn)?;
@@ -330,7 +341,7 @@ impl<P: Platform> Memory<P> {
             self.swaplist_add(id);
         }
         let slot = self.add_to_swap(pfn, 1)?;
-        self.fill_if_fallocated(pfn);
+        self.fill_locked(pfn);
         let replaced = self.shmem_replace(
             id,
             self.page(pfn).index.get(),

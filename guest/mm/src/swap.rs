@@ -13,11 +13,12 @@
 
 mod off;
 mod readahead;
+mod shadow;
 
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage, Vmstat};
 use crate::sync::{Word, Word32};
 
@@ -115,10 +116,11 @@ impl SlotEntry {
     /// The frame with the slot's content in the swap cache.
     #[inline(always)]
     const fn cached(self) -> Option<Pfn> {
-        match self.0 >> 8 {
-            0 => None,
-            pfn => Some(Pfn(pfn)),
+        // Without one there may be a shadow.
+        if self.byte() & SWAP_HAS_CACHE == 0 {
+            return None;
         }
+        Some(Pfn(self.0 >> 8))
     }
 }
 
@@ -284,7 +286,11 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn swap_free_keeping_page(&self, slot: SwapSlot) -> u8 {
         let _guard = self.locks.swap.lock();
         let byte = self
-            .update_slot(slot, |entry| entry.0.wrapping_sub(1))
+            .update_slot(slot, |entry| match entry.byte() {
+                // Free, and so without a shadow.
+                1 => 0,
+                _ => entry.0.wrapping_sub(1),
+            })
             .byte()
             .wrapping_sub(1);
         debug_assert!(byte & COUNT_MASK < SWAP_MAP_MAX, "slot {} freed too often", slot.0);
@@ -368,18 +374,22 @@ impl<P: Platform> Memory<P> {
     fn swapin_alone(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
+        // Locked until it is read, so that who finds it waits. Rule F22.
+        self.page(pfn).step(Event::Lock);
+        self.workingset_refault(pfn, self.swap_shadow(slot));
         self.enter_swap_cache(pfn, slot, self.slot_entry(slot).byte() | SWAP_HAS_CACHE);
         self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
         let read = self.platform.swap_read(slot.0, &[pfn]);
         self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
         if read.is_err() {
+            self.page(pfn).step(Event::Unlock);
             self.delete_from_swap_cache(pfn);
             self.put_page(pfn);
             self.put_page(pfn);
             return Err(Error::Eio);
         }
         self.count(Vmstat::Pswpin);
-        self.page(pfn).set_flags(flag::UPTODATE);
+        self.page(pfn).steps([Event::Uptodate, Event::Unlock]);
         self.lru_add(pfn);
         Ok((pfn, true))
     }

@@ -12,6 +12,7 @@ use faultlab_abi::lab::{Phase, kind};
 use faultlab_abi::layout::{LAB_SCRATCH, PAGE_SIZE, WINDOW};
 
 use super::Errno;
+use crate::platform::MEMORY;
 use crate::uaccess::{self, for_each_piece};
 use crate::{lab, ram, vmstat};
 
@@ -41,6 +42,7 @@ pub(super) fn ioctl(request: u64, arg: u64) -> Result<(), Errno> {
         dev::HLT_WAKES => exits::halt(arg, 1),
         dev::PLAN => command(kind::PLAN, [arg, 0]),
         dev::SKIP => skip(arg),
+        dev::FAULT_AROUND => MEMORY.set_fault_around_bytes(arg).map_err(Errno::from),
         dev::HOST_INFO => uaccess::copy_to_user(arg, &host_info()?),
         _ => Err(Errno::ENOTTY),
     }

@@ -7,10 +7,12 @@
 use super::{InodeId, Sgp, seal};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::error::Error;
+use crate::filemap::fgp;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::Platform;
 use crate::vma::MmId;
+use crate::xarray::Entry;
 
 /// Bytes that lie in one page on both sides.
 #[derive(Clone, Copy)]
@@ -78,8 +80,8 @@ impl<P: Platform> Memory<P> {
     fn read_chunk(&self, id: InodeId, mm_id: MmId, chunk: Chunk) -> Result<(), Error> {
         let user_page = VirtAddr(chunk.addr).page();
         let user = self.get_user_page(mm_id, user_page, true)?;
-        let entry = self.filemap_get_entry(self.inode(id), chunk.index());
-        if entry.as_value().is_some() {
+        let entry = self.pagecache_get_page(id, chunk.index(), fgp::ENTRY);
+        if entry.is_some_and(|entry| entry.as_value().is_some()) {
             // The page comes back from swap, and stays while the program's is fetched again.
             let got = self.shmem_getpage_called(id, chunk.index(), Sgp::Write)?;
             let user = self.get_user_page(mm_id, user_page, true);
@@ -89,11 +91,18 @@ impl<P: Platform> Memory<P> {
             self.put_page(got.pfn);
             return user.map(|_| ());
         }
-        match entry.as_page().filter(|&pfn| self.page(pfn).has(flag::UPTODATE)) {
+        let held = entry.and_then(Entry::as_page);
+        match held.filter(|&pfn| self.page(pfn).has(flag::UPTODATE)) {
             Some(pfn) => self.copy_to_program(user, pfn, chunk),
             None => self
                 .platform
                 .clear_bytes(user, chunk.user_offset() as usize, chunk.len as usize),
+        }
+        if let Some(pfn) = held {
+            if chunk.offset() == 0 {
+                self.mark_page_accessed(pfn);
+            }
+            self.put_page(pfn);
         }
         Ok(())
     }
@@ -151,12 +160,11 @@ impl<P: Platform> Memory<P> {
     fn write_chunk(&self, id: InodeId, mm_id: MmId, chunk: Chunk) -> Result<(), Error> {
         let user_page = VirtAddr(chunk.addr).page();
         let mut user = self.get_user_page(mm_id, user_page, false)?;
-        let entry = self.filemap_get_entry(self.inode(id), chunk.index());
-        let held = match entry.as_page().filter(|&pfn| self.page(pfn).has(flag::UPTODATE)) {
-            Some(pfn) => {
-                self.get_page(pfn);
-                pfn
-            }
+        let found = self
+            .pagecache_get_page(id, chunk.index(), fgp::LOCK)
+            .and_then(Entry::as_page);
+        let held = match found {
+            Some(pfn) => pfn,
             None => {
                 let got = self.shmem_getpage_called(id, chunk.index(), Sgp::Write)?;
                 // That may have reclaimed.
@@ -168,6 +176,7 @@ impl<P: Platform> Memory<P> {
                         return Err(error);
                     }
                 }
+                self.lock_page(got.pfn);
                 got.pfn
             }
         };
@@ -180,7 +189,11 @@ impl<P: Platform> Memory<P> {
             (user, chunk.user_offset() as usize),
             chunk.len as usize,
         );
-        page.set_flags(flag::UPTODATE | flag::DIRTY | flag::REFERENCED);
+        if !page.has(flag::UPTODATE) {
+            page.step(Event::Uptodate);
+        }
+        page.steps([Event::Dirty, Event::Unlock]);
+        self.mark_page_accessed(held);
         self.put_page(held);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::{InodeId, MAX_INDEX, Sgp, seal};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::Event;
 use crate::platform::Platform;
 use crate::truncate::Cows;
 
@@ -58,9 +58,11 @@ impl<P: Platform> Memory<P> {
             return Ok(());
         }
         let got = self.shmem_getpage_called(id, index, Sgp::Write)?;
+        self.lock_page(got.pfn);
+        self.fill_locked(got.pfn);
         self.platform
             .clear_bytes(got.pfn, (start & PAGE_MASK) as usize, (end - start) as usize);
-        self.page(got.pfn).set_flags(flag::DIRTY);
+        self.page(got.pfn).steps([Event::Dirty, Event::Unlock]);
         self.put_page(got.pfn);
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::{SWAP_HAS_CACHE, SwapSlot};
 use crate::addr::VirtAddr;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::Event;
 use crate::platform::{Platform, PteFormat};
 use crate::record::Field;
 use crate::shmem::{InodeId, inode_flag};
@@ -73,7 +73,7 @@ impl<P: Platform> Memory<P> {
             if let Some(pfn) = self.lookup_swap_cache(slot)
                 && self.swap_count(slot) == 0
             {
-                self.page(pfn).set_flags(flag::DIRTY);
+                self.page(pfn).step(Event::Dirty);
                 self.delete_from_swap_cache(pfn);
                 self.put_page(pfn);
             }

@@ -10,7 +10,7 @@ use super::{CLUSTER_MAX, COUNT_MASK, SWAP_HAS_CACHE, SWAP_RETIRED, SwapSlot};
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage, Vmstat};
 use crate::sync::Word32;
 use crate::zone::Watermark;
@@ -106,8 +106,9 @@ impl<P: Platform> Memory<P> {
         }
         let pfn = self.alloc_page_nowait()?;
         let page = self.page(pfn);
-        page.flags.set(flag::READAHEAD);
+        page.begin([Event::Lock], flag::READAHEAD);
         page.mapping.set(0);
+        self.workingset_refault(pfn, self.swap_shadow(SwapSlot(slot)));
         let byte = self.slot_entry(SwapSlot(slot)).byte();
         self.enter_swap_cache(pfn, SwapSlot(slot), byte | SWAP_HAS_CACHE);
         Some(pfn)
@@ -119,6 +120,8 @@ impl<P: Platform> Memory<P> {
         let target = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(target.0));
         let byte = self.slot_entry(slot).byte();
+        self.page(target).step(Event::Lock);
+        self.workingset_refault(target, self.swap_shadow(slot));
         self.enter_swap_cache(target, slot, byte | SWAP_HAS_CACHE);
         let start = slot.0 & !(window - 1);
         let end = (start + window).min(self.swap.max.get());
@@ -142,6 +145,7 @@ impl<P: Platform> Memory<P> {
         self.platform.stage(Stage::SwapReadEnd, u64::from(first));
         if read.is_err() {
             for &pfn in run {
+                self.page(pfn).step(Event::Unlock);
                 self.delete_from_swap_cache(pfn);
                 self.put_page(pfn);
                 self.put_page(pfn);
@@ -152,7 +156,7 @@ impl<P: Platform> Memory<P> {
         self.platform.count(Vmstat::Pswpin, run.len() as u64);
         self.platform.count(Vmstat::SwapRa, run.len() as u64 - 1);
         for &pfn in run {
-            self.page(pfn).set_flags(flag::UPTODATE);
+            self.page(pfn).steps([Event::Uptodate, Event::Unlock]);
             self.lru_add(pfn);
             if pfn != target {
                 self.put_page(pfn);

@@ -109,7 +109,18 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::NrSlab => "nr_slab",
         Vmstat::SwapRa => "swap_ra",
         Vmstat::SwapRaHit => "swap_ra_hit",
-        _ => "other",
+        Vmstat::PgscanKswapd => "pgscan_kswapd",
+        Vmstat::PgscanDirect => "pgscan_direct",
+        Vmstat::PgstealKswapd => "pgsteal_kswapd",
+        Vmstat::PgstealDirect => "pgsteal_direct",
+        Vmstat::Allocstall => "allocstall",
+        Vmstat::Pgactivate => "pgactivate",
+        Vmstat::Pgdeactivate => "pgdeactivate",
+        Vmstat::OomKill => "oom_kill",
+        Vmstat::NrFreePages => "nr_free_pages",
+        Vmstat::WorkingsetRefaultAnon => "workingset_refault_anon",
+        Vmstat::WorkingsetActivateAnon => "workingset_activate_anon",
+        Vmstat::WorkingsetRestoreAnon => "workingset_restore_anon",
     }
 }
 

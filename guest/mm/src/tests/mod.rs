@@ -1,6 +1,7 @@
 //! The whole manager on the fake machine, against naive models.
 
 mod access;
+mod fault_around;
 mod merge;
 mod mmap;
 mod model;

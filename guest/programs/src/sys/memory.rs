@@ -124,6 +124,24 @@ pub fn small_pages(address: usize, bytes: usize) -> Result<(), Errno> {
     .map(drop)
 }
 
+/// `madvise(2)` with `MADV_DONTNEED` of memory that is shared: its pages are unmapped here, and stay in memory with what they hold.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// The range is of a mapping made with [`MAP_SHARED`]; private memory would lose its contents.
+pub unsafe fn unmap_pages(address: usize, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address, bytes, general::MADV_DONTNEED as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
 /// `munmap(2)`.
 ///
 /// # Errors

@@ -73,6 +73,11 @@ impl Lab {
         self.number(dev::WARM_FREE, pages)
     }
 
+    /// How many bytes around a load that faults are mapped with it.
+    pub(crate) fn fault_around(&self, bytes: usize) -> Result<(), Errno> {
+        self.number(dev::FAULT_AROUND, bytes)
+    }
+
     /// How many pages of a range the host has backed.
     pub(crate) fn present(&self, range: Range) -> Result<u64, Errno> {
         self.count(dev::PRESENT, range)

@@ -3,6 +3,7 @@
 //! | file | whose state |
 //! |---|---|
 //! | `shared.rs`, on `segment.rs` | shared memory: present, in the page cache, a hole; backed or not |
+//! | `around.rs` | shared memory in the page cache, by loads that map what is around |
 //! | `growth.rs` | shared memory in the page cache: of large objects, of many mappings |
 //! | `private.rs` | private memory: untouched, zero, shared after a fork |
 //! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
@@ -13,6 +14,7 @@
 //! What one operation must be counted as stands in the catalogue ([`faultlab_abi::scenario`]) in words, and in each function
 //! as the numbers that the VMM checks. Frames counted are those of data: page tables and XArray nodes exist beforehand.
 
+mod around;
 mod calls;
 mod exits;
 mod growth;
@@ -40,6 +42,7 @@ pub(crate) fn runner(scenario: Scenario) -> Runner {
         Scenario::WarmTouch => shared::warm_touch,
         Scenario::TlbMiss => window::tlb_miss,
         Scenario::Minor | Scenario::MinorRead => shared::minor,
+        Scenario::FaultAround => around::fault_around,
         Scenario::Minor1M => |phases, pages| growth::sized(phases, pages, 1 << 20),
         Scenario::Minor16M => |phases, pages| growth::sized(phases, pages, 16 << 20),
         Scenario::Minor256M => |phases, pages| growth::sized(phases, pages, 256 << 20),
