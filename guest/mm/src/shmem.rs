@@ -24,12 +24,12 @@ pub use stat::Kstat;
 
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
+use crate::interval_tree::Members;
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, Stage};
 use crate::record::{id_type, record};
 use crate::swap::SwapSlot;
-use crate::vma::VmaId;
 use crate::xarray::{Entry, Filter};
 
 id_type!(
@@ -50,8 +50,8 @@ record! {
         alloced, set_alloced: u64 = 5;
         /// References: mappings, segments, descriptors.
         i_count, set_i_count: u64 = 6;
-        /// First VMA that maps it.
-        i_mmap, set_i_mmap: Option<VmaId> = 7;
+        /// The VMAs that map it.
+        i_mmap, set_i_mmap: Members = 7;
         /// [`inode_flag`] bits.
         i_flags, set_i_flags: u64 = 8;
         /// When its content last changed, seconds since 1970.
