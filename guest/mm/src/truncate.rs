@@ -25,6 +25,7 @@ impl<P: Platform> Memory<P> {
         let inode = self.inode(id);
         inode.i_pages().erase_range(self, first, last, |_, entry| {
             inode.set_alloced(inode.alloced() - 1);
+            self.shmem_unacct_blocks(id, 1);
             match entry.as_page() {
                 Some(pfn) => {
                     self.page_leaves_cache(inode, pfn);

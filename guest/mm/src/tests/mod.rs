@@ -1,10 +1,13 @@
 //! The whole manager on the fake machine, against naive models.
 
 mod access;
+mod getpage;
+mod mapped_files;
 mod merge;
 mod mmap;
 mod model;
 mod overcommit;
 mod scenarios;
 mod shm;
+mod shm_limits;
 mod swap;
