@@ -2,7 +2,7 @@
 //!
 //! Source: Linux, include/uapi/asm-generic/shmbuf.h, ipcbuf.h, include/uapi/linux/shm.h.
 
-use faultlab_mm::ipc::{SHMALL, SHMMAX, SHMMNI, ShmInfo, ShmidDs};
+use faultlab_mm::ipc::{ShmInfo, ShmLimits, ShmidDs};
 
 /// `struct shmid64_ds`: 48 bytes of `ipc64_perm`, then the segment.
 #[must_use]
@@ -47,10 +47,10 @@ impl IpcSet {
 
 /// `struct shminfo64`: the limits. Rule A56.
 #[must_use]
-pub fn shminfo64() -> [u8; 72] {
-    let mni = u64::from(SHMMNI);
+pub fn shminfo64(limits: &ShmLimits) -> [u8; 72] {
+    let mni = u64::from(limits.mni);
     let mut bytes = [0; 72];
-    for (index, field) in [SHMMAX, 1, mni, mni, SHMALL].iter().enumerate() {
+    for (index, field) in [limits.max_bytes, 1, mni, mni, limits.all_pages].iter().enumerate() {
         bytes[8 * index..8 * index + 8].copy_from_slice(&field.to_le_bytes());
     }
     bytes
@@ -95,11 +95,14 @@ mod tests {
             [0, 8, 16, 24, 32, 40].map(|at| long(&shm_info(&info), at)),
             [1, 2, 3, 4, 0, 0]
         );
-        assert_eq!(
-            [0, 8, 16, 24, 32].map(|at| long(&shminfo64(), at)),
-            [SHMMAX, 1, 4096, 4096, SHMALL]
-        );
-        assert_eq!([40, 48, 56, 64].map(|at| long(&shminfo64(), at)), [0; 4]);
+        let limits = ShmLimits {
+            max_bytes: 5,
+            all_pages: 6,
+            mni: 7,
+        };
+        let bytes = shminfo64(&limits);
+        assert_eq!([0, 8, 16, 24, 32].map(|at| long(&bytes, at)), [5, 1, 7, 7, 6]);
+        assert_eq!([40, 48, 56, 64].map(|at| long(&bytes, at)), [0; 4]);
     }
 
     #[test]

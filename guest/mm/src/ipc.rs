@@ -9,6 +9,8 @@
 //! | `control` | the other commands of `shmctl` |
 //! | `attach` | `shmat`, `shmdt`, and what happens to mappings |
 //! | `key` | from a key to its segment |
+//! | `id` | numbers for segments |
+//! | `limits` | what `/proc/sys/kernel/shm*` sets |
 //!
 //! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A49 to A61, A65.
 //! Differs from Linux: the table of keys does not grow.
@@ -24,10 +26,13 @@ use crate::xarray::{Entry, Filter, XArray};
 
 mod attach;
 mod control;
+mod id;
 mod key;
+mod limits;
 mod segment;
 
 pub use control::ShmInfo;
+pub use limits::ShmLimits;
 
 id_type!(
     /// Number of a [`Segment`] record (not the id that programs use).
@@ -100,16 +105,14 @@ pub mod shm_flag {
     pub const SHM_EXEC: i32 = 0o100_000;
 }
 
-/// Largest segment. Source: Linux `SHMMAX`.
+/// Largest segment, in bytes, unless set otherwise. Source: Linux `SHMMAX`.
 pub const SHMMAX: u64 = u64::MAX - (1 << 24);
-/// Most pages in all segments. Source: Linux `SHMALL`.
+/// Most pages in all segments, unless set otherwise. Source: Linux `SHMALL`.
 pub const SHMALL: u64 = u64::MAX - (1 << 24);
-/// Most segments. Source: Linux `SHMMNI`.
+/// Most segments, unless set otherwise. Source: Linux `SHMMNI`.
 pub const SHMMNI: u32 = 4096;
 /// Indices that an id can name. Source: Linux `IPCMNI`.
 const IPCMNI: u32 = 32768;
-/// Indices are handed out round robin among at least so many. Source: Linux `ipc_idr_alloc`. Rule A16.
-const IPC_MIN_CYCLE: u32 = 64;
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +156,9 @@ pub(crate) struct IpcIds {
     /// Index given last, plus 1.
     next: Word32,
     seq: Word32,
+    /// The id that is asked for next, plus 1; 0 for none. Rule A18.
+    wanted: Word32,
+    limits: limits::Limits,
     /// Pages of all segments, each rounded up. Rule A65.
     pub(crate) shm_tot: Word,
     pub(crate) current_pid: Word32,
@@ -167,6 +173,8 @@ impl IpcIds {
             in_use: Word32::new(0),
             next: Word32::new(0),
             seq: Word32::new(0),
+            wanted: Word32::new(0),
+            limits: limits::Limits::new(),
             shm_tot: Word::new(0),
             current_pid: Word32::new(0),
         }
@@ -224,39 +232,6 @@ impl<P: Platform> Memory<P> {
             }
             index = at + 1;
         }
-    }
-
-    /// Takes an index and an id for a segment: the next free index in a cycle; a new sequence number each time the cycle starts over.
-    /// Rules A10, A16.
-    fn ipc_addid(&self, shm: ShmId) -> Result<(), Error> {
-        let ids = &self.ipc;
-        if ids.in_use.get() >= SHMMNI {
-            return Err(Error::Enospc);
-        }
-        let cycle = IPC_MIN_CYCLE.max(ids.in_use.get() * 3 / 2).min(IPCMNI);
-        let (mut index, last) = (ids.next.get(), ids.next.get());
-        if index >= cycle {
-            index = 0;
-        }
-        while ids.table().load(self, u64::from(index)) != Entry::NULL {
-            index = (index + 1) % cycle;
-        }
-        ids.table()
-            .store(self, u64::from(index), Entry::value(u64::from(shm.0.get())))
-            .map_err(|_| Error::Enomem)?;
-        if index < last {
-            ids.seq.set((ids.seq.get() + 1) & 0xffff);
-        }
-        ids.next.set(index + 1);
-        ids.in_use.add(1);
-        self.segment(shm).set_id(u64::from(ids.seq.get() * IPCMNI + index));
-        Ok(())
-    }
-
-    fn ipc_rmid(&self, shm: ShmId) {
-        let index = self.segment(shm).id() % u64::from(IPCMNI);
-        self.ipc.table().erase(self, index);
-        self.ipc.in_use.sub(1);
     }
 }
 

@@ -11,6 +11,8 @@
 //! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
 //! | [`filemap`] | mm/filemap.c | the page cache of one object |
 //! | [`vma`], [`vma_tree`] | mm/mmap.c | VMAs and their tree |
+//! | `interval_tree` | mm/interval_tree.c | VMAs by the pages that they map |
+//! | `rbtree` | lib/rbtree.c | what both trees have in common |
 //! | [`mmap`] | mm/{mmap,mprotect,mremap,madvise,mlock,mincore,msync}.c, kernel/fork.c | what programs do to address spaces |
 //! | [`pagetable`] | mm/memory.c | the four-level walk |
 //! | [`fault`] | mm/memory.c | `handle_mm_fault` |
@@ -36,6 +38,7 @@ pub mod addr;
 pub mod error;
 pub mod fault;
 pub mod filemap;
+mod interval_tree;
 pub mod ipc;
 pub mod lru;
 pub mod mmap;
@@ -44,6 +47,7 @@ pub mod page;
 pub mod page_alloc;
 pub mod pagetable;
 pub mod platform;
+mod rbtree;
 pub mod record;
 pub mod rmap;
 pub mod shmem;

@@ -238,6 +238,7 @@ impl<P: Platform> Memory<P> {
         if let Err(error) = crate::vma_tree::check(self, mm) {
             panic!("VMA tree: {error:?}");
         }
+        self.check_rmap(mm);
         let pages: u64 = crate::vma_tree::vmas(self, mm).map(|(_, vma)| vma.pages()).sum();
         assert_eq!(mm.total_vm(), pages, "total_vm");
         let locked: u64 = crate::vma_tree::vmas(self, mm)

@@ -1,21 +1,24 @@
 //! Reverse mapping: from a frame to the page-table entries that map it.
 //!
-//! A page of an object is mapped by VMAs on the object's `i_mmap` list. An anonymous page is mapped by VMAs on the list of its
-//! anon_vma: the VMA that first touched it, and those that `fork` and splitting made of that one. Either way the entry can
-//! only be at the address where the VMA maps the page's index; [`Memory::rmap_walk`] looks there.
+//! A page of an object is mapped by VMAs of the object's `i_mmap`, an anonymous page by VMAs of its anon_vma: the VMA that first
+//! touched it, and those that `fork` and splitting made of that one. Both are [interval trees](crate::interval_tree), which are asked for
+//! the VMAs that map the page's index; the entry can only be at the address where such a VMA has the index.
+//! [`Memory::rmap_walk`] looks there.
 //!
 //! `mapcount` says how many entries there are, so a walk stops when it has seen them all.
 //!
-//! Source: Linux, mm/rmap.c. Differs from Linux: one anon_vma for a whole family of forked VMAs (as in 2.6.7 to 2.6.33), lists
-//! instead of interval trees.
+//! Source: Linux, mm/rmap.c. Differs from Linux: one anon_vma for a whole family of forked VMAs (as in 2.6.7 to 2.6.33).
 
 use crate::addr::{Pfn, VirtAddr};
+use crate::interval_tree::{Interval, IntervalTree, Mapped, Members};
 use crate::memory::Memory;
 use crate::page::{Event, flag};
 use crate::platform::{Platform, PteFormat, Vmstat};
 use crate::record::{ObjId, id_type, record};
+use crate::shmem::{Inode, InodeId};
 use crate::sync::Word;
 use crate::vma::{MmStruct, VmArea, VmaId};
+use crate::vma_tree;
 
 id_type!(
     /// Number of an [`AnonVma`].
@@ -24,11 +27,9 @@ id_type!(
 
 record! {
     /// The VMAs in which a family of anonymous pages may be mapped. Freed with the last of them.
-    pub struct AnonVma[2] {
-        /// First VMA.
-        head, set_head: Option<VmaId> = 0;
-        /// Number of VMAs.
-        count, set_count: u64 = 1;
+    pub struct AnonVma[1] {
+        /// The VMAs.
+        vmas, set_vmas: Members = 0;
     }
 }
 
@@ -41,79 +42,165 @@ pub(crate) enum Walk {
     Stop,
 }
 
+impl Mapped for Inode<'_> {
+    const LINKS: usize = 16;
+
+    #[inline(always)]
+    fn members(self) -> Members {
+        self.i_mmap()
+    }
+
+    #[inline(always)]
+    fn set_members(self, members: Members) {
+        self.set_i_mmap(members);
+    }
+}
+
+impl Mapped for AnonVma<'_> {
+    const LINKS: usize = 19;
+
+    #[inline(always)]
+    fn members(self) -> Members {
+        self.vmas()
+    }
+
+    #[inline(always)]
+    fn set_members(self, members: Members) {
+        self.set_vmas(members);
+    }
+}
+
 impl<P: Platform> Memory<P> {
+    /// The VMAs that map an object.
+    #[inline(always)]
+    pub(crate) fn i_mmap(&self, file: InodeId) -> IntervalTree<'_, Self, Inode<'_>> {
+        IntervalTree {
+            store: self,
+            mapped: self.inode(file),
+        }
+    }
+
+    /// The VMAs in which pages of an anon_vma may be mapped.
+    #[inline(always)]
+    pub(crate) fn anon_tree(&self, anon: AnonVmaId) -> IntervalTree<'_, Self, AnonVma<'_>> {
+        IntervalTree {
+            store: self,
+            mapped: self.anon_vma(anon),
+        }
+    }
+
     /// Gives the VMA an anon_vma, if it has none. `None` when no memory can be had.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn anon_vma_prepare(&self, id: VmaId) -> Option<AnonVmaId> {
         match self.vma(id).anon_vma() {
             Some(anon) => Some(anon),
-            None => {
-                let anon = self.anon_vma_alloc()?;
-                self.anon_vma_link(id, anon);
-                Some(anon)
-            }
+            None => self.anon_vma_make(id),
         }
     }
 
-    /// Puts the VMA on the list of an anon_vma.
-    pub(crate) fn anon_vma_link(&self, id: VmaId, anon_id: AnonVmaId) {
+    #[inline(never)]
+    fn anon_vma_make(&self, id: VmaId) -> Option<AnonVmaId> {
+        let anon = self.anon_vma_alloc()?;
+        self.anon_vma_link(id, anon);
+        Some(anon)
+    }
+
+    /// Puts the VMA into the tree of an anon_vma.
+    pub(crate) fn anon_vma_link(&self, id: VmaId, anon: AnonVmaId) {
         let _guard = self.locks.i_mmap.lock();
-        let (vma, anon) = (self.vma(id), self.anon_vma(anon_id));
-        vma.set_anon_vma(Some(anon_id));
-        vma.set_anon_prev(None);
-        vma.set_anon_next(anon.head());
-        if let Some(next) = anon.head() {
-            self.vma(next).set_anon_prev(Some(id));
-        }
-        anon.set_head(Some(id));
-        anon.set_count(anon.count() + 1);
+        self.vma(id).set_anon_vma(Some(anon));
+        self.anon_tree(anon).insert(id);
     }
 
-    /// Takes the VMA off the list of its anon_vma, if it has one.
+    /// Takes the VMA out of the tree of its anon_vma, if it has one.
     pub(crate) fn anon_vma_unlink(&self, id: VmaId) {
-        let vma = self.vma(id);
-        let Some(anon_id) = vma.anon_vma() else { return };
+        let Some(anon) = self.vma(id).anon_vma() else { return };
         let _guard = self.locks.i_mmap.lock();
-        let anon = self.anon_vma(anon_id);
-        match vma.anon_prev() {
-            Some(prev) => self.vma(prev).set_anon_next(vma.anon_next()),
-            None => anon.set_head(vma.anon_next()),
-        }
-        if let Some(next) = vma.anon_next() {
-            self.vma(next).set_anon_prev(vma.anon_prev());
-        }
-        vma.set_anon_vma(None);
-        anon.set_count(anon.count() - 1);
-        if anon.count() == 0 {
-            self.anon_vma_free(anon_id);
+        self.anon_tree(anon).remove(id);
+        self.vma(id).set_anon_vma(None);
+        if self.anon_vma(anon).vmas().count() == 0 {
+            self.anon_vma_free(anon);
         }
     }
 
-    /// Puts the VMA on the list of its object.
+    /// Puts the VMA into the tree of its object, if it has one.
     pub(crate) fn i_mmap_link(&self, id: VmaId) {
-        let vma = self.vma(id);
-        let Some(file) = vma.vm_file() else { return };
+        let Some(file) = self.vma(id).vm_file() else { return };
         let _guard = self.locks.i_mmap.lock();
-        let inode = self.inode(file);
-        vma.set_i_mmap_prev(None);
-        vma.set_i_mmap_next(inode.i_mmap());
-        if let Some(next) = inode.i_mmap() {
-            self.vma(next).set_i_mmap_prev(Some(id));
-        }
-        inode.set_i_mmap(Some(id));
+        self.i_mmap(file).insert(id);
     }
 
-    /// Takes the VMA off the list of its object.
+    /// Takes the VMA out of the tree of its object, if it has one.
+    #[inline(always)]
     pub(crate) fn i_mmap_unlink(&self, id: VmaId) {
-        let vma = self.vma(id);
-        let Some(file) = vma.vm_file() else { return };
+        let Some(file) = self.vma(id).vm_file() else { return };
         let _guard = self.locks.i_mmap.lock();
-        match vma.i_mmap_prev() {
-            Some(prev) => self.vma(prev).set_i_mmap_next(vma.i_mmap_next()),
-            None => self.inode(file).set_i_mmap(vma.i_mmap_next()),
+        self.i_mmap(file).remove(id);
+    }
+
+    /// Changes the bounds of a VMA in its place between its neighbours, and the page index that its start maps. Source: Linux
+    /// `vma_adjust`.
+    #[inline(always)]
+    pub(crate) fn vma_adjust(&self, mm: MmStruct<'_>, id: VmaId, start: VirtAddr, end: VirtAddr, pgoff: u64) {
+        if self.is_in_trees(id) {
+            return self.change_in_trees(id, || vma_tree::vma_adjust(self, mm, id, start, end, pgoff));
         }
-        if let Some(next) = vma.i_mmap_next() {
-            self.vma(next).set_i_mmap_prev(vma.i_mmap_prev());
+        vma_tree::vma_adjust(self, mm, id, start, end, pgoff);
+    }
+
+    /// [`vma_tree::vma_split`], for trees too.
+    #[inline(always)]
+    pub(crate) fn vma_split(&self, mm: MmStruct<'_>, lower: VmaId, upper: VmaId) {
+        if self.is_in_trees(lower) {
+            return self.change_in_trees(lower, || vma_tree::vma_split(self, mm, lower, upper));
+        }
+        vma_tree::vma_split(self, mm, lower, upper);
+    }
+
+    /// [`vma_tree::vma_join`], for trees too. `upper` has left its own.
+    #[inline(always)]
+    pub(crate) fn vma_join(&self, mm: MmStruct<'_>, lower: VmaId, upper: VmaId) {
+        if self.is_in_trees(lower) {
+            return self.change_in_trees(lower, || vma_tree::vma_join(self, mm, lower, upper));
+        }
+        vma_tree::vma_join(self, mm, lower, upper);
+    }
+
+    /// Whether a tree depends on the bounds of a VMA. Lists do not.
+    #[inline(always)]
+    fn is_in_trees(&self, id: VmaId) -> bool {
+        let vma = self.vma(id);
+        Interval::<Inode<'_>>::of(vma).is_in_tree() | Interval::<AnonVma<'_>>::of(vma).is_in_tree()
+    }
+
+    /// Lets `change` change the bounds of a VMA, while the trees do not have it.
+    #[cold]
+    #[inline(never)]
+    fn change_in_trees(&self, id: VmaId, change: impl FnOnce()) {
+        self.leave_trees(id);
+        change();
+        self.enter_trees(id);
+    }
+
+    fn leave_trees(&self, id: VmaId) {
+        let _guard = self.locks.i_mmap.lock();
+        let vma = self.vma(id);
+        if let Some(file) = vma.vm_file() {
+            self.i_mmap(file).remove(id);
+        }
+        if let Some(anon) = vma.anon_vma() {
+            self.anon_tree(anon).remove(id);
+        }
+    }
+
+    fn enter_trees(&self, id: VmaId) {
+        let _guard = self.locks.i_mmap.lock();
+        let vma = self.vma(id);
+        if let Some(file) = vma.vm_file() {
+            self.i_mmap(file).insert(id);
+        }
+        if let Some(anon) = vma.anon_vma() {
+            self.anon_tree(anon).insert(id);
         }
     }
 
@@ -179,29 +266,36 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Visits every present entry that maps the page.
-    pub(crate) fn rmap_walk(&self, pfn: Pfn, mut visit: impl FnMut(VmArea<'_>, VirtAddr, &Word) -> Walk) {
+    pub(crate) fn rmap_walk(&self, pfn: Pfn, visit: impl FnMut(VmArea<'_>, VirtAddr, &Word) -> Walk) {
         let page = self.page(pfn);
+        let Some(owner) = ObjId::from_u32(page.mapping.get()) else {
+            return;
+        };
+        let _guard = self.locks.i_mmap.lock();
+        if page.has(flag::ANON) {
+            self.walk_tree(self.anon_tree(AnonVmaId(owner)), pfn, visit);
+        } else {
+            self.walk_tree(self.i_mmap(InodeId(owner)), pfn, visit);
+        }
+    }
+
+    fn walk_tree<M: Mapped>(
+        &self,
+        tree: IntervalTree<'_, Self, M>,
+        pfn: Pfn,
+        mut visit: impl FnMut(VmArea<'_>, VirtAddr, &Word) -> Walk,
+    ) {
+        let page = self.page(pfn);
+        let index = page.index.get();
         let mut left = page.mapcount.get();
         if left == 0 {
             return;
         }
-        let _guard = self.locks.i_mmap.lock();
-        let anon = page.has(flag::ANON);
-        let Some(owner) = ObjId::from_u32(page.mapping.get()) else {
-            return;
-        };
-        let mut next = if anon {
-            self.anon_vma(AnonVmaId(owner)).head()
-        } else {
-            self.inode(crate::shmem::InodeId(owner)).i_mmap()
-        };
-        while let Some(id) = next {
+        for id in tree.overlapping(index..=index) {
             let vma = self.vma(id);
-            next = if anon { vma.anon_next() } else { vma.i_mmap_next() };
-            let Some(addr) = vma.address_of(page.index.get()) else {
+            let (Some(addr), Some(mm_id)) = (vma.address_of(index), vma.vm_mm()) else {
                 continue;
             };
-            let Some(mm_id) = vma.vm_mm() else { continue };
             let Some(pte) = self.pte(self.mm(mm_id).pgd(), addr) else {
                 continue;
             };

@@ -24,12 +24,12 @@ pub use stat::Kstat;
 
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
+use crate::interval_tree::Members;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage};
 use crate::record::{id_type, record};
 use crate::swap::SwapSlot;
-use crate::vma::VmaId;
 use crate::xarray::{Entry, Filter};
 
 id_type!(
@@ -50,8 +50,8 @@ record! {
         alloced, set_alloced: u64 = 5;
         /// References: mappings, segments, descriptors.
         i_count, set_i_count: u64 = 6;
-        /// First VMA that maps it.
-        i_mmap, set_i_mmap: Option<VmaId> = 7;
+        /// The VMAs that map it.
+        i_mmap, set_i_mmap: Members = 7;
         /// [`inode_flag`] bits.
         i_flags, set_i_flags: u64 = 8;
         /// When its content last changed, seconds since 1970.
@@ -174,6 +174,7 @@ impl<P: Platform> Memory<P> {
             (0, 0),
             "pages of an evicted object are left"
         );
+        self.shmem_unacct_blocks(id, inode.alloced());
         self.vm_unacct_memory(inode.commit());
         if inode.i_flags() & inode_flag::SWAPLIST != 0 {
             self.swaplist_del(id);
@@ -185,14 +186,19 @@ impl<P: Platform> Memory<P> {
     /// belong to nobody.
     ///
     /// # Errors
-    /// [`Error::Eexist`] when the object has a page there, [`Error::Enomem`] without memory; the frame is still the caller's.
+    /// [`Error::Eexist`] when the object has a page there, [`Error::Enospc`] when so much may not be promised, [`Error::Enomem`] without
+    /// memory; the frame is still the caller's.
     pub fn shmem_add_frame(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
         let page = self.page(pfn);
         page.flags.set(0);
         page.mapcount.set(0);
         page.private.set(0);
         page.refcount.set(0);
-        self.add_to_page_cache(id, index, pfn)?;
+        self.shmem_acct_block(id)?;
+        if let Err(error) = self.add_to_page_cache(id, index, pfn) {
+            self.shmem_unacct_blocks(id, 1);
+            return Err(error);
+        }
         page.steps([Event::Uptodate, Event::Unlock]);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
@@ -268,10 +274,15 @@ impl<P: Platform> Memory<P> {
 
     /// Fills a hole. The page is in the cache, locked, before it is cleared: others find it and wait.
     fn shmem_alloc_page(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
-        let pfn = self.alloc_page().ok_or(Error::Enomem)?;
+        self.shmem_acct_block(id)?;
+        let Some(pfn) = self.alloc_page() else {
+            self.shmem_unacct_blocks(id, 1);
+            return Err(Error::Enomem);
+        };
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
         if let Err(error) = self.add_to_page_cache(id, index, pfn) {
             self.free_page(pfn);
+            self.shmem_unacct_blocks(id, 1);
             return match error {
                 Error::Enomem => self.make_room_for_nodes(),
                 other => Err(other),
@@ -288,6 +299,26 @@ impl<P: Platform> Memory<P> {
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
         Ok(GotPage { pfn, major: false })
+    }
+
+    /// Charges a page to the commit counter, unless the object was charged as a whole. Rule C6; Linux `shmem_inode_acct_blocks`.
+    ///
+    /// # Errors
+    /// [`Error::Enospc`] when so much may not be promised. Rule B20.
+    #[inline(always)]
+    fn shmem_acct_block(&self, id: InodeId) -> Result<(), Error> {
+        if self.inode(id).commit() != 0 {
+            return Ok(());
+        }
+        self.vm_enough_memory(1).map_err(|_| Error::Enospc)
+    }
+
+    /// Takes back what was charged for pages of an object.
+    #[inline(always)]
+    pub(crate) fn shmem_unacct_blocks(&self, id: InodeId, pages: u64) {
+        if self.inode(id).commit() == 0 {
+            self.vm_unacct_memory(pages);
+        }
     }
 
     /// Reclaims a frame that an XArray node can use, and asks to look again.

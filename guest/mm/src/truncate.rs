@@ -25,6 +25,7 @@ impl<P: Platform> Memory<P> {
         let inode = self.inode(id);
         inode.i_pages().erase_range(self, first, last, |_, entry| {
             inode.set_alloced(inode.alloced() - 1);
+            self.shmem_unacct_blocks(id, 1);
             match entry.as_page() {
                 Some(pfn) => {
                     self.page_leaves_cache(inode, pfn);
@@ -40,15 +41,10 @@ impl<P: Platform> Memory<P> {
 
     /// Removes every entry that maps pages `first..=last` of an object.
     fn unmap_mapping_range(&self, id: InodeId, first: u64, last: u64, cows: Cows) {
-        let mut next = self.inode(id).i_mmap();
-        while let Some(vma_id) = next {
+        for vma_id in self.i_mmap(id).overlapping(first..=last) {
             let vma = self.vma(vma_id);
-            next = vma.i_mmap_next();
             let (low, high) = (vma.vm_pgoff(), vma.vm_pgoff() + vma.pages());
             let Some(mm_id) = vma.vm_mm() else { continue };
-            if last < low || first >= high {
-                continue;
-            }
             let start = vma.vm_start().offset((first.max(low) - low) << PAGE_SHIFT);
             let end = vma
                 .vm_start()

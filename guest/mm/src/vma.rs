@@ -22,8 +22,8 @@ record! {
     ///
     /// # Invariants
     /// Page-aligned, `vm_start < vm_end`, not overlapping another of the same address space; in the tree and on the
-    /// list of its address space; on the `i_mmap` list of `vm_file` if it has one, on that of `anon_vma` if it has one.
-    pub struct VmArea[20] {
+    /// list of its address space; in the tree of `vm_file` if it has one, in that of `anon_vma` if it has one.
+    pub struct VmArea[22] {
         /// First address.
         vm_start, set_vm_start: VirtAddr = 0;
         /// First address past the end.
@@ -52,18 +52,11 @@ record! {
         rb_color, set_rb_color: u64 = 12;
         /// Tree: largest gap below any VMA of this subtree, in bytes.
         rb_subtree_gap, set_rb_subtree_gap: u64 = 13;
-        /// Next VMA that maps the same object.
-        i_mmap_next, set_i_mmap_next: Option<VmaId> = 14;
-        /// Previous VMA that maps the same object.
-        i_mmap_prev, set_i_mmap_prev: Option<VmaId> = 15;
-        /// Next VMA with the same anon_vma.
-        anon_next, set_anon_next: Option<VmaId> = 16;
-        /// Previous VMA with the same anon_vma.
-        anon_prev, set_anon_prev: Option<VmaId> = 17;
         /// The System V segment it attaches, if any.
-        shm, set_shm: Option<ShmId> = 18;
+        shm, set_shm: Option<ShmId> = 14;
         /// The open file description that it was mapped through, a number never used again; 0 for none.
-        opened, set_opened: u64 = 19;
+        opened, set_opened: u64 = 15;
+        // 16 to 18 are its links in the tree of its object, 19 to 21 those in the tree of its anon_vma: `interval_tree`.
     }
 }
 
@@ -132,6 +125,13 @@ impl VmArea<'_> {
     #[must_use]
     pub fn pages(self) -> u64 {
         (self.vm_end().0 - self.vm_start().0) >> PAGE_SHIFT
+    }
+
+    /// Index, in its object, of the last page that it maps.
+    #[inline(always)]
+    #[must_use]
+    pub fn last_page_index(self) -> u64 {
+        self.vm_pgoff() + self.pages() - 1
     }
 
     /// Index, in its object, of the page at `addr`.

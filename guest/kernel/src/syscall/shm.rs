@@ -64,7 +64,7 @@ pub(super) fn shmctl(id: u64, command: u64, buffer: u64) -> Result<u64, Errno> {
         command::IPC_INFO | command::SHM_INFO => {
             let info = MEMORY.shm_info();
             if command == command::IPC_INFO {
-                uaccess::copy_to_user(buffer, &shm_ds::shminfo64())?;
+                uaccess::copy_to_user(buffer, &shm_ds::shminfo64(&MEMORY.shm_limits()))?;
             } else {
                 uaccess::copy_to_user(buffer, &shm_ds::shm_info(&info))?;
             }

@@ -67,6 +67,7 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::EXEC;
         }
         let mm = self.mm(mm_id);
+        self.mlock_future_ok(mm, mm.def_flags(), len >> PAGE_SHIFT)?;
         // Without SHM_REMAP, nothing is mapped there.
         if flags & shm_flag::SHM_REMAP != 0 {
             self.do_munmap_locked(mm, start, start.offset(len))?;
@@ -83,7 +84,10 @@ impl<P: Platform> Memory<P> {
             shm: Some(shm),
             opened: 0,
         };
-        self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))
+        self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))?;
+        // With `mlockall(MCL_FUTURE)`. Rule A40.
+        self.populate_if_locked(mm, start..end);
+        Ok(())
     }
 
     /// Where a segment is attached; `None` is anywhere. Rules A29, A30, A31.

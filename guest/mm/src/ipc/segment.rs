@@ -29,7 +29,8 @@ impl<P: Platform> Memory<P> {
     }
 
     fn newseg(&self, caller: Caller, key: u32, size: u64, flags: i32) -> Result<i32, Error> {
-        if size == 0 || size > SHMMAX {
+        let limits = self.shm_limits();
+        if size == 0 || size > limits.max_bytes {
             return Err(Error::Einval);
         }
         let pages = pages_for(size);
@@ -38,7 +39,7 @@ impl<P: Platform> Memory<P> {
             .shm_tot
             .get()
             .checked_add(pages)
-            .is_none_or(|total| total > SHMALL)
+            .is_none_or(|total| total > limits.all_pages)
         {
             return Err(Error::Enospc);
         }

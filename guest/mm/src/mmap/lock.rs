@@ -245,7 +245,7 @@ impl<P: Platform> Memory<P> {
 
     /// New addresses of a locked mapping get their pages at once.
     #[inline(always)]
-    pub(super) fn populate_if_locked(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
+    pub(crate) fn populate_if_locked(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
         // Most address spaces have nothing locked.
         let locked = mm.locked_vm() != 0
             && find_vma(self, mm, range.start).is_some_and(|id| self.vma(id).vm_flags() & LOCK_BITS == vm::LOCKED);

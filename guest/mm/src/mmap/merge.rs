@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::vma::{MmStruct, VmArea, VmaId};
-use crate::vma_tree::{find_vma_prev, vma_adjust, vma_join, vma_split, vma_unlink};
+use crate::vma_tree::{find_vma_prev, vma_unlink};
 
 /// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
 fn mergeable(before: &Mapping, before_anon: u64, after: &Mapping, after_anon: u64) -> bool {
@@ -74,15 +74,15 @@ impl<P: Platform> Memory<P> {
             (None, None) => return false,
             (Some(before), Some(after)) if self.same_anon(before, after) => {
                 let vma = self.vma(before);
-                vma_adjust(self, mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
+                self.vma_adjust(mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
                 self.absorb(mm, before, after);
             }
             (Some(before), _) => {
                 let vma = self.vma(before);
-                vma_adjust(self, mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
+                self.vma_adjust(mm, before, vma.vm_start(), new.end, vma.vm_pgoff());
             }
             (None, Some(after)) => {
-                vma_adjust(self, mm, after, new.start, self.vma(after).vm_end(), new.pgoff);
+                self.vma_adjust(mm, after, new.start, self.vma(after).vm_end(), new.pgoff);
             }
         }
         if let Some(file) = new.file {
@@ -114,9 +114,9 @@ impl<P: Platform> Memory<P> {
         b.vm_flags() == a.vm_flags()
             && b.vm_end() == a.vm_start()
             && b.vm_file() == a.vm_file()
+            && b.opened() == a.opened()
             && b.linear_page_index(b.vm_end()) == a.vm_pgoff()
-            && b.shm().is_none()
-            && a.shm().is_none()
+            && !(b.shm().is_some() | a.shm().is_some())
             && self.same_anon(before, after)
     }
 
@@ -132,20 +132,25 @@ impl<P: Platform> Memory<P> {
         {
             self.anon_vma_link(before, anon);
         }
-        vma_join(self, mm, before, after);
+        self.rmap_unlink(after);
+        self.vma_join(mm, before, after);
         self.vma_closed(after);
     }
 
     /// Takes a VMA out of everything that knows it, drops what it held, and frees it.
     pub(super) fn remove_vma(&self, mm: MmStruct<'_>, id: VmaId) {
         vma_unlink(self, mm, id);
+        self.rmap_unlink(id);
         self.vma_closed(id);
     }
 
-    /// Drops what a VMA held that is no longer part of its address space, and frees it.
-    fn vma_closed(&self, id: VmaId) {
+    fn rmap_unlink(&self, id: VmaId) {
         self.i_mmap_unlink(id);
         self.anon_vma_unlink(id);
+    }
+
+    /// Drops what a VMA held that nothing knows any more, and frees it.
+    fn vma_closed(&self, id: VmaId) {
         let vma = self.vma(id);
         let (file, shm) = (vma.vm_file(), vma.shm());
         self.vm_area_free(id);
@@ -176,8 +181,8 @@ impl<P: Platform> Memory<P> {
         upper.set_vm_mm(vma.vm_mm());
         upper.set_shm(vma.shm());
         upper.set_opened(vma.opened());
+        self.vma_split(mm, id, upper_id);
         self.vma_opened(upper_id, vma.anon_vma());
-        vma_split(self, mm, id, upper_id);
         Ok(upper_id)
     }
 
@@ -196,7 +201,7 @@ impl<P: Platform> Memory<P> {
         Ok(id)
     }
 
-    /// Takes what a copied VMA holds: references, and places on lists. Source: Linux `vm_ops->open`, `anon_vma_clone`.
+    /// Takes what a copied VMA holds: references, and places in trees. Source: Linux `vm_ops->open`, `anon_vma_clone`.
     pub(super) fn vma_opened(&self, id: VmaId, anon: Option<crate::rmap::AnonVmaId>) {
         let vma = self.vma(id);
         if let Some(file) = vma.vm_file() {

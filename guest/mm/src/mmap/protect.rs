@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
-use crate::vma_tree::{find_vma, vma_adjust};
+use crate::vma_tree::find_vma;
 
 impl<P: Platform> Memory<P> {
     /// `mprotect`: gives mappings other rights. Up to a gap, or a VMA that may not have them, the change is made.
@@ -130,12 +130,12 @@ impl<P: Platform> Memory<P> {
     fn move_boundary(&self, mm: MmStruct<'_>, from: VmaId, to: VmaId, part: Range<VirtAddr>) {
         let (vma, other) = (self.vma(from), self.vma(to));
         if vma.vm_start() == part.start {
-            vma_adjust(self, mm, from, part.end, vma.vm_end(), vma.linear_page_index(part.end));
-            vma_adjust(self, mm, to, other.vm_start(), part.end, other.vm_pgoff());
+            self.vma_adjust(mm, from, part.end, vma.vm_end(), vma.linear_page_index(part.end));
+            self.vma_adjust(mm, to, other.vm_start(), part.end, other.vm_pgoff());
         } else {
             let pgoff = vma.linear_page_index(part.start);
-            vma_adjust(self, mm, from, vma.vm_start(), part.start, vma.vm_pgoff());
-            vma_adjust(self, mm, to, part.start, other.vm_end(), pgoff);
+            self.vma_adjust(mm, from, vma.vm_start(), part.start, vma.vm_pgoff());
+            self.vma_adjust(mm, to, part.start, other.vm_end(), pgoff);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::vma::{MmId, MmStruct, VmaId, vm};
-use crate::vma_tree::{find_vma, find_vma_intersection, vma_adjust, vma_link};
+use crate::vma_tree::{find_vma, find_vma_intersection, vma_link};
 
 /// `MREMAP_*`. Source: mremap(2).
 pub mod remap_flag {
@@ -217,7 +217,7 @@ impl<P: Platform> Memory<P> {
         if vma.has(vm::ACCOUNT) {
             self.vm_enough_memory(pages)?;
         }
-        vma_adjust(self, mm, id, vma.vm_start(), end, vma.vm_pgoff());
+        self.vma_adjust(mm, id, vma.vm_start(), end, vma.vm_pgoff());
         mm.set_total_vm(mm.total_vm() + pages);
         if vma.has(vm::LOCKED) {
             mm.set_locked_vm(mm.locked_vm() + pages);

@@ -6,7 +6,6 @@ use crate::error::Fault;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::vma::{MmStruct, VmaId, vm};
-use crate::vma_tree::vma_adjust;
 
 /// Bytes that a stack keeps free below itself. Source: Linux `stack_guard_gap`, 256 pages.
 const STACK_GUARD_GAP_BYTES: u64 = 256 << PAGE_SHIFT;
@@ -44,7 +43,7 @@ impl<P: Platform> Memory<P> {
         if vma.has(vm::ACCOUNT) && self.vm_enough_memory(pages).is_err() {
             return Err(Fault::SegvMaperr);
         }
-        vma_adjust(self, mm, id, start, vma.vm_end(), vma.vm_pgoff() - pages);
+        self.vma_adjust(mm, id, start, vma.vm_end(), vma.vm_pgoff() - pages);
         mm.set_total_vm(mm.total_vm() + pages);
         if vma.has(vm::LOCKED) {
             mm.set_locked_vm(mm.locked_vm() + pages);

@@ -10,7 +10,7 @@ use crate::platform::{Platform, PteFormat};
 use crate::swap::SwapSlot;
 use crate::sync::Word;
 use crate::vma::{MmId, MmStruct, VmaId, vm};
-use crate::vma_tree::{find_vma, vma_adjust};
+use crate::vma_tree::find_vma;
 
 /// Above so many pages, forgetting the whole TLB is cheaper than page by page. Source: Linux
 /// `tlb_single_page_flush_ceiling`.
@@ -102,7 +102,7 @@ impl<P: Platform> Memory<P> {
         }
         self.zap_page_range(mm, id, part.clone());
         let pages = (part.end.0 - part.start.0) >> PAGE_SHIFT;
-        vma_adjust(self, mm, id, rest.start, rest.end, vma.linear_page_index(rest.start));
+        self.vma_adjust(mm, id, rest.start, rest.end, vma.linear_page_index(rest.start));
         self.free_pgtables(mm, part, bounds);
         mm.set_total_vm(mm.total_vm() - pages);
         if vma.has(vm::ACCOUNT) {

@@ -76,14 +76,8 @@ impl<P: Platform> Memory<P> {
 
     /// Whether a shared mapping is, or could become, writable. Source: Linux `mapping_deny_writable`.
     fn mapped_for_writing(&self, id: InodeId) -> bool {
-        let mut next = self.inode(id).i_mmap();
-        while let Some(vma_id) = next {
-            let vma = self.vma(vma_id);
-            if vma.has(vm::SHARED | vm::MAYWRITE) {
-                return true;
-            }
-            next = vma.i_mmap_next();
-        }
-        false
+        self.i_mmap(id)
+            .overlapping(0..=u64::MAX)
+            .any(|vma| self.vma(vma).has(vm::SHARED | vm::MAYWRITE))
     }
 }

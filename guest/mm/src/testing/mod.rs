@@ -4,18 +4,23 @@
 //! flush that the memory manager forgets shows as a wrong access; frames that are freed or handed out are filled with
 //! [`POISON`], so content that is used without being set shows as well.
 
+mod bytes;
 mod disk;
 mod failing;
+pub mod model;
 mod pte;
 
 use std::boxed::Box;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::vec::Vec;
 
+pub(crate) use bytes::Bytes;
 pub use disk::FakeDisk;
 pub use failing::Failing;
 pub use pte::FakePte;
+
+pub use crate::xarray::testing::model::run_bytes as run_xarray;
 
 use crate::Memory;
 use crate::addr::{Frame, PAGE_SHIFT, PAGE_WORDS, Pfn, VirtAddr};
@@ -44,6 +49,8 @@ pub struct FakeMachine {
     pub failing: Failing,
     /// The swap disk.
     pub disk: RefCell<FakeDisk>,
+    /// Seconds since 1970.
+    pub clock_s: Cell<i64>,
 }
 
 impl FakeMachine {
@@ -60,6 +67,7 @@ impl FakeMachine {
             counters: RefCell::default(),
             failing: Failing::default(),
             disk: RefCell::new(FakeDisk::new(slots)),
+            clock_s: Cell::new(1_000),
         }
     }
 
@@ -194,7 +202,7 @@ impl Platform for FakeMachine {
     }
 
     fn now_s(&self) -> i64 {
-        1_000
+        self.clock_s.get()
     }
 
     fn should_fail(&self) -> bool {

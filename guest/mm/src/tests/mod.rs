@@ -2,10 +2,13 @@
 
 mod access;
 mod fault_around;
+mod getpage;
+mod mapped_files;
 mod merge;
 mod mmap;
 mod model;
 mod overcommit;
 mod scenarios;
 mod shm;
+mod shm_limits;
 mod swap;

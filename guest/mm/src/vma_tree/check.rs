@@ -2,7 +2,7 @@
 
 use super::VmaStore;
 use super::gap::compute_gap;
-use super::rbtree::{BLACK, RED};
+use crate::rbtree::{BLACK, RED};
 use crate::vma::{MmStruct, VmaId};
 
 /// Deepest path of a tree of 2^32 VMAs: 2·log2(n + 1). Bounds the recursion of [`check()`] on a broken tree.

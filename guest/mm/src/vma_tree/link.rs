@@ -7,8 +7,9 @@
 
 use super::VmaStore;
 use super::gap::{gap_below, propagate_gap, propagate_gaps};
-use super::rbtree::{self, Side};
+use super::links::MmTree;
 use crate::addr::VirtAddr;
+use crate::rbtree::{self, Links, Side};
 use crate::vma::{MmStruct, VmaId};
 
 /// Where a new VMA goes: below which parent on which side (none in an empty tree), and between which neighbours.
@@ -35,7 +36,7 @@ fn find_place<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, start: VirtAddr
             Side::Right => place.prev = Some(id),
         }
         place.leaf = Some((id, side));
-        at = side.child(area);
+        at = area.child(side);
     }
     place
 }
@@ -50,10 +51,10 @@ pub fn vma_link<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
     debug_assert_fits(store, area.vm_start(), area.vm_end(), place.prev, place.next);
     list_insert(store, mm, id, place.prev, place.next);
     area.set_rb_subtree_gap(gap_below(store, area));
-    rbtree::attach(store, mm, id, place.leaf);
+    rbtree::attach(MmTree { store, mm }, id, place.leaf);
     // The neighbour above lost the part of its gap that lies below the new VMA.
     propagate_gaps(store, area.rb_parent(), place.next);
-    rbtree::balance_attached(store, mm, id);
+    rbtree::balance_attached(MmTree { store, mm }, id);
     mm.set_map_count(mm.map_count() + 1);
 }
 
@@ -61,6 +62,7 @@ pub fn vma_link<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
 ///
 /// # Panics
 /// With debug assertions, when `upper` is not that rest.
+#[inline(always)]
 pub fn vma_split<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId, upper: VmaId) {
     let (below, area) = (store.vma(lower), store.vma(upper));
     debug_assert!(
@@ -77,8 +79,8 @@ pub fn vma_split<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId
     };
     // Nothing lies between the two, and what lies above them is as it was.
     area.set_rb_subtree_gap(0);
-    rbtree::attach(store, mm, upper, Some(leaf));
-    rbtree::balance_attached(store, mm, upper);
+    rbtree::attach(MmTree { store, mm }, upper, Some(leaf));
+    rbtree::balance_attached(MmTree { store, mm }, upper);
     mm.set_map_count(mm.map_count() + 1);
 }
 
@@ -86,6 +88,7 @@ pub fn vma_split<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId
 ///
 /// # Panics
 /// With debug assertions, when there is something between the two.
+#[inline(always)]
 pub fn vma_join<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId, upper: VmaId) {
     let (below, area) = (store.vma(lower), store.vma(upper));
     debug_assert!(
@@ -94,10 +97,10 @@ pub fn vma_join<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId,
     );
     below.set_vm_end(area.vm_end());
     list_remove(store, mm, upper);
-    let hole = rbtree::detach(store, mm, upper, area.vm_next());
+    let hole = rbtree::detach(MmTree { store, mm }, upper, area.vm_next());
     // The gap above the two is as it was, but its VMA may have moved up in the tree.
     propagate_gap(store, hole.parent);
-    rbtree::balance_detached(store, mm, hole);
+    rbtree::balance_detached(MmTree { store, mm }, hole);
     mm.set_vmacache(Some(lower));
     mm.set_map_count(mm.map_count() - 1);
 }
@@ -106,10 +109,10 @@ pub fn vma_join<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, lower: VmaId,
 pub fn vma_unlink<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
     list_remove(store, mm, id);
     let next = store.vma(id).vm_next();
-    let hole = rbtree::detach(store, mm, id, next);
+    let hole = rbtree::detach(MmTree { store, mm }, id, next);
     // The neighbour above gained what was the VMA's, wherever in the tree it is.
     propagate_gaps(store, hole.parent, next);
-    rbtree::balance_detached(store, mm, hole);
+    rbtree::balance_detached(MmTree { store, mm }, hole);
     if mm.vmacache() == Some(id) {
         mm.set_vmacache(None);
     }
@@ -147,6 +150,7 @@ fn list_remove<S: VmaStore + ?Sized>(store: &S, mm: MmStruct<'_>, id: VmaId) {
 ///
 /// # Panics
 /// With debug assertions, when it would be empty or overlap a neighbour, or is seen not to be linked into `mm`.
+#[inline(never)]
 pub fn vma_adjust<S: VmaStore + ?Sized>(
     store: &S,
     mm: MmStruct<'_>,

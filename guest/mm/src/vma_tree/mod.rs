@@ -12,7 +12,7 @@
 //! | `unmapped` | [`unmapped_area`], [`unmapped_area_topdown`] |
 //! | `iter` | [`vmas`], [`vmas_in`] |
 //! | `check` | [`check()`], which verifies all of the below |
-//! | `rbtree`, `gap` | rotations and balance; the augmentation |
+//! | `gap`, `links` | the augmentation; where the links are. Rotations and balance are those of [`crate::rbtree`] |
 //!
 //! # Invariants
 //! - The list holds [`MmStruct::map_count`] VMAs from [`MmStruct::mmap`] on, ascending and not overlapping. Its order
@@ -36,7 +36,7 @@ mod find;
 mod gap;
 mod iter;
 mod link;
-mod rbtree;
+mod links;
 #[cfg(test)]
 mod tests;
 mod unmapped;

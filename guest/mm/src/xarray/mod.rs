@@ -29,6 +29,8 @@ mod mark;
 mod node;
 mod split;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -8,10 +8,10 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::ops::{How, Op, op};
-use super::{FRAMES, SLOTS, World};
+use super::op;
 use crate::mmap::prot;
 use crate::testing::machine;
+use crate::testing::model::{FRAMES, How, Op, SLOTS, World, run_with_failures};
 
 const RW: u64 = prot::READ | prot::WRITE;
 
@@ -207,19 +207,6 @@ proptest! {
     /// B45: failures among anything, on top of real want of memory.
     #[test]
     fn anything_with_failing_allocations(ops in ops_and_failures()) {
-        let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
-        let mut world = World::new();
-        // A failure and a gap in one call of `mprotect` cannot be told apart.
-        world.unmerged = true;
-        for (op, failure) in &ops {
-            let now = world.memory.platform.failing.attempts();
-            let failing = failure.map_or(0..0, |from| now + from..now + from + 40);
-            world.memory.platform.failing.set(failing);
-            world.apply(op);
-            world.memory.platform.failing.set(0..0);
-            world.check(false);
-        }
-        world.check(true);
-        world.end(free_at_start);
+        run_with_failures(&ops);
     }
 }

@@ -1,0 +1,497 @@
+//! One `enum Op` over the whole manager, against a map of pages.
+//!
+//! The model knows, for each process and page address, the rights and where the content is: in the process (private) or in an object.
+//! It knows nothing of frames, page tables, copy-on-write, reclaim or swap, which is the point: with few frames and much to keep in
+//! them, all of those happen all the time, and programs must not notice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::vec::Vec;
+
+use crate::Memory;
+use crate::addr::PAGE_SIZE;
+use crate::error::{Error, Fault};
+use crate::ipc::{Caller, shm_flag};
+use crate::mmap::{map_flag, prot};
+use crate::testing::{FakeMachine, machine};
+use crate::vma::MmId;
+
+mod bytes;
+mod files;
+mod mappings;
+mod ops;
+mod remap;
+mod segments;
+
+pub use bytes::{Script, decode};
+pub use ops::{FileOp, How, Op};
+
+/// Few enough that a handful of mappings does not fit, enough that page tables and records do.
+pub(crate) const FRAMES: u32 = 320;
+pub(crate) const SLOTS: u32 = 512;
+
+/// Where the content of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Private(u64),
+    Object(usize, u64),
+    /// The object's, until it is stored to.
+    Copy(usize, u64, Option<u64>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ModelPage {
+    prot: u64,
+    content: Content,
+    segment: Option<usize>,
+    /// `mprotect` cut a segment's mapping here: it stays cut, whatever rights the sides get. Rule A38.
+    cut: bool,
+    locked: bool,
+    /// The word of the page that stores go to; all others stay 0.
+    word: u64,
+}
+
+#[derive(Clone)]
+struct Process {
+    mm: MmId,
+    pid: u32,
+    pages: BTreeMap<u64, ModelPage>,
+    attached: Vec<(u64, usize)>,
+    heap_pages: u64,
+}
+
+struct Segment {
+    id: i32,
+    object: usize,
+    pages: u64,
+    removed: bool,
+}
+
+/// The manager and the model of what it holds.
+pub(crate) struct World {
+    pub(crate) memory: Memory<FakeMachine>,
+    processes: Vec<Process>,
+    segments: Vec<Segment>,
+    files: Vec<files::ModelFile>,
+    tool: files::Tool,
+    objects: usize,
+    words: HashMap<(usize, u64), u64>,
+    /// Pages of each object: beyond them, mappings have nothing to show.
+    object_pages: HashMap<usize, u64>,
+    next_pid: u32,
+    /// Something cut mappings (`mremap`, `mlock`, `fork` of a locked one) in ways that the model does not follow: `nattch` is not known
+    /// exactly any more.
+    pub(crate) unmerged: bool,
+    /// Reads from swap may fail: a page may be refused with SIGBUS.
+    reads_fail: bool,
+}
+
+const HEAP: u64 = 0x1000_0000;
+/// Where [`How::Fixed`] moves mappings to.
+const TARGETS: u64 = 0x2000_0000;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let memory = machine(FRAMES, SLOTS);
+        let tool = files::Tool::new(&memory);
+        let mm = memory.mm_alloc().expect("an address space");
+        memory.set_brk_start(mm, HEAP);
+        let first = Process {
+            mm,
+            pid: 1,
+            pages: BTreeMap::new(),
+            attached: Vec::new(),
+            heap_pages: 0,
+        };
+        Self {
+            memory,
+            processes: [first].into(),
+            segments: Vec::new(),
+            files: Vec::new(),
+            tool,
+            objects: 0,
+            words: HashMap::new(),
+            object_pages: HashMap::new(),
+            next_pid: 2,
+            unmerged: false,
+            reads_fail: false,
+        }
+    }
+
+    fn caller(&self, who: usize) -> Caller {
+        Caller {
+            pid: self.processes[who].pid,
+            euid: 0,
+            egid: 0,
+        }
+    }
+
+    fn page_at(&self, who: usize, at: usize) -> Option<u64> {
+        let pages = &self.processes[who].pages;
+        if pages.is_empty() {
+            None
+        } else {
+            pages.keys().nth(at % pages.len()).copied()
+        }
+    }
+
+    fn enter(&mut self, who: usize, start: u64, pages: u64, prot: u64, object: Option<usize>, segment: Option<usize>) {
+        for i in 0..pages {
+            let addr = start + i * PAGE_SIZE;
+            let content = object.map_or(Content::Private(0), |object| Content::Object(object, i));
+            let page = ModelPage {
+                prot,
+                content,
+                segment,
+                cut: false,
+                locked: false,
+                word: Self::word_of(addr, content),
+            };
+            let old = self.processes[who].pages.insert(addr, page);
+            assert!(old.is_none(), "a mapping was placed over another");
+        }
+    }
+
+    fn expected(&self, page: ModelPage) -> u64 {
+        match page.content {
+            Content::Private(value) => value,
+            Content::Copy(_, _, Some(value)) => value,
+            Content::Object(object, index) | Content::Copy(object, index, None) => {
+                self.words.get(&(object, index)).copied().unwrap_or(0)
+            }
+        }
+    }
+
+    /// The word for a new page.
+    fn word_of(addr: u64, content: Content) -> u64 {
+        match content {
+            Content::Private(_) => (addr >> 12) % 512,
+            Content::Object(_, index) | Content::Copy(_, index, _) => index * 7 % 512,
+        }
+    }
+
+    fn past_the_end(&self, page: ModelPage) -> bool {
+        matches!(page.content, Content::Object(object, index) | Content::Copy(object, index, _) if index >= self.object_pages[&object])
+    }
+
+    fn store(&mut self, who: usize, addr: u64, value: u64) {
+        let page = self.processes[who].pages[&addr];
+        let mm = self.processes[who].mm;
+        match self.memory.store(mm, addr + page.word * 8, value) {
+            Ok(()) => {
+                assert_ne!(page.prot & prot::WRITE, 0, "a store went through that is not allowed");
+                match page.content {
+                    Content::Private(_) => {
+                        self.processes[who].pages.insert(
+                            addr,
+                            ModelPage {
+                                content: Content::Private(value),
+                                ..page
+                            },
+                        );
+                    }
+                    Content::Copy(object, index, _) => {
+                        let content = Content::Copy(object, index, Some(value));
+                        self.processes[who].pages.insert(addr, ModelPage { content, ..page });
+                    }
+                    Content::Object(object, index) => {
+                        self.words.insert((object, index), value);
+                    }
+                }
+            }
+            Err(Fault::SegvAccerr) => assert_eq!(page.prot & prot::WRITE, 0, "a store was refused"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a store found no page"),
+            Err(Fault::Oom) => {}
+            Err(other) => panic!("store: {other:?}"),
+        }
+    }
+
+    fn load(&mut self, who: usize, addr: u64) {
+        let page = self.processes[who].pages[&addr];
+        let mm = self.processes[who].mm;
+        match self.memory.load(mm, addr + page.word * 8) {
+            Ok(value) => {
+                assert_ne!(page.prot, 0, "a load went through that is not allowed");
+                assert_eq!(value, self.expected(page), "content of {addr:#x}");
+                let other = addr + (page.word + 1) % 512 * 8;
+                assert_eq!(
+                    self.memory.load(mm, other).unwrap_or(0),
+                    0,
+                    "content beside what was stored"
+                );
+            }
+            Err(Fault::SegvAccerr) => assert_eq!(page.prot, 0, "a load was refused"),
+            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a load found no page"),
+            Err(Fault::Oom) => {}
+            Err(other) => panic!("load: {other:?}"),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op) {
+        let count = self.processes.len();
+        match *op {
+            Op::Mmap {
+                who,
+                pages,
+                shared,
+                prot,
+            } => {
+                let who = who % count;
+                let flags = map_flag::ANONYMOUS | if shared { map_flag::SHARED } else { map_flag::PRIVATE };
+                let mm = self.processes[who].mm;
+                match self.memory.do_mmap(mm, 0, pages * PAGE_SIZE, prot, flags, None, 0) {
+                    Ok(start) => {
+                        let object = shared.then_some(self.objects);
+                        if shared {
+                            self.object_pages.insert(self.objects, pages);
+                            self.objects += 1;
+                        }
+                        self.enter(who, start, pages, prot, object, None);
+                        self.check_joined(who, start);
+                        self.check_joined(who, start + pages * PAGE_SIZE);
+                    }
+                    Err(error) => assert_eq!(error, Error::Enomem),
+                }
+            }
+            Op::Munmap { who, at, pages } => self.munmap(who % count, at, pages),
+            Op::Mprotect { who, at, pages, prot } => self.mprotect(who % count, at, pages, prot),
+            Op::Store { who, at, value } => {
+                if let Some(addr) = self.page_at(who % count, at) {
+                    self.store(who % count, addr, value);
+                }
+            }
+            Op::StoreAll { who, value } => {
+                let all: Vec<u64> = self.processes[who % count].pages.keys().copied().collect();
+                for addr in all {
+                    self.store(who % count, addr, value ^ addr | 1);
+                }
+            }
+            Op::Load { who, at } => {
+                if let Some(addr) = self.page_at(who % count, at) {
+                    self.load(who % count, addr);
+                }
+            }
+            Op::Pageout { who, at, pages } => {
+                if let Some(addr) = self.page_at(who % count, at) {
+                    let mm = self.processes[who % count].mm;
+                    let result = self.memory.do_madvise(mm, addr, pages * PAGE_SIZE, 21);
+                    assert!(
+                        matches!(result, Ok(()) | Err(Error::Enomem | Error::Einval)),
+                        "{result:?}"
+                    );
+                }
+            }
+            Op::Mremap {
+                who,
+                at,
+                pages,
+                new_pages,
+                how,
+            } => {
+                self.unmerged = true;
+                self.mremap(who % count, at, pages, new_pages, how);
+            }
+            Op::Mlock { who, at, pages, lock } => {
+                self.unmerged = true;
+                self.mlock(who % count, at, pages, lock);
+            }
+            Op::Dontneed { who, at, pages } => self.dontneed(who % count, at, pages),
+            Op::Fork { who } => self.fork(who % count),
+            Op::Exit { who } => {
+                if count > 1 {
+                    let gone = self.processes.remove(who % count);
+                    self.memory.mmput(gone.mm, gone.pid);
+                }
+            }
+            Op::Shmget { pages } => {
+                let caller = self.caller(0);
+                if self.segments.len() < 4
+                    && let Ok(id) = self
+                        .memory
+                        .shmget(caller, 0, pages * PAGE_SIZE - 5, shm_flag::IPC_CREAT | 0o600)
+                {
+                    self.object_pages.insert(self.objects, pages);
+                    self.segments.push(Segment {
+                        id,
+                        object: self.objects,
+                        pages,
+                        removed: false,
+                    });
+                    self.objects += 1;
+                }
+            }
+            Op::Shmat { who, segment } => self.shmat(who % count, segment),
+            Op::Shmdt { who, at } => self.shmdt(who % count, at),
+            Op::Rmid { segment } => {
+                if !self.segments.is_empty() {
+                    let segment = segment % self.segments.len();
+                    let result = self.memory.shm_rmid(self.caller(0), self.segments[segment].id);
+                    let gone = self.segments[segment].removed && self.attaches(segment) == 0;
+                    assert_eq!(result.is_err(), gone, "{result:?}");
+                    self.segments[segment].removed = true;
+                }
+            }
+            Op::File { file, ref op } => self.file_op(file, op),
+            Op::Swapoff => self.swapoff(),
+            Op::Kswapd => self.memory.kswapd(),
+            Op::Grow { who, pages } => self.grow(who % count, pages),
+        }
+    }
+
+    /// Off and on again, as far as memory allows.
+    fn swapoff(&mut self) {
+        match self.memory.swapoff() {
+            Ok(()) => assert_eq!(self.memory.swap_inuse_pages(), 0),
+            Err(Error::Eio) => assert!(self.reads_fail, "a read failed"),
+            Err(error) => assert!(matches!(error, Error::Enomem | Error::Einval), "{error:?}"),
+        }
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy | Error::Enomem)), "{on:?}");
+    }
+
+    fn fork(&mut self, who: usize) {
+        if self.processes.len() == 4 {
+            return;
+        }
+        let (mm, parent) = (self.processes[who].mm, self.processes[who].pid);
+        if let Ok(child) = self.memory.dup_mmap(mm, parent) {
+            self.unmerged |= self.processes[who].pages.values().any(|page| page.locked);
+            self.processes.push(Process {
+                mm: child,
+                pid: self.next_pid,
+                ..self.processes[who].clone()
+            });
+            // Locks are not inherited.
+            for page in self
+                .processes
+                .iter_mut()
+                .next_back()
+                .into_iter()
+                .flat_map(|child| child.pages.values_mut())
+            {
+                page.locked = false;
+            }
+            self.next_pid += 1;
+        }
+    }
+
+    pub(crate) fn check(&mut self, deep: bool) {
+        self.memory.check_invariants();
+        let mut pages = 0;
+        for (segment, known) in self.segments.iter().enumerate() {
+            let attached = self.attaches(segment);
+            if self.memory.shm_stat(self.caller(0), known.id).is_ok() {
+                pages += known.pages;
+            }
+            match self.memory.shm_stat(self.caller(0), known.id) {
+                Ok(stat) if self.unmerged => {
+                    assert_eq!(stat.nattch != 0, attached != 0, "nattch of segment {segment}");
+                }
+                Ok(stat) => assert_eq!(stat.nattch, attached, "nattch of segment {segment}"),
+                Err(_) => assert!(known.removed && attached == 0),
+            }
+        }
+        assert_eq!(self.memory.shm_tot(), pages, "pages of all segments");
+        self.check_files();
+        for process in &self.processes {
+            self.memory.check_mm(process.mm);
+            assert_eq!(
+                self.memory.mm_size(process.mm).1,
+                process.pages.len() as u64,
+                "total_vm"
+            );
+        }
+        if deep {
+            for who in 0..self.processes.len() {
+                for addr in self.processes[who].pages.keys().copied().collect::<Vec<_>>() {
+                    self.load(who, addr);
+                }
+            }
+        }
+    }
+
+    /// Ends everything; nothing may be left.
+    pub(crate) fn end(mut self, free_at_start: u64) {
+        for process in self.processes.drain(..) {
+            self.memory.mmput(process.mm, process.pid);
+        }
+        self.memory.mmput(self.tool.mm, 1);
+        self.drop_files();
+        let caller = Caller {
+            pid: 1,
+            euid: 0,
+            egid: 0,
+        };
+        for segment in &self.segments {
+            let _ = self.memory.shm_rmid(caller, segment.id);
+        }
+        self.memory.check_invariants();
+        assert_eq!(self.memory.swap_inuse_pages(), 0, "slots are left in use");
+        // There may have been no memory for it the last time.
+        let on = self.memory.swapon(SLOTS);
+        assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
+        assert_eq!(self.memory.committed_as(), 0, "charges are left");
+        assert_eq!(self.memory.shm_tot(), 0, "pages of segments are left");
+        for (name, objects) in self.memory.live_records() {
+            assert_eq!(objects, 0, "{name} left");
+        }
+        let slab_spares = self.memory.platform.counter(crate::platform::Vmstat::NrSlab);
+        assert_eq!(
+            self.memory.nr_free_pages() + slab_spares,
+            free_at_start,
+            "frames are lost"
+        );
+    }
+}
+
+/// Runs the operations.
+///
+/// # Panics
+/// When the manager does anything else than the model.
+pub fn run(ops: &[Op]) {
+    let world = World::new();
+    world.memory.set_page_cluster(3);
+    run_in(world, ops);
+}
+
+/// As [`run`], on a disk that fails one read in `reads` and one write in `writes` (0: none), as `seed` will have it.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_on_bad_disk(ops: &[Op], reads: u64, writes: u64, seed: u64) {
+    let mut world = World::new();
+    world.reads_fail = reads != 0;
+    world.memory.set_page_cluster((seed % 6) as u32);
+    world.memory.platform.disk.borrow_mut().fails_one_in = Some((reads, writes, seed));
+    run_in(world, ops);
+}
+
+fn run_in(mut world: World, ops: &[Op]) {
+    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
+    for (i, op) in ops.iter().enumerate() {
+        world.apply(op);
+        world.check(i % 16 == 15);
+    }
+    world.check(true);
+    world.end(free_at_start);
+}
+
+/// As [`run`]; where a number is given, the attempts to allocate from that one of the operation on fail, forty in a row.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with_failures(ops: &[(Op, Option<u64>)]) {
+    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
+    let mut world = World::new();
+    // A failure and a gap in one call of `mprotect` cannot be told apart.
+    world.unmerged = true;
+    for (op, failure) in ops {
+        let now = world.memory.platform.failing.attempts();
+        let failing = failure.map_or(0..0, |from| now + from..now + from + 40);
+        world.memory.platform.failing.set(failing);
+        world.apply(op);
+        world.memory.platform.failing.set(0..0);
+        world.check(false);
+    }
+    world.check(true);
+    world.end(free_at_start);
+}

@@ -1,0 +1,120 @@
+//! Files in address spaces: what a descriptor allows, and what stores through a mapping do to times.
+
+use crate::Memory;
+use crate::addr::PAGE_SIZE;
+use crate::error::{Error, Fault};
+use crate::mmap::{MapFile, map_flag, prot};
+use crate::shmem::{InodeId, falloc};
+use crate::testing::{FakeMachine, machine};
+use crate::vma::MmId;
+
+const RW: u64 = prot::READ | prot::WRITE;
+const RIGHTS: [u64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// A file of four pages, and a process.
+fn world() -> (Memory<FakeMachine>, MmId, InodeId) {
+    let memory = machine(256, 0);
+    let mm = memory.mm_alloc().unwrap();
+    let file = memory.memfd_create(0o100_600, (0, 0), 0).unwrap();
+    memory.shmem_truncate(file, 4 * PAGE_SIZE).unwrap();
+    (memory, mm, file)
+}
+
+fn opened(inode: InodeId, readable: bool, writable: bool, opened: u64) -> Option<MapFile> {
+    Some(MapFile {
+        inode,
+        readable,
+        writable,
+        opened,
+    })
+}
+
+/// B5: a descriptor that cannot be read cannot be mapped at all, one that cannot be written not shared and writable.
+#[test]
+fn what_a_descriptor_allows() {
+    let (memory, mm, file) = world();
+    for (readable, writable) in [(false, false), (false, true), (true, false), (true, true)] {
+        for shared in [false, true] {
+            let flags = if shared { map_flag::SHARED } else { map_flag::PRIVATE };
+            for rights in RIGHTS {
+                let through = opened(file, readable, writable, 1);
+                let result = memory.do_mmap(mm, 0, PAGE_SIZE, rights, flags, through, 0);
+                let allowed = readable && (writable || !shared || rights & prot::WRITE == 0);
+                assert_eq!(
+                    result.map(|_| ()),
+                    if allowed { Ok(()) } else { Err(Error::Eacces) },
+                    "rights {rights} of a descriptor {readable} {writable}, shared {shared}"
+                );
+            }
+        }
+    }
+}
+
+/// B6: a shared mapping through a descriptor that cannot be written stays read-only; a private one does not.
+#[test]
+fn rights_that_can_be_added() {
+    let (memory, mm, file) = world();
+    for (flags, writable, allowed) in [
+        (map_flag::SHARED, false, Err(Error::Eacces)),
+        (map_flag::SHARED, true, Ok(())),
+        (map_flag::PRIVATE, false, Ok(())),
+    ] {
+        let through = opened(file, true, writable, 1);
+        let at = memory.do_mmap(mm, 0, PAGE_SIZE, prot::READ, flags, through, 0).unwrap();
+        assert_eq!(memory.store(mm, at, 1), Err(Fault::SegvAccerr));
+        assert_eq!(memory.do_mprotect(mm, at, PAGE_SIZE, RW), allowed);
+        let stored = memory.store(mm, at, 1);
+        assert_eq!(stored, allowed.map_err(|_| Fault::SegvAccerr));
+    }
+}
+
+/// B23: pages that follow each other, through two descriptors, are two mappings, also after `mprotect` made them alike.
+#[test]
+fn two_descriptors_are_two_mappings() {
+    const AT: u64 = 0x1000_0000;
+    for second in [1, 2] {
+        let (memory, mm, file) = world();
+        let flags = map_flag::SHARED | map_flag::FIXED;
+        memory
+            .do_mmap(mm, AT, PAGE_SIZE, prot::READ, flags, opened(file, true, true, 1), 0)
+            .unwrap();
+        let through = opened(file, true, true, second);
+        memory
+            .do_mmap(mm, AT + PAGE_SIZE, PAGE_SIZE, RW, flags, through, 1)
+            .unwrap();
+        assert_eq!(memory.mm_size(mm).0, 2);
+        memory.do_mprotect(mm, AT, PAGE_SIZE, RW).unwrap();
+        assert_eq!(memory.mm_size(mm).0, second, "descriptors 1 and {second}");
+        memory.check_mm(mm);
+    }
+}
+
+/// C23: `fallocate`, holes and `ftruncate`, to the same size too, change both times. Reading through a mapping changes none.
+#[test]
+fn times_of_changes() {
+    let (memory, mm, file) = world();
+    let at = memory
+        .do_mmap(mm, 0, 4 * PAGE_SIZE, RW, map_flag::SHARED, Some(file.into()), 0)
+        .unwrap();
+    let times = || {
+        let stat = memory.getattr(file);
+        (stat.mtime_s, stat.ctime_s)
+    };
+    let hole = falloc::KEEP_SIZE | falloc::PUNCH_HOLE;
+    let changes: [&dyn Fn() -> Result<(), Error>; 7] = [
+        &|| memory.shmem_fallocate(file, 0, 0, PAGE_SIZE),
+        &|| memory.shmem_fallocate(file, falloc::KEEP_SIZE, 9 * PAGE_SIZE, PAGE_SIZE),
+        &|| memory.shmem_fallocate(file, hole, 0, PAGE_SIZE),
+        &|| memory.shmem_fallocate(file, hole, 90 * PAGE_SIZE, PAGE_SIZE),
+        &|| memory.shmem_truncate(file, PAGE_SIZE),
+        &|| memory.shmem_truncate(file, 4 * PAGE_SIZE),
+        &|| memory.shmem_truncate(file, 4 * PAGE_SIZE),
+    ];
+    for (nth, change) in (1..).zip(changes) {
+        memory.platform.clock_s.set(2_000 + nth);
+        memory.load(mm, at).unwrap();
+        assert_ne!(times(), (2_000 + nth, 2_000 + nth));
+        change().unwrap();
+        assert_eq!(times(), (2_000 + nth, 2_000 + nth), "change {nth}");
+    }
+}
