@@ -37,6 +37,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
     ),
     (
+        "rules-signal",
+        "one line for each case of signals: what a handler is told of every fault, actions, masks, frames",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

@@ -23,7 +23,7 @@ use faultlab_mm::vma::MmId;
 use crate::entry::{self, PtRegs};
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, COMM_BYTES, INIT_PID, Process, State};
-use crate::{boot, panic, ram, sched, uaccess, x86};
+use crate::{boot, fpu, panic, ram, sched, uaccess, x86};
 
 /// Size of the stack: Linux's default `RLIMIT_STACK`.
 const STACK_BYTES: u64 = 8 << 20;
@@ -97,7 +97,11 @@ fn prepare(process: &Process, mm: MmId, path: &[u8]) {
     process.files.set(Some(files));
     process.parent.set(INIT_PID);
     process.state.set(State::Runnable);
-    sched::reset_fpu(&process.fpu);
+    process.group.set(process.pid.get());
+    if fpu::alloc(process).is_err() {
+        no_memory(path, Error::Enomem);
+    }
+    fpu::reset(process);
 }
 
 /// Maps the stack and fills its top; returns the initial stack pointer.
