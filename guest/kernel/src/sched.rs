@@ -5,6 +5,7 @@
 use faultlab_abi::lab::panic_reason;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
+use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
 use crate::platform::MEMORY;
@@ -54,10 +55,14 @@ fn load(index: usize, regs: &mut PtRegs) {
     set_fs_base(process.fs_base.get());
     set_gs_base(process.gs_base.get());
     fpu::load(process);
-    let root = MEMORY.pgd(process::current_mm());
-    // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
-    unsafe { x86::write_cr3(root.phys()) };
+    enter_address_space(process::current_mm());
     MEMORY.set_current_pid(process.pid.get());
+}
+
+/// Makes an address space the one in use.
+pub(crate) fn enter_address_space(mm: MmId) {
+    // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
+    unsafe { x86::write_cr3(MEMORY.pgd(mm).phys()) };
 }
 
 /// Leaves the running process's address space for the kernel's own root, so that it can be freed.

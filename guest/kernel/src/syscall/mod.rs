@@ -13,6 +13,7 @@
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
+//! | `../exec/replace.rs` | `execve` |
 //! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
@@ -31,7 +32,7 @@ use crate::exit::{self, Clone};
 use crate::global::Global;
 use crate::process::Interrupted;
 use crate::x86::msr;
-use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
+use crate::{clock, exec, log, process, sched, trap, uaccess, vmstat, x86};
 
 mod cred;
 mod device;
@@ -77,6 +78,7 @@ mod nr {
     pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
     pub(super) const VFORK: u64 = 58;
+    pub(super) const EXECVE: u64 = 59;
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
@@ -218,7 +220,8 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
         nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,
-        nr_signal::RT_SIGACTION
+        nr::EXECVE
+        | nr_signal::RT_SIGACTION
         | nr_signal::RT_SIGPROCMASK
         | nr_signal::RT_SIGRETURN
         | nr_signal::PAUSE
@@ -251,6 +254,10 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
             regs.volatile.rax = encode(clone_args(rdi, rsi, rdx, r10).and_then(|args| exit::fork(regs, &args)));
         }
         nr::EXIT | nr::EXIT_GROUP => exit::exit_current((rdi as i32 & 0xff) << 8, regs),
+        nr::EXECVE => {
+            let result = exec::execve(regs, [rdi, rsi, rdx]);
+            finish(result, regs);
+        }
         nr::WAIT4 => finish(exit::wait4(rdi as i32, rsi, rdx as u32, r10), regs),
         nr::SCHED_YIELD => {
             regs.volatile.rax = 0;
