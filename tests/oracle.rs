@@ -35,6 +35,8 @@ const CASES: &[Case] = &[
     case("shm-press", "10M --passes 1", "--memory 8M --swap 16M", 0),
     case("rules-mmap", "", "", 0),
     case("rules-file", "", "", 0),
+    case("rules-signal", "", "", 0),
+    case("rules-exec", "", "", 0),
     case("shm-pair", "", "", 0),
     case("shm-pair", "1M", "", 0),
     case("shm-pair", "12345", "--memory 8M", 0),

@@ -41,6 +41,14 @@ pub const CATALOG: &[(&str, &str)] = &[
         "calls drawn from a seed, made in turn by several processes, one line each: what this kernel does",
     ),
     (
+        "rules-signal",
+        "one line for each case of signals: what a handler is told of every fault, actions, masks, frames",
+    ),
+    (
+        "rules-exec",
+        "one line for each case of processes: what execve keeps and ends, how children are waited for, groups, sleep",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

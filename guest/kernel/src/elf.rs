@@ -73,6 +73,14 @@ impl Program {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(file: &[u8]) -> Result<Self, Refusal> {
+        Self::parse_head(file, file.len() as u64)
+    }
+
+    /// As [`Program::parse`], from the first bytes of a file of `file_len` bytes; all headers have to be there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_head(file: &[u8], file_len: u64) -> Result<Self, Refusal> {
         let header = file.get(..EHDR_BYTES).ok_or(Refusal("shorter than an ELF header"))?;
         let (kind, phnum) = check_header(header)?;
         let bias = if kind == ET_DYN { DYN_BIAS } else { 0 };
@@ -93,7 +101,7 @@ impl Program {
             let phdr = phdr.ok_or(Refusal("its program headers lie outside the file"))?;
             match half(phdr, 0) {
                 PT_INTERP => return Err(Refusal("it needs an interpreter (dynamically linked)")),
-                PT_LOAD if long(phdr, 40) != 0 => program.push(segment(phdr, bias, file.len() as u64)?, phoff)?,
+                PT_LOAD if long(phdr, 40) != 0 => program.push(segment(phdr, bias, file_len)?, phoff)?,
                 _ => {}
             }
         }

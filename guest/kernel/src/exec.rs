@@ -1,177 +1,131 @@
-//! Loads the first program from the initrd: its file becomes an object of the page cache, its segments mappings of it.
+//! Programs into address spaces: segments become mappings of the file's object, the stack gets arguments, environment and auxiliary vector.
 //!
-//! The file is copied, and the initrd's memory then given to the memory manager like the rest of RAM: every frame that
-//! it ever frees is one that it was given.
+//! | file | what it is |
+//! |---|---|
+//! | `exec.rs` | loading into an address space that nobody uses yet |
+//! | `exec/first.rs` | the first program, from the initrd |
+//! | `exec/replace.rs` | `execve` |
 //!
-//! Source: Linux, fs/binfmt_elf.c, fs/exec.c.
+//! The programs that there are: the one that the initrd names, by its path there or as `/proc/self/exe`. Its file is an object of the page
+//! cache as any other.
+//!
+//! Source: Linux, fs/binfmt_elf.c, fs/exec.c; execve(2).
 
-use core::ops::Range;
+use core::cell::Cell;
 
-use faultlab_abi::lab::panic_reason;
-use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE, USER_END};
+use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
-use faultlab_kernel::stack::{self, Contents};
-use faultlab_kernel::text::Line;
-use faultlab_kernel::{cpio, line};
-use faultlab_linux::limits::Limits;
-use faultlab_mm::Error;
-use faultlab_mm::addr::Pfn;
+use faultlab_kernel::stack::{self, Contents, Strings};
 use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
-use crate::entry::{self, PtRegs};
-use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, COMM_BYTES, INIT_PID, Process, State};
-use crate::{boot, panic, ram, sched, uaccess, x86};
+use crate::global::Global;
+use crate::platform::MEMORY;
+use crate::process::{COMM_BYTES, Process};
+use crate::syscall::Errno;
+use crate::{uaccess, x86};
+
+mod first;
+mod replace;
+
+pub(crate) use first::first_program;
+pub(crate) use replace::execve;
 
 /// Size of the stack: Linux's default `RLIMIT_STACK`.
 const STACK_BYTES: u64 = 8 << 20;
+/// Longest path with its NUL. Source: Linux `PATH_MAX`.
+const PATH_MAX: usize = 4096;
 
-/// Loads the program that the initrd names and enters it.
-pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
-    let archive = ram::bytes(initrd, initrd_len);
-    let argv = &archive[find(archive, INITRD_ARGV.as_bytes()).unwrap_or_else(|| missing(INITRD_ARGV.as_bytes()))];
-    let envp = find(archive, INITRD_ENVP.as_bytes()).map_or(&[][..], |range| &archive[range]);
-    let path = argv.split(|byte| *byte == 0).next().unwrap_or_default();
-    let file = find(archive, path).unwrap_or_else(|| missing(path));
-    let program = Program::parse(&archive[file.clone()]).unwrap_or_else(|refusal| {
-        panic::stop(
-            panic_reason::NOT_A_PROGRAM,
-            &line![path, " is not a static x86-64 program: ", refusal.0],
-        )
-    });
+/// The program that the initrd named: its object, and its path without the NUL.
+static PROGRAM: Global<Cell<Option<InodeId>>> = Global::new(Cell::new(None));
+static PROGRAM_PATH: Global<Cell<[u8; PATH_MAX]>> = Global::new(Cell::new([0; PATH_MAX]));
 
-    let (index, process) = process::alloc().unwrap_or_else(|| boot::fail(&line!["exec: no free process"]));
-    let mm = MEMORY.mm_alloc().unwrap_or_else(|error| no_memory(path, error));
-    prepare(process, mm, path);
-    sched::load_first(index);
-
-    let sp = build_stack(mm, argv, envp, &program);
-    if let Err(error) = map_program(mm, &archive[file], &program) {
-        no_memory(path, error);
+/// The program at a path, without its NUL.
+///
+/// # Errors
+/// `ENOENT`.
+fn program_at(path: &[u8]) -> Result<InodeId, Errno> {
+    let known = PROGRAM_PATH.as_array_of_cells().iter().map(Cell::get);
+    let same = known.take_while(|byte| *byte != 0).eq(path.iter().copied());
+    match PROGRAM.get() {
+        Some(program) if same || path == b"/proc/self/exe" => Ok(program),
+        _ => Err(Errno::ENOENT),
     }
-    // Everything that the program needs of the initrd is copied by now; `path` and the others are not used any more.
-    MEMORY.init(initrd, ram::end());
-    entry::enter_program(&PtRegs::start(program.entry, sp))
 }
 
-/// Where a file lies in the initrd.
-fn find(archive: &[u8], name: &[u8]) -> Option<Range<usize>> {
-    cpio::find(archive, name).unwrap_or_else(|malformed| {
-        boot::fail(&line![
-            "boot: the initrd is no newc cpio archive at byte ",
-            malformed.at
-        ])
-    })
+/// Why a program is not loaded.
+pub(crate) enum NotLoaded {
+    /// An error of a call.
+    Errno(Errno),
+    /// The stack cannot be built.
+    Stack(stack::Error<Errno>),
 }
 
-fn missing(name: &[u8]) -> ! {
-    boot::fail(&line!["boot: the initrd has no file \"", name, "\""])
-}
-
-fn no_memory(path: &[u8], error: Error) -> ! {
-    let text: Line = line![
-        "exec: ",
-        path,
-        ": cannot be loaded (errno ",
-        u32::from(error.errno()),
-        "); give the guest more memory"
-    ];
-    boot::fail(&text)
-}
-
-fn prepare(process: &Process, mm: MmId, path: &[u8]) {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let mut comm = [0; COMM_BYTES];
-    // The last byte stays 0, as on Linux.
-    for (to, from) in comm.iter_mut().take(COMM_BYTES - 1).zip(name) {
-        *to = *from;
+impl From<Errno> for NotLoaded {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
     }
-    process.comm.set(comm);
-    process.mm.set(Some(mm));
-    process.limits.set(Limits::INIT);
-    let files = LINUX
-        .standard_table()
-        .unwrap_or_else(|_| no_memory(path, Error::Enomem));
-    process.files.set(Some(files));
-    process.parent.set(INIT_PID);
-    process.state.set(State::Runnable);
-    sched::reset_fpu(&process.fpu);
 }
 
-/// Maps the stack and fills its top; returns the initial stack pointer.
-fn build_stack(mm: MmId, argv: &[u8], envp: &[u8], program: &Program) -> u64 {
+impl From<faultlab_mm::Error> for NotLoaded {
+    fn from(error: faultlab_mm::Error) -> Self {
+        Self::Errno(error.into())
+    }
+}
+
+/// Maps a program and its stack into an empty address space; the initial stack pointer.
+fn load(
+    mm: MmId,
+    file: InodeId,
+    process: &Process,
+    program: &Program,
+    path: &[u8],
+    (argv, envp): (impl Strings<Errno>, impl Strings<Errno>),
+) -> Result<u64, NotLoaded> {
     const FLAGS: u64 = map_flag::PRIVATE | map_flag::ANONYMOUS | map_flag::FIXED | map_flag::NORESERVE;
-    let rights = prot::READ | prot::WRITE;
-    if let Err(error) = MEMORY.do_mmap(mm, USER_END - STACK_BYTES, STACK_BYTES, rights, FLAGS, None, 0) {
-        no_memory(argv, error);
-    }
+    MEMORY.do_mmap(
+        mm,
+        USER_END - STACK_BYTES,
+        STACK_BYTES,
+        prot::READ | prot::WRITE,
+        FLAGS,
+        None,
+        0,
+    )?;
     // Ring 3 sees it once, at its start; it is not meant to be a secret.
     let seed = x86::rdtsc();
     let random = [
         seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         seed.rotate_left(32).wrapping_mul(0xbf58_476d_1ce4_e5b9),
     ];
-    let hwcap = u64::from(x86::cpuid(1)[3]);
+    let cred = process.cred.get();
     let contents = Contents {
+        path,
         argv,
         envp,
         program,
-        hwcap,
+        ids: [
+            cred.user.real,
+            cred.user.effective,
+            cred.group.real,
+            cred.group.effective,
+        ],
+        hwcap: u64::from(x86::cpuid(1)[3]),
         random,
     };
-    contents.build(USER_END, uaccess::copy_to_user).unwrap_or_else(|error| {
-        boot::fail(&match error {
-            stack::Error::Unterminated => line![
-                "boot: ",
-                INITRD_ARGV,
-                " or ",
-                INITRD_ENVP,
-                " does not end with a NUL, or is empty"
-            ],
-            stack::Error::TooLong => line![
-                "exec: more than ",
-                stack::STRINGS_MAX_BYTES >> 20,
-                " MiB of arguments and environment"
-            ],
-            stack::Error::Write(_) => line!["exec: no memory for the stack; give the guest more memory"],
-        })
-    })
-}
-
-/// Maps all segments, and sets the heap's start.
-fn map_program(mm: MmId, file: &[u8], program: &Program) -> Result<(), Error> {
-    let inode = file_of_bytes(mm, file)?;
+    let sp = contents
+        .build(USER_END, |addr, bytes| uaccess::copy_to(mm, addr, bytes))
+        .map_err(NotLoaded::Stack)?;
     for segment in program.segments() {
-        map_segment(mm, segment, inode)?;
+        map_segment(mm, segment, file)?;
     }
-    // The mappings hold it.
-    MEMORY.iput(inode);
     MEMORY.set_brk_start(mm, program.end.next_multiple_of(PAGE_SIZE));
-    Ok(())
-}
-
-/// An object with this content, written through a mapping of it that is gone afterwards.
-fn file_of_bytes(mm: MmId, content: &[u8]) -> Result<InodeId, Error> {
-    let len = content.len() as u64;
-    let inode = MEMORY.shmem_file_setup(len, true)?;
-    let addr = MEMORY.do_mmap(
-        mm,
-        0,
-        len,
-        prot::READ | prot::WRITE,
-        map_flag::SHARED,
-        Some(inode.into()),
-        0,
-    )?;
-    uaccess::copy_to_user(addr, content).map_err(|_| Error::Enomem)?;
-    MEMORY.do_munmap(mm, addr, len)?;
-    Ok(inode)
+    Ok(sp)
 }
 
 /// Maps one segment: what is in the file, and the rest as zeroes.
-fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Error> {
+fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Errno> {
     let rights = [
         (elf::flag::R, prot::READ),
         (elf::flag::W, prot::WRITE),
@@ -197,7 +151,7 @@ fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Error>
             segment.offset / PAGE_SIZE,
         )?;
         if segment.memsz > segment.filesz && segment.flags & elf::flag::W != 0 {
-            uaccess::clear_user(file_end, zeroes - file_end).map_err(|_| Error::Enomem)?;
+            uaccess::clear(mm, file_end, zeroes - file_end).map_err(|_| Errno::ENOMEM)?;
         }
     }
     let end = (segment.vaddr + segment.memsz).next_multiple_of(PAGE_SIZE);
@@ -206,4 +160,15 @@ fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Error>
         MEMORY.do_mmap(mm, zeroes, end - zeroes, prot, flags, None, 0)?;
     }
     Ok(())
+}
+
+/// Names a process after its program.
+fn set_name(process: &Process, path: &[u8]) {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let mut comm = [0; COMM_BYTES];
+    // The last byte stays 0, as on Linux.
+    for (to, from) in comm.iter_mut().take(COMM_BYTES - 1).zip(name) {
+        *to = *from;
+    }
+    process.comm.set(comm);
 }

@@ -4,27 +4,31 @@
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
+use faultlab_linux::signal::{Handler, Info, Signal, sa};
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
-use crate::syscall::Errno;
+use crate::process::{self, FIRST_PID, INIT_PID, Interrupted, Process, State};
+use crate::syscall::{Errno, Outcome};
 use crate::x86::msr;
-use crate::{lab, log, panic, sched, uaccess, x86};
+use crate::{fpu, lab, log, panic, sched, signal, uaccess, x86};
 
-/// Where a new process's number is stored besides the result, on request of `clone`.
+/// What `clone` says of a new process: where its number is stored besides the result, and how its end is told.
 pub(crate) struct Clone {
     /// In the parent's memory.
     pub(crate) parent_tid: Option<u64>,
     /// In the child's memory.
     pub(crate) child_tid: Option<u64>,
+    /// What the parent gets when the child ends.
+    pub(crate) exit_signal: Option<Signal>,
 }
 
 impl Clone {
-    /// Nowhere.
+    /// As `fork` does.
     pub(crate) const FORK: Self = Self {
         parent_tid: None,
         child_tid: None,
+        exit_signal: Some(Signal::CHLD),
     };
 }
 
@@ -40,6 +44,13 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     let mm = MEMORY
         .dup_mmap(process::current_mm(), parent.pid.get())
         .inspect_err(|_| LINUX.close_table(files))?;
+    fpu::alloc(child)
+        .and_then(|()| LINUX.fork_signals(&parent.signals, &child.signals))
+        .inspect_err(|_| {
+            fpu::free(child);
+            MEMORY.mmput(mm, parent.pid.get());
+            LINUX.close_table(files);
+        })?;
     let mut child_regs = *regs;
     child_regs.volatile.rax = 0;
     child.regs.set(child_regs);
@@ -52,7 +63,10 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     child.fs_base.set(x86::rdmsr(msr::FS_BASE));
     child.gs_base.set(x86::rdmsr(msr::GS_BASE));
     // The parent's registers are the processor's.
-    sched::save_fpu(&child.fpu);
+    fpu::save(child);
+    child.interrupted.set(Interrupted::Nothing);
+    child.group.set(parent.group.get());
+    child.exit_signal.set(clone.exit_signal);
     child.state.set(State::Runnable);
     let tid = child.pid.get().to_le_bytes();
     // A bad address is the program's affair, as on Linux: the child is there.
@@ -87,15 +101,32 @@ pub(crate) fn end(process: &Process, status: i32) {
     if let Some(files) = process.files.take() {
         LINUX.close_table(files);
     }
+    LINUX.exit_signals(&process.signals);
+    fpu::free(process);
     process.state.set(State::Zombie(status));
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);
         reap_if_init(orphan);
     }
     reap_if_init(process);
-    if let Some(parent) = process::find(process.parent.get())
-        && parent.state.get() == State::Waiting
-    {
+    if let Some(parent) = process::find(process.parent.get()) {
+        notify(parent, process, status);
+    }
+}
+
+/// Tells a parent that a child ended. One that said that it does not want to know does not find a zombie, either. Source: wait4(2), NOTES;
+/// Linux, kernel/signal.c (`do_notify_parent`).
+fn notify(parent: &Process, child: &Process, status: i32) {
+    if let Some(signal) = child.exit_signal.get() {
+        let action = LINUX.action(&parent.signals, signal);
+        if signal == Signal::CHLD && (action.handler == Handler::Ignore || action.flags & sa::NOCLDWAIT != 0) {
+            child.state.set(State::Free);
+        }
+        let info = Info::child(signal, child.pid.get(), child.cred.get().user.real, status);
+        // Without memory, a real-time signal is lost; Linux's `do_notify_parent` does not look, either.
+        _ = signal::send(parent, &info);
+    }
+    if parent.state.get() == State::Waiting {
         parent.state.set(State::Runnable);
     }
 }
@@ -114,19 +145,11 @@ fn end_machine(status: i32) -> ! {
     x86::halt()
 }
 
-/// What `wait4` came to.
-pub(crate) enum Wait {
-    /// It is over with this result.
-    Done(u64),
-    /// A child has to end first: the call is to be made again then.
-    Sleep,
-}
-
 /// `wait4`. `rusage` is zeroed if given.
 ///
 /// # Errors
 /// `ECHILD` without such a child, `EINVAL` for unknown options, `EFAULT`.
-pub(crate) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Wait, Errno> {
+pub(crate) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Outcome, Errno> {
     const WNOHANG: u32 = 1;
     // Children never stop, so WUNTRACED and WCONTINUED change nothing; __WNOTHREAD, __WALL and __WCLONE are about
     // threads.
@@ -159,11 +182,11 @@ pub(crate) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<
             if rusage != 0 {
                 uaccess::clear_user(rusage, RUSAGE_BYTES)?;
             }
-            Ok(Wait::Done(u64::from(child.pid.get())))
+            Ok(Outcome::Value(u64::from(child.pid.get())))
         }
         None if !any => Err(Errno::ECHILD),
-        None if options & WNOHANG != 0 => Ok(Wait::Done(0)),
-        None => Ok(Wait::Sleep),
+        None if options & WNOHANG != 0 => Ok(Outcome::Value(0)),
+        None => Ok(Outcome::Sleep(Interrupted::Restartable)),
     }
 }
 

@@ -34,6 +34,19 @@ user_gate:
 user_probe:
     syscall
     ud2
+# Instructions for ring3.rs, 16 bytes each.
+    .balign 16, 0xcc
+    cpuid
+    ud2
+    .balign 16, 0xcc
+    xgetbv
+    ud2
+    .balign 16, 0xcc
+    xsave64 [rdi]
+    ud2
+    .balign 16, 0xcc
+    xrstor64 [rdi]
+    ud2
 
     .text
 # fn() -> u64: enters ring 3 at the probe, and returns CS as the invalid-opcode handler found it.

@@ -52,9 +52,7 @@ fn gate(vector: usize, handler: u64) -> [u64; 2] {
 
 /// Points a vector to `handler`.
 pub(crate) fn set(vector: u64, handler: u64) {
-    let mut table = IDT.get();
-    table[vector as usize] = gate(vector as usize, handler);
-    IDT.set(table);
+    IDT.as_array_of_cells()[vector as usize].set(gate(vector as usize, handler));
 }
 
 /// Fills the table and loads it.

@@ -10,9 +10,9 @@
 //! | [`ram`] | direct map, fixmap, what lies where in RAM |
 //! | [`segments`], [`interrupts`], [`entry`] | GDT and TSS, IDT, the ways into ring 0 and out of it |
 //! | [`trap`] | page faults and other exceptions |
-//! | [`gate`] | how system calls enter on this host |
+//! | [`gate`], [`ring3`] | how system calls enter on this host; instructions that ring 0 may lack |
 //! | [`syscall`] | system calls |
-//! | [`process`], [`sched`], [`exit`], [`signal`], [`exec`] | processes |
+//! | [`process`], [`sched`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
 //! | [`log`], [`panic`], [`trace`], [`vmstat`], [`clock`] | what is known from outside |
@@ -33,6 +33,7 @@ mod clock;
 mod entry;
 mod exec;
 mod exit;
+mod fpu;
 mod gate;
 mod global;
 mod interrupts;
@@ -43,6 +44,7 @@ mod panic;
 mod platform;
 mod process;
 mod ram;
+mod ring3;
 mod sched;
 mod segments;
 mod serial;

@@ -54,7 +54,7 @@ pub(crate) fn exception(vector: u64, error_code: u64, regs: &PtRegs) -> ! {
         vector::PAGE_FAULT => line!["kernel panic: page fault at ", Hex(x86::read_cr2())],
         _ => line![
             "kernel panic: ",
-            signal::of_exception(vector).1,
+            signal::exception_name(vector),
             " (exception ",
             vector,
             ")"

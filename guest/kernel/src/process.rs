@@ -3,8 +3,9 @@
 //! | state | leaves it by |
 //! |---|---|
 //! | `Free` | `fork`, or being the first program |
-//! | `Runnable` | `wait4` with nothing to report: `Waiting`; its end: `Zombie` |
-//! | `Waiting` | the end of a child: `Runnable`; being killed: `Zombie` |
+//! | `Runnable` | a call with nothing to report: `Waiting`; a signal: `Stopped`; its end: `Zombie` |
+//! | `Waiting` | what it waits for, or a signal: `Runnable`; being killed: `Zombie` |
+//! | `Stopped` | `SIGCONT` or `SIGKILL`: `Runnable` |
 //! | `Zombie` | its parent's `wait4`, or its parent being init: `Free` |
 //!
 //! Process 1 is no program: it stands for init, adopts orphans and forgets them when they end. Process 2 is the first
@@ -13,15 +14,17 @@
 //! Invariant: `CURRENT` is the process whose context is in the registers and whose root is in CR3; its saved context is
 //! stale meanwhile.
 
-use core::cell::{Cell, UnsafeCell};
+use core::cell::Cell;
 
 use faultlab_linux::cred::Cred;
 use faultlab_linux::fdtable::TableId;
 use faultlab_linux::limits::Limits;
+use faultlab_linux::signal::{Signal, Signals};
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
+use crate::fpu::FpuState;
 use crate::global::Global;
 use crate::trace;
 
@@ -41,15 +44,25 @@ pub(crate) enum State {
     Free,
     /// Runs, or could.
     Runnable,
-    /// In `wait4`.
+    /// In a call that waits.
     Waiting,
+    /// Until it is told to go on.
+    Stopped,
     /// Ended, with this wait status.
     Zombie(i32),
 }
 
-/// x87 and SSE state as `fxsave64` keeps it.
-#[repr(C, align(16))]
-pub(crate) struct FpuState(pub(crate) UnsafeCell<[u8; 512]>);
+/// Which call a process was in when it was made to wait; it makes it again when it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Interrupted {
+    /// None.
+    #[default]
+    Nothing,
+    /// One that fails with `EINTR` after a handler, unless the action has `SA_RESTART`.
+    Restartable,
+    /// One that fails after any handler.
+    Once,
+}
 
 /// One process.
 pub(crate) struct Process {
@@ -64,6 +77,14 @@ pub(crate) struct Process {
     pub(crate) fs_base: Cell<u64>,
     pub(crate) gs_base: Cell<u64>,
     pub(crate) comm: Cell<[u8; COMM_BYTES]>,
+    pub(crate) signals: Signals,
+    pub(crate) interrupted: Cell<Interrupted>,
+    /// Error code, vector and CR2 of its last fault.
+    pub(crate) fault: Cell<[u64; 3]>,
+    /// What its parent gets when it ends.
+    pub(crate) exit_signal: Cell<Option<Signal>>,
+    /// Its process group.
+    pub(crate) group: Cell<u32>,
     pub(crate) fpu: FpuState,
 }
 
@@ -82,7 +103,12 @@ impl Process {
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
             comm: Cell::new([0; COMM_BYTES]),
-            fpu: FpuState(UnsafeCell::new([0; 512])),
+            signals: Signals::new(),
+            interrupted: Cell::new(Interrupted::Nothing),
+            fault: Cell::new([0; 3]),
+            exit_signal: Cell::new(None),
+            group: Cell::new(0),
+            fpu: FpuState::new(),
         }
     }
 

@@ -14,6 +14,7 @@
 //!        + 1..15   device registers
 //!        + 15      never mapped: the stack's guard
 //!        + 16..24  kernel stack
+//!        + 32      a frame that ring3.rs lends to ring 3
 //! ```
 
 use core::cell::Cell;
@@ -33,6 +34,7 @@ use faultlab_kernel::pte::bit;
 pub(crate) const FIXMAP: u64 = KERNEL_VMA + 511 * LARGE_PAGE;
 const FIXMAP_MMIO: usize = 1;
 const FIXMAP_GUARD: usize = 15;
+const FIXMAP_WINDOW: usize = 32;
 const FIXMAP_STACK: u64 = FIXMAP + 16 * PAGE_SIZE;
 /// The kernel's stack ends here; 16-byte aligned.
 pub(crate) const STACK_TOP: u64 = FIXMAP_STACK + STACK_PAGES * PAGE_SIZE;
@@ -254,6 +256,16 @@ pub(crate) fn map_mmio(phys: u64) -> u64 {
     // Uncached, as device registers are: bits 4 (PCD) and 3 (PWT).
     fixmap_pt[slot].store(phys | KERNEL_LEAF | 0x18, Relaxed);
     FIXMAP + slot as u64 * PAGE_SIZE
+}
+
+/// Lets ring 3 access a frame while `work` has its address there. Programs do not run meanwhile.
+pub(crate) fn with_window<T>(pfn: Pfn, work: impl FnOnce(u64) -> T) -> T {
+    let (entry, addr) = (&fixmap_pt[FIXMAP_WINDOW], FIXMAP + FIXMAP_WINDOW as u64 * PAGE_SIZE);
+    entry.store(pfn.phys() | KERNEL_LEAF | bit::USER, Relaxed);
+    let result = work(addr);
+    entry.store(0, Relaxed);
+    x86::invlpg(addr);
+    result
 }
 
 /// Bytes of RAM: of the initrd, until it is given to the memory manager, or of a frame while nobody writes to it.

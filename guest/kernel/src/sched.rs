@@ -2,17 +2,16 @@
 //!
 //! Source: Linux, arch/x86/kernel/process_64.c, `__switch_to` (what a switch has to carry).
 
-use core::arch::asm;
-
 use faultlab_abi::lab::panic_reason;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
+use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
 use crate::platform::MEMORY;
-use crate::process::{self, FpuState, PROCESSES_MAX, Process, State};
+use crate::process::{self, PROCESSES_MAX, Process, State};
 use crate::x86::msr;
-use crate::{panic, ram, vmstat, x86};
+use crate::{fpu, panic, ram, vmstat, x86};
 
 /// Saves the running process, whose registers are `regs`, and continues with another in `regs`; with the same, if no
 /// other can run.
@@ -45,7 +44,7 @@ fn save(process: &Process, regs: &PtRegs) {
     // A program may have changed them itself, with `wrfsbase`.
     process.fs_base.set(x86::rdmsr(msr::FS_BASE));
     process.gs_base.set(x86::rdmsr(msr::GS_BASE));
-    save_fpu(&process.fpu);
+    fpu::save(process);
 }
 
 fn load(index: usize, regs: &mut PtRegs) {
@@ -55,11 +54,15 @@ fn load(index: usize, regs: &mut PtRegs) {
     *regs = process.regs.get();
     set_fs_base(process.fs_base.get());
     set_gs_base(process.gs_base.get());
-    load_fpu(&process.fpu);
-    let root = MEMORY.pgd(process::current_mm());
-    // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
-    unsafe { x86::write_cr3(root.phys()) };
+    fpu::load(process);
+    enter_address_space(process::current_mm());
     MEMORY.set_current_pid(process.pid.get());
+}
+
+/// Makes an address space the one in use.
+pub(crate) fn enter_address_space(mm: MmId) {
+    // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
+    unsafe { x86::write_cr3(MEMORY.pgd(mm).phys()) };
 }
 
 /// Leaves the running process's address space for the kernel's own root, so that it can be freed.
@@ -84,27 +87,4 @@ pub(crate) fn set_fs_base(base: u64) {
 pub(crate) fn set_gs_base(base: u64) {
     // SAFETY: as for FS.
     unsafe { x86::wrmsr(msr::GS_BASE, base) };
-}
-
-/// The vector state at a program's start: everything zero, all exceptions masked. Source: System V ABI, AMD64
-/// supplement, 3.4.1.
-pub(crate) fn reset_fpu(state: &FpuState) {
-    const FCW_AT: usize = 0;
-    const MXCSR_AT: usize = 24;
-    let mut image = [0; 512];
-    image[FCW_AT..FCW_AT + 2].copy_from_slice(&0x037fu16.to_le_bytes());
-    image[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&0x1f80u32.to_le_bytes());
-    // SAFETY: nobody else refers to the bytes (`Global`).
-    unsafe { state.0.get().write(image) };
-}
-
-/// Stores the processor's x87 and SSE registers.
-pub(crate) fn save_fpu(state: &FpuState) {
-    // SAFETY: 512 bytes, 16-byte aligned, which nobody else refers to (`Global`).
-    unsafe { asm!("fxsave64 [{}]", in(reg) state.0.get(), options(nostack, preserves_flags)) };
-}
-
-fn load_fpu(state: &FpuState) {
-    // SAFETY: the bytes come from `fxsave64` or `reset_fpu`, so MXCSR is valid; ring 0 uses no such register.
-    unsafe { asm!("fxrstor64 [{}]", in(reg) state.0.get(), options(nostack, preserves_flags)) };
 }

@@ -122,8 +122,7 @@ pub(crate) fn load() {
     }
 }
 
-/// Lets entries from ring 3 use the stack of non-maskable interrupts instead of the kernel's, whose top is in use as
-/// long as the kernel boots. Returns what [`restore_stacks`] takes.
+/// Lets entries from ring 3 use the stack of non-maskable interrupts instead of the kernel's, whose top is in use. Returns what [`restore_stacks`] takes.
 pub(crate) fn use_probe_stack() -> Tss {
     let saved = TSS.get();
     let mut probe = saved;

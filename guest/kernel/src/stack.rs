@@ -44,15 +44,87 @@ const BUFFER_BYTES: usize = 512;
 /// Pairs of the auxiliary vector.
 const AUXV_PAIRS: usize = 18;
 
+/// Writes bytes at an address.
+pub type Write<'w, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'w;
+
+/// NUL-terminated strings that a stack gets, wherever they are now.
+pub trait Strings<E> {
+    /// How many.
+    fn count(&self) -> u64;
+
+    /// Bytes of all, NULs included.
+    fn bytes(&self) -> u64;
+
+    /// Calls `each` with each one's bytes, NUL included, in order.
+    ///
+    /// # Errors
+    /// What `each` says, and what reading them does.
+    fn lengths(&self, each: &mut dyn FnMut(u64) -> Result<(), Error<E>>) -> Result<(), Error<E>>;
+
+    /// Writes them one after the other from `addr` on.
+    ///
+    /// # Errors
+    /// What `write` says, and what reading them does.
+    fn copy(&self, addr: u64, write: &mut Write<'_, E>) -> Result<(), E>;
+}
+
+/// Strings that are here, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a>(&'a [u8]);
+
+impl<'a> Block<'a> {
+    /// The strings of a block.
+    ///
+    /// # Errors
+    /// [`Unterminated`].
+    pub fn new(block: &'a [u8]) -> Result<Self, Unterminated> {
+        match block.last() {
+            None | Some(0) => Ok(Self(block)),
+            Some(_) => Err(Unterminated),
+        }
+    }
+}
+
+/// The last string has no NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unterminated;
+
+impl<E> Strings<E> for Block<'_> {
+    fn count(&self) -> u64 {
+        self.0.iter().filter(|byte| **byte == 0).count() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn lengths(&self, each: &mut dyn FnMut(u64) -> Result<(), Error<E>>) -> Result<(), Error<E>> {
+        let mut start = 0;
+        for (index, _) in self.0.iter().enumerate().filter(|(_, byte)| **byte == 0) {
+            each((index + 1 - start) as u64)?;
+            start = index + 1;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, addr: u64, write: &mut Write<'_, E>) -> Result<(), E> {
+        if self.0.is_empty() { Ok(()) } else { write(addr, self.0) }
+    }
+}
+
 /// What a stack is built from.
 #[derive(Clone, Copy, Debug)]
-pub struct Contents<'a> {
-    /// Arguments, each NUL-terminated, the first being the program's path.
-    pub argv: &'a [u8],
-    /// Environment, each NUL-terminated.
-    pub envp: &'a [u8],
+pub struct Contents<'a, A, B> {
+    /// The program's path, with its NUL.
+    pub path: &'a [u8],
+    /// Arguments.
+    pub argv: A,
+    /// Environment.
+    pub envp: B,
     /// The loaded program.
     pub program: &'a Program,
+    /// Real and effective user, real and effective group.
+    pub ids: [u32; 4],
     /// For `AT_HWCAP`: CPUID leaf 1, EDX.
     pub hwcap: u64,
     /// For `AT_RANDOM`.
@@ -62,64 +134,60 @@ pub struct Contents<'a> {
 /// Why no stack was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<E> {
-    /// No argument at all, or a string without its NUL.
-    Unterminated,
     /// More than [`STRINGS_MAX_BYTES`].
     TooLong,
-    /// The memory could not be written.
-    Write(E),
+    /// Strings could not be read, or the memory not be written.
+    Access(E),
 }
 
-impl Contents<'_> {
+impl<E> From<E> for Error<E> {
+    fn from(error: E) -> Self {
+        Self::Access(error)
+    }
+}
+
+impl<A, B> Contents<'_, A, B> {
     /// Writes the stack below `top` (16-byte aligned) with `write(address, bytes)`, and returns the initial stack
     /// pointer.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn build<E>(&self, top: u64, write: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<u64, Error<E>> {
-        let path_bytes = self
-            .argv
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(Error::Unterminated)?
-            + 1;
-        if self.envp.last().is_some_and(|last| *last != 0) || self.argv.last() != Some(&0) {
-            return Err(Error::Unterminated);
-        }
-        let strings = (self.argv.len() + self.envp.len()) as u64;
-        let pointers = count(self.argv) + count(self.envp) + 2;
-        if strings + 8 * pointers as u64 > STRINGS_MAX_BYTES {
+    pub fn build<E>(&self, top: u64, mut write: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<u64, Error<E>>
+    where
+        A: Strings<E>,
+        B: Strings<E>,
+    {
+        let strings = self.argv.bytes() + self.envp.bytes();
+        let pointers = self.argv.count() + self.envp.count() + 2;
+        if strings.saturating_add(8 * pointers) > STRINGS_MAX_BYTES {
             return Err(Error::TooLong);
         }
         let random = top - 16;
-        let path = random - path_bytes as u64;
-        let envp = path - self.envp.len() as u64;
-        let argv = envp - self.argv.len() as u64;
-        let words = 1 + pointers + 2 * AUXV_PAIRS;
-        let sp = (argv - 8 * words as u64) & !15;
+        let path = random - self.path.len() as u64;
+        let envp = path - self.envp.bytes();
+        let argv = envp - self.argv.bytes();
+        let words = 1 + pointers + 2 * AUXV_PAIRS as u64;
+        let sp = (argv - 8 * words) & !15;
 
         let mut out = Words {
-            write,
+            write: &mut write,
             at: sp,
             buffer: [0; BUFFER_BYTES],
             used: 0,
         };
-        out.push(count(self.argv) as u64)?;
-        out.push_pointers(argv, self.argv)?;
-        out.push_pointers(envp, self.envp)?;
+        out.push(self.argv.count())?;
+        out.push_pointers(argv, &self.argv)?;
+        out.push_pointers(envp, &self.envp)?;
         for (kind, value) in self.auxv(random, path) {
             out.push(kind)?;
             out.push(value)?;
         }
         out.flush()?;
-        let mut write = out.write;
-        write(argv, self.argv).map_err(Error::Write)?;
-        if !self.envp.is_empty() {
-            write(envp, self.envp).map_err(Error::Write)?;
-        }
-        write(path, &self.argv[..path_bytes]).map_err(Error::Write)?;
+        self.argv.copy(argv, &mut write).map_err(Error::Access)?;
+        self.envp.copy(envp, &mut write).map_err(Error::Access)?;
+        write(path, self.path).map_err(Error::Access)?;
         for (index, word) in self.random.iter().enumerate() {
-            write(random + 8 * index as u64, &word.to_le_bytes()).map_err(Error::Write)?;
+            write(random + 8 * index as u64, &word.to_le_bytes()).map_err(Error::Access)?;
         }
         Ok(sp)
     }
@@ -135,10 +203,10 @@ impl Contents<'_> {
             (at::BASE, 0),
             (at::FLAGS, 0),
             (at::ENTRY, self.program.entry),
-            (at::UID, 0),
-            (at::EUID, 0),
-            (at::GID, 0),
-            (at::EGID, 0),
+            (at::UID, u64::from(self.ids[0])),
+            (at::EUID, u64::from(self.ids[1])),
+            (at::GID, u64::from(self.ids[2])),
+            (at::EGID, u64::from(self.ids[3])),
             (at::SECURE, 0),
             (at::RANDOM, random),
             (at::HWCAP2, 0),
@@ -148,24 +216,16 @@ impl Contents<'_> {
     }
 }
 
-/// Number of NUL-terminated strings.
-fn count(strings: &[u8]) -> usize {
-    strings.iter().filter(|byte| **byte == 0).count()
-}
-
 /// Writes words in ascending order, several at a time.
-struct Words<W> {
-    write: W,
+struct Words<'w, E> {
+    write: &'w mut Write<'w, E>,
     at: u64,
     buffer: [u8; BUFFER_BYTES],
     used: usize,
 }
 
-impl<W> Words<W> {
-    fn push<E>(&mut self, word: u64) -> Result<(), Error<E>>
-    where
-        W: FnMut(u64, &[u8]) -> Result<(), E>,
-    {
+impl<E> Words<'_, E> {
+    fn push(&mut self, word: u64) -> Result<(), Error<E>> {
         self.buffer[self.used..self.used + 8].copy_from_slice(&word.to_le_bytes());
         self.used += 8;
         if self.used == self.buffer.len() {
@@ -175,28 +235,22 @@ impl<W> Words<W> {
         }
     }
 
-    fn flush<E>(&mut self) -> Result<(), Error<E>>
-    where
-        W: FnMut(u64, &[u8]) -> Result<(), E>,
-    {
+    fn flush(&mut self) -> Result<(), Error<E>> {
         if self.used != 0 {
-            (self.write)(self.at, &self.buffer[..self.used]).map_err(Error::Write)?;
+            (self.write)(self.at, &self.buffer[..self.used]).map_err(Error::Access)?;
         }
         self.at += self.used as u64;
         self.used = 0;
         Ok(())
     }
 
-    /// The address of each string of a block at `base`, and a null pointer.
-    fn push_pointers<E>(&mut self, base: u64, strings: &[u8]) -> Result<(), Error<E>>
-    where
-        W: FnMut(u64, &[u8]) -> Result<(), E>,
-    {
-        let mut start = 0;
-        for (index, _) in strings.iter().enumerate().filter(|(_, byte)| **byte == 0) {
-            self.push(base + start as u64)?;
-            start = index + 1;
-        }
+    /// The address of each string, the first being at `base`, and a null pointer.
+    fn push_pointers(&mut self, mut base: u64, strings: &impl Strings<E>) -> Result<(), Error<E>> {
+        strings.lengths(&mut |bytes| {
+            self.push(base)?;
+            base += bytes;
+            Ok(())
+        })?;
         self.push(0)
     }
 }
@@ -219,15 +273,21 @@ mod tests {
         Program::parse(&file).expect("good")
     }
 
-    fn build(argv: &[u8], envp: &[u8]) -> Result<(u64, Vec<u8>), Error<()>> {
-        let program = program();
-        let contents = Contents {
-            argv,
-            envp,
-            program: &program,
+    fn contents<'a>(argv: &'a [u8], envp: &'a [u8], program: &'a Program) -> Contents<'a, Block<'a>, Block<'a>> {
+        Contents {
+            path: b"/path\0",
+            argv: Block::new(argv).expect("terminated"),
+            envp: Block::new(envp).expect("terminated"),
+            program,
+            ids: [1, 2, 3, 4],
             hwcap: 7,
             random: [1, 2],
-        };
+        }
+    }
+
+    fn build(argv: &[u8], envp: &[u8]) -> Result<(u64, Vec<u8>), Error<()>> {
+        let program = program();
+        let contents = contents(argv, envp, &program);
         let mut memory = vec![0xaa; TOP as usize];
         let sp = contents.build(TOP, |at, bytes| {
             memory
@@ -278,7 +338,8 @@ mod tests {
                 (0x40_0040, 1, 0x40_0000)
             );
             assert_eq!((value(at::PAGESZ), value(at::HWCAP), value(at::PHENT)), (4096, 7, 56));
-            assert_eq!(string(&memory, value(at::EXECFN)), b"arg0");
+            assert_eq!(string(&memory, value(at::EXECFN)), b"/path");
+            assert_eq!([at::UID, at::EUID, at::GID, at::EGID].map(value), [1, 2, 3, 4]);
             assert_eq!(
                 (word(&memory, value(at::RANDOM)), word(&memory, value(at::RANDOM) + 8)),
                 (1, 2)
@@ -288,28 +349,21 @@ mod tests {
 
     #[test]
     fn bad_strings_are_refused() {
-        assert_eq!(build(b"", b"").map(|_| ()), Err(Error::Unterminated));
-        assert_eq!(build(b"a", b"").map(|_| ()), Err(Error::Unterminated));
-        assert_eq!(build(b"a\0b", b"").map(|_| ()), Err(Error::Unterminated));
-        assert_eq!(build(b"a\0", b"X=1").map(|_| ()), Err(Error::Unterminated));
+        for block in [&b"a"[..], b"a\0b", b"\0b"] {
+            assert_eq!(Block::new(block).err(), Some(Unterminated));
+        }
         assert_eq!(
             build(&[0; 300_000], b"").map(|_| ()),
             Err(Error::TooLong),
             "pointers count too"
         );
-        assert!(build(b"\0", b"").is_ok(), "an empty path is a path");
+        assert!(build(b"\0", b"").is_ok(), "an empty argument is one");
     }
 
     #[test]
     fn failing_memory_is_reported() {
         let program = program();
-        let contents = Contents {
-            argv: b"a\0",
-            envp: b"",
-            program: &program,
-            hwcap: 0,
-            random: [0; 2],
-        };
-        assert_eq!(contents.build(TOP, |_, _| Err("no")), Err(Error::Write("no")));
+        let contents = contents(b"a\0", b"", &program);
+        assert_eq!(contents.build(TOP, |_, _| Err("no")), Err(Error::Access("no")));
     }
 }

@@ -6,17 +6,19 @@ use core::cell::Cell;
 
 use faultlab_abi::layout::USER_END;
 use faultlab_abi::vmstat::Item;
+use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_mm::Fault;
 use faultlab_mm::addr::VirtAddr;
 use faultlab_mm::fault::Access;
 
 use crate::entry::{self, PtRegs};
 use crate::global::Global;
-use crate::platform::memory;
-use crate::{exit, panic, process, segments, signal, vmstat};
+use crate::platform::{MEMORY, memory};
+use crate::{exit, panic, process, ring3, segments, signal, vmstat};
 
 /// Bits of a page fault's error code.
 mod error_code {
+    pub(super) const PRESENT: u64 = 1 << 0;
     pub(super) const WRITE: u64 = 1 << 1;
     pub(super) const RESERVED: u64 = 1 << 3;
     pub(super) const FETCH: u64 = 1 << 4;
@@ -75,7 +77,26 @@ pub(crate) fn run_kswapd<const LEVEL: u8>() {
     }
 }
 
-/// The process that caused the fault has to end, or another one, so that there is memory.
+/// The fault as Linux finds it: a fetch where no entry is first looks for a page, and only then for the right to execute it.
+fn as_first_told(fault: Fault, addr: u64, error_code: u64) -> Fault {
+    if fault != Fault::SegvAccerr || error_code & (error_code::FETCH | error_code::PRESENT) != error_code::FETCH {
+        return fault;
+    }
+    let found = MEMORY.handle_mm_fault(process::current_mm(), VirtAddr(addr), Access::Read);
+    found.err().unwrap_or(fault)
+}
+
+/// The error code that a program is told: nothing about page tables that are not its own. Source: Linux, arch/x86/mm/fault.c
+/// (`sanitize_error_code`).
+fn told(addr: u64, error_code: u64) -> u64 {
+    if addr >= USER_END {
+        error_code & !error_code::RESERVED | error_code::PRESENT
+    } else {
+        error_code
+    }
+}
+
+/// The process that caused the fault gets a signal; or one has to end, so that there is memory.
 pub(crate) extern "C" fn page_fault_slow(regs: &mut PtRegs) {
     let Some(Unresolved {
         fault,
@@ -85,15 +106,20 @@ pub(crate) extern "C" fn page_fault_slow(regs: &mut PtRegs) {
     else {
         panic!("a page fault that nobody described")
     };
-    if error_code & error_code::RESERVED != 0 {
+    // Hosts that share one half of the address space with the guest report such bits there, in entries of their own.
+    if error_code & error_code::RESERVED != 0 && addr < USER_END || ring3::runs() {
         panic::exception(crate::interrupts::vector::PAGE_FAULT, error_code, regs);
     }
+    let (fault, error_code) = (as_first_told(fault, addr, error_code), told(addr, error_code));
+    let mut by_signal = |signal, code| signal::page_fault(&Info::fault(signal, code, addr), addr, error_code, regs);
     match fault {
-        Fault::SegvMaperr | Fault::SegvAccerr => signal::page_fault(signal::SIGSEGV, addr, error_code, regs),
-        Fault::BusAdrerr => signal::page_fault(signal::SIGBUS, addr, error_code, regs),
+        Fault::SegvMaperr => by_signal(Signal::SEGV, code::SEGV_MAPERR),
+        Fault::SegvAccerr => by_signal(Signal::SEGV, code::SEGV_ACCERR),
+        Fault::BusAdrerr => by_signal(Signal::BUS, code::BUS_ADRERR),
         // The program, if it is still there, faults again.
         Fault::Oom => exit::out_of_memory(regs),
     }
+    signal::before_return(regs);
 }
 
 /// Any other exception, or one in ring 0.
@@ -101,8 +127,21 @@ pub(crate) extern "C" fn exception(vector: u64, error_code: u64, regs: &mut PtRe
     let from_ring_3 = regs.volatile.cs & 3 == 3;
     // The return to a program with values of its own choosing failed: as if the program had failed.
     let returning = regs.volatile.cs == segments::KERNEL_CS && entry::is_return_to_program(regs.volatile.rip);
-    if !(from_ring_3 || returning) || vector == crate::interrupts::vector::NMI {
+    if !(from_ring_3 || returning) || vector == crate::interrupts::vector::NMI || ring3::runs() {
         panic::exception(vector, error_code, regs);
     }
+    if returning {
+        // What the `iretq` was to load is still there, at the stack pointer of the exception: the program's own.
+        let at = regs.volatile.rsp as *const [u64; 5];
+        // SAFETY: ring 0's stack, which the processor aligned down before it pushed anything below.
+        [
+            regs.volatile.rip,
+            regs.volatile.cs,
+            regs.volatile.rflags,
+            regs.volatile.rsp,
+            regs.volatile.ss,
+        ] = unsafe { at.read() };
+    }
     signal::trap(vector, error_code, regs);
+    signal::before_return(regs);
 }

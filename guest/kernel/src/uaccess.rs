@@ -85,7 +85,15 @@ fn for_each_piece_of(
 /// # Errors
 /// `EFAULT`.
 pub(crate) fn copy_from_user(to: &mut [u8], addr: u64) -> Result<(), Errno> {
-    for_each_piece(addr, to.len() as u64, false, |piece| {
+    copy_from(process::current_mm(), to, addr)
+}
+
+/// Copies any program's bytes.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn copy_from(mm: MmId, to: &mut [u8], addr: u64) -> Result<(), Errno> {
+    for_each_piece_of(mm, addr, to.len() as u64, false, |piece| {
         let part = &mut to[piece.done as usize..(piece.done + piece.len) as usize];
         // SAFETY: the piece lies in one frame of RAM; `part` is as long and not in a program's frame.
         unsafe { part.as_mut_ptr().copy_from_nonoverlapping(piece.address(), part.len()) };
@@ -119,7 +127,15 @@ pub(crate) fn copy_to(mm: MmId, addr: u64, from: &[u8]) -> Result<(), Errno> {
 /// # Errors
 /// `EFAULT`.
 pub(crate) fn clear_user(addr: u64, len: u64) -> Result<(), Errno> {
-    for_each_piece(addr, len, true, |piece| {
+    clear(process::current_mm(), addr, len)
+}
+
+/// Zeroes any program's bytes.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn clear(mm: MmId, addr: u64, len: u64) -> Result<(), Errno> {
+    for_each_piece_of(mm, addr, len, true, |piece| {
         // SAFETY: the piece lies in one frame of RAM, which is the program's to lose.
         unsafe { piece.address().write_bytes(0, piece.len as usize) };
         Ok(())

@@ -19,7 +19,10 @@ errnos! {
     EPERM = 1, "Operation not permitted.";
     ENOENT = 2, "No such file or directory.";
     ESRCH = 3, "No such process.";
+    EINTR = 4, "Interrupted system call.";
     EIO = 5, "Input/output error.";
+    E2BIG = 7, "Argument list too long.";
+    ENOEXEC = 8, "Exec format error.";
     EBADF = 9, "Bad file descriptor.";
     ECHILD = 10, "No child processes.";
     EAGAIN = 11, "Resource temporarily unavailable.";
@@ -31,6 +34,7 @@ errnos! {
     ENOTTY = 25, "Inappropriate ioctl for device.";
     EFBIG = 27, "File too large.";
     ESPIPE = 29, "Illegal seek.";
+    ENAMETOOLONG = 36, "File name too long.";
     ENOSYS = 38, "Function not implemented.";
     EOPNOTSUPP = 95, "Operation not supported.";
 }

@@ -121,6 +121,20 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// `execve`: closes the descriptors that were asked to close then.
+    pub fn close_on_exec(&self, first: TableId) {
+        let mut next = Some(first);
+        while let Some(id) = next {
+            let block = self.table(id);
+            next = block.next();
+            for number in bits(block.cloexec()) {
+                if let Some(file) = block.empty(number) {
+                    self.put_file(file);
+                }
+            }
+        }
+    }
+
     /// The end of a process: all its descriptors close, and the table goes.
     pub fn close_table(&self, first: TableId) {
         let mut next = Some(first);

@@ -1,4 +1,4 @@
-//! The system-call layer, as far as it is about files and a process's own rights and limits: between the memory manager and the
+//! The system-call layer, as far as it is about files, signals and a process's own rights and limits: between the memory manager and the
 //! kernel, and free of hardware like the former.
 //!
 //! Registers, a program's pointers to structures, and devices are the kernel's; what a call means is decided here, and tested on the host.
@@ -14,6 +14,7 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`stat`] | fs/stat.c | `struct stat` |
+//! | [`signal`] | kernel/signal.c | signals |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
 //! and every allocation can fail.
@@ -29,6 +30,7 @@ pub mod file;
 pub mod limits;
 pub mod memfd;
 pub mod read_write;
+pub mod signal;
 pub mod stat;
 
 #[cfg(test)]
@@ -46,6 +48,8 @@ pub struct Linux<'m, P> {
     memory: &'m Memory<P>,
     files: Cache<{ file::File::WORDS }>,
     tables: Cache<{ fdtable::FdTable::WORDS }>,
+    actions: Cache<{ signal::Actions::WORDS }>,
+    queued: Cache<{ signal::Queued::WORDS }>,
     /// Open file descriptions that there have been.
     opened: Word,
 }
@@ -58,15 +62,19 @@ impl<'m, P: Platform> Linux<'m, P> {
             memory,
             files: Cache::new(),
             tables: Cache::new(),
+            actions: Cache::new(),
+            queued: Cache::new(),
             opened: Word::new(0),
         }
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 2] {
+    pub fn live_records(&self) -> [(&'static str, u64); 4] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
+            ("signal actions", self.actions.objects()),
+            ("queued signal", self.queued.objects()),
         ]
     }
 }

@@ -12,6 +12,8 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
+//! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
+//! | `../exec/replace.rs` | `execve` |
 //! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
@@ -26,11 +28,11 @@ pub(crate) use faultlab_linux::Errno;
 use faultlab_linux::read_write::At;
 
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::exit::{self, Clone, Wait};
+use crate::exit::{self, Clone};
 use crate::global::Global;
-use crate::process::State;
+use crate::process::Interrupted;
 use crate::x86::msr;
-use crate::{clock, log, process, sched, trap, uaccess, vmstat, x86};
+use crate::{clock, exec, log, process, sched, trap, uaccess, vmstat, x86};
 
 mod cred;
 mod device;
@@ -40,7 +42,10 @@ mod limits;
 mod memory;
 mod residency;
 mod shm;
+mod signal;
 mod swap;
+
+use signal::nr as nr_signal;
 
 /// Numbers of the calls that exist.
 mod nr {
@@ -73,6 +78,7 @@ mod nr {
     pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
     pub(super) const VFORK: u64 = 58;
+    pub(super) const EXECVE: u64 = 59;
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
@@ -119,6 +125,26 @@ fn encode(result: Result<u64, Errno>) -> u64 {
     match result {
         Ok(value) => value,
         Err(Errno(number)) => u64::from(number).wrapping_neg(),
+    }
+}
+
+/// What a call that needs all registers came to.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    /// It returns this.
+    Value(u64),
+    /// It has to wait.
+    Sleep(Interrupted),
+    /// The registers are as it wants them.
+    Registers,
+}
+
+fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
+    match result {
+        Ok(Outcome::Value(value)) => regs.volatile.rax = value,
+        Ok(Outcome::Sleep(kind)) => crate::signal::sleep_and_restart(kind, regs),
+        Ok(Outcome::Registers) => {}
+        Err(errno) => regs.volatile.rax = encode(Err(errno)),
     }
 }
 
@@ -194,6 +220,17 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
         nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,
+        nr::EXECVE
+        | nr_signal::RT_SIGACTION
+        | nr_signal::RT_SIGPROCMASK
+        | nr_signal::RT_SIGRETURN
+        | nr_signal::PAUSE
+        | nr_signal::KILL
+        | nr_signal::RT_SIGPENDING
+        | nr_signal::RT_SIGSUSPEND
+        | nr_signal::SIGALTSTACK
+        | nr_signal::TKILL
+        | nr_signal::TGKILL => return 1,
         number => unknown(number),
     };
     regs.rax = encode(result);
@@ -217,17 +254,21 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
             regs.volatile.rax = encode(clone_args(rdi, rsi, rdx, r10).and_then(|args| exit::fork(regs, &args)));
         }
         nr::EXIT | nr::EXIT_GROUP => exit::exit_current((rdi as i32 & 0xff) << 8, regs),
-        nr::WAIT4 => match exit::wait4(rdi as i32, rsi, rdx as u32, r10) {
-            Ok(Wait::Done(pid)) => regs.volatile.rax = pid,
-            Ok(Wait::Sleep) => sleep_and_restart(regs),
-            Err(errno) => regs.volatile.rax = encode(Err(errno)),
-        },
+        nr::EXECVE => {
+            let result = exec::execve(regs, [rdi, rsi, rdx]);
+            finish(result, regs);
+        }
+        nr::WAIT4 => finish(exit::wait4(rdi as i32, rsi, rdx as u32, r10), regs),
         nr::SCHED_YIELD => {
             regs.volatile.rax = 0;
             sched::yield_now(regs);
         }
-        number => regs.volatile.rax = encode(unknown(number)),
+        number => {
+            let result = signal::call(regs).unwrap_or_else(|| unknown(number).map(Outcome::Value));
+            finish(result, regs);
+        }
     }
+    crate::signal::before_return(regs);
     trap::run_kswapd::<{ level::OFF }>();
 }
 
@@ -247,16 +288,8 @@ fn clone_args(flags: u64, stack: u64, parent_tid: u64, child_tid: u64) -> Result
     Ok(Clone {
         parent_tid: (flags & PARENT_SETTID != 0).then_some(parent_tid),
         child_tid: (flags & CHILD_SETTID != 0).then_some(child_tid),
+        ..Clone::FORK
     })
-}
-
-/// Lets others run until something happens; the program then makes the same call again: RAX still holds its number, and
-/// RIP goes back to the `syscall` instruction. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
-fn sleep_and_restart(regs: &mut PtRegs) {
-    const SYSCALL_BYTES: u64 = 2;
-    regs.volatile.rip = regs.volatile.rip.wrapping_sub(SYSCALL_BYTES);
-    process::current().state.set(State::Waiting);
-    sched::yield_now(regs);
 }
 
 /// Numbers below this are logged once each; higher ones never.

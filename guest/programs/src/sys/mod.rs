@@ -33,6 +33,7 @@ pub mod address_space;
 pub mod files;
 pub mod memory;
 pub mod process;
+pub mod signals;
 pub mod swap;
 pub mod sysv_shm;
 
@@ -55,6 +56,8 @@ impl fmt::Display for Errno {
         let name = match self.0 {
             errno::EPERM => "EPERM",
             errno::ENOENT => "ENOENT",
+            errno::ESRCH => "ESRCH",
+            errno::EINTR => "EINTR",
             errno::EBADF => "EBADF",
             errno::ECHILD => "ECHILD",
             errno::EAGAIN => "EAGAIN",

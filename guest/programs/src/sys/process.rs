@@ -4,6 +4,19 @@ use linux_raw_sys::general;
 
 use super::{Errno, call};
 
+bare! {
+    execve, __NR_execve, 3, "execve(path, argv, envp)";
+    wait4, __NR_wait4, 4, "wait4(pid, status, options, rusage)";
+    waitid, __NR_waitid, 5, "waitid(kind, id, info, options, rusage)";
+    setpgid, __NR_setpgid, 2, "setpgid(pid, group)";
+    getpgid, __NR_getpgid, 1, "getpgid(pid)";
+    getsid, __NR_getsid, 1, "getsid(pid)";
+    setsid, __NR_setsid, 0, "setsid()";
+    nanosleep, __NR_nanosleep, 2, "nanosleep(time, rest)";
+    clock_nanosleep, __NR_clock_nanosleep, 4, "clock_nanosleep(clock, flags, time, rest)";
+    arch_prctl, __NR_arch_prctl, 2, "arch_prctl(code, address)";
+}
+
 /// `exit_group(2)`.
 pub fn exit(status: i32) -> ! {
     // SAFETY: ends the process; no Rust code runs after it.

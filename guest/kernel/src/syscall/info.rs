@@ -1,0 +1,89 @@
+//! `uname getrandom sched_getaffinity set_robust_list`: what programs ask for before they begin.
+//!
+//! Source: uname(2), getrandom(2), sched_setaffinity(2), set_robust_list(2).
+
+use core::cell::Cell;
+
+use super::{Errno, Outcome};
+use crate::entry::{PtRegs, VolatileRegs};
+use crate::global::Global;
+use crate::{process, uaccess, x86};
+
+mod nr {
+    pub(super) const UNAME: u64 = 63;
+    pub(super) const SCHED_GETAFFINITY: u64 = 204;
+    pub(super) const SET_ROBUST_LIST: u64 = 273;
+    pub(super) const GETRANDOM: u64 = 318;
+}
+
+/// Carries out a call of these; `None` for another's number.
+pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
+    let VolatileRegs {
+        rax, rdi, rsi, rdx, ..
+    } = regs.volatile;
+    Some(match rax {
+        nr::UNAME => uname(rdi),
+        nr::SCHED_GETAFFINITY => sched_getaffinity(rdi as u32, rsi, rdx),
+        nr::SET_ROBUST_LIST => set_robust_list(rsi),
+        nr::GETRANDOM => getrandom(rdi, rsi, rdx),
+        _ => return None,
+    })
+}
+
+/// The release is that of the Linux whose rules are kept.
+fn uname(addr: u64) -> Result<Outcome, Errno> {
+    const FIELD_BYTES: usize = 65;
+    const FIELDS: [&str; 6] = ["Linux", "faultlab", "6.18.0-faultlab", "#1", "x86_64", "(none)"];
+    let mut bytes = [0; FIELD_BYTES * FIELDS.len()];
+    for (to, field) in bytes.chunks_exact_mut(FIELD_BYTES).zip(FIELDS) {
+        to[..field.len()].copy_from_slice(field.as_bytes());
+    }
+    uaccess::copy_to_user(addr, &bytes)?;
+    Ok(Outcome::Value(0))
+}
+
+/// There is one processor.
+fn sched_getaffinity(pid: u32, bytes: u64, addr: u64) -> Result<Outcome, Errno> {
+    const MASK_BYTES: u64 = 8;
+    if bytes < MASK_BYTES || !bytes.is_multiple_of(MASK_BYTES) {
+        return Err(Errno::EINVAL);
+    }
+    if pid != 0 && process::find(pid).is_none() {
+        return Err(Errno::ESRCH);
+    }
+    uaccess::copy_to_user(addr, &1u64.to_le_bytes())?;
+    Ok(Outcome::Value(MASK_BYTES))
+}
+
+/// Nobody waits for a lock of a process that ended, as there is no `futex`: the list is never read.
+fn set_robust_list(bytes: u64) -> Result<Outcome, Errno> {
+    const HEAD_BYTES: u64 = 24;
+    if bytes == HEAD_BYTES { Ok(Outcome::Value(0)) } else { Err(Errno::EINVAL) }
+}
+
+/// Differs from Linux: numbers that look random, made from the time; no secrets.
+fn getrandom(addr: u64, len: u64, flags: u64) -> Result<Outcome, Errno> {
+    const KNOWN: u64 = 7;
+    /// `GRND_RANDOM | GRND_INSECURE`: both cannot be meant.
+    const CONTRADICTION: u64 = 6;
+    const MOST: u64 = 32 << 20;
+    if flags & !KNOWN != 0 || flags & CONTRADICTION == CONTRADICTION {
+        return Err(Errno::EINVAL);
+    }
+    let len = len.min(MOST);
+    for done in (0..len).step_by(8) {
+        let word = next_random().to_le_bytes();
+        uaccess::copy_to_user(addr.wrapping_add(done), &word[..(len - done).min(8) as usize])?;
+    }
+    Ok(Outcome::Value(len))
+}
+
+/// Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (SplitMix64).
+fn next_random() -> u64 {
+    static STATE: Global<Cell<u64>> = Global::new(Cell::new(0));
+    STATE.set((STATE.get() ^ x86::rdtsc()).wrapping_add(0x9e37_79b9_7f4a_7c15));
+    let mixed = STATE.get();
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}

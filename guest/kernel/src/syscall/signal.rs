@@ -1,0 +1,207 @@
+//! `rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigreturn sigaltstack kill tkill tgkill pause getpgrp`.
+//!
+//! All of them take the long way in and out, where signals are looked for: a call that changes what is pending or blocked needs no test of
+//! its own, and no other call pays for one.
+
+use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, Info, SigSet, Signal, code};
+
+use super::{Errno, Outcome};
+use crate::entry::{PtRegs, VolatileRegs};
+use crate::platform::LINUX;
+use crate::process::{self, INIT_PID, Interrupted, Process, State};
+use crate::{signal, uaccess};
+
+pub(super) mod nr {
+    pub(in super::super) const RT_SIGACTION: u64 = 13;
+    pub(in super::super) const RT_SIGPROCMASK: u64 = 14;
+    pub(in super::super) const RT_SIGRETURN: u64 = 15;
+    pub(in super::super) const PAUSE: u64 = 34;
+    pub(in super::super) const KILL: u64 = 62;
+    pub(in super::super) const RT_SIGPENDING: u64 = 127;
+    pub(in super::super) const RT_SIGSUSPEND: u64 = 130;
+    pub(in super::super) const SIGALTSTACK: u64 = 131;
+    pub(in super::super) const TKILL: u64 = 200;
+    pub(in super::super) const TGKILL: u64 = 234;
+}
+
+/// Carries out a call of these; `None` for another's number.
+pub(super) fn call(regs: &mut PtRegs) -> Option<Result<Outcome, Errno>> {
+    let VolatileRegs {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        rsp,
+        ..
+    } = regs.volatile;
+    let result = match rax {
+        nr::RT_SIGACTION => rt_sigaction(rdi, rsi, rdx, r10),
+        nr::RT_SIGPROCMASK => rt_sigprocmask(rdi, rsi, rdx, r10),
+        nr::RT_SIGPENDING => rt_sigpending(rdi, rsi),
+        nr::SIGALTSTACK => sigaltstack(rdi, rsi, rsp),
+        nr::KILL => kill(rdi as i32, rsi),
+        nr::TKILL => tgkill(None, rdi as i32, rsi),
+        nr::TGKILL => tgkill(Some(rdi as i32), rsi as i32, rdx),
+        nr::RT_SIGSUSPEND => rt_sigsuspend(rdi, rsi),
+        nr::PAUSE => Ok(Outcome::Sleep(Interrupted::Once)),
+        nr::RT_SIGRETURN => {
+            signal::sigreturn(regs);
+            Ok(Outcome::Registers)
+        }
+        _ => return None,
+    };
+    Some(result)
+}
+
+/// Sets have the kernel's size, told with every call.
+fn check_size(bytes: u64) -> Result<(), Errno> {
+    if bytes == size_of::<SigSet>() as u64 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+fn read_set(addr: u64) -> Result<SigSet, Errno> {
+    uaccess::read(addr).map(|bytes| SigSet(u64::from_le_bytes(bytes)))
+}
+
+fn write_set(addr: u64, set: SigSet) -> Result<(), Errno> {
+    uaccess::copy_to_user(addr, &set.0.to_le_bytes())
+}
+
+fn rt_sigaction(number: u64, new: u64, old: u64, bytes: u64) -> Result<Outcome, Errno> {
+    check_size(bytes)?;
+    let new = match new {
+        0 => None,
+        addr => Some(Action::decode(&uaccess::read::<ACTION_BYTES>(addr)?)),
+    };
+    let target = Signal::new(u64::from(number as u32)).ok_or(Errno::EINVAL)?;
+    let signals = &process::current().signals;
+    let before = LINUX.action(signals, target);
+    if let Some(new) = new {
+        LINUX.set_action(signals, target, new)?;
+    }
+    if old != 0 {
+        uaccess::copy_to_user(old, &before.encode())?;
+    }
+    Ok(Outcome::Value(0))
+}
+
+fn rt_sigprocmask(how: u64, set: u64, old: u64, bytes: u64) -> Result<Outcome, Errno> {
+    check_size(bytes)?;
+    let signals = &process::current().signals;
+    let before = signals.blocked();
+    if set != 0 {
+        signals.change_mask(how, read_set(set)?)?;
+    }
+    if old != 0 {
+        write_set(old, before)?;
+    }
+    Ok(Outcome::Value(0))
+}
+
+/// Shorter sets are allowed here: the rest is not written.
+fn rt_sigpending(addr: u64, bytes: u64) -> Result<Outcome, Errno> {
+    let set = process::current().signals.pending_blocked().0.to_le_bytes();
+    let wanted = set.get(..bytes as usize).ok_or(Errno::EINVAL)?;
+    uaccess::copy_to_user(addr, wanted)?;
+    Ok(Outcome::Value(0))
+}
+
+fn rt_sigsuspend(mask: u64, bytes: u64) -> Result<Outcome, Errno> {
+    check_size(bytes)?;
+    process::current().signals.suspend(read_set(mask)?);
+    Ok(Outcome::Sleep(Interrupted::Once))
+}
+
+fn sigaltstack(new: u64, old: u64, sp: u64) -> Result<Outcome, Errno> {
+    let signals = &process::current().signals;
+    let before = signals.altstack();
+    if new != 0 {
+        signals.set_altstack(before.replaced(&uaccess::read::<ALTSTACK_BYTES>(new)?, sp)?);
+    }
+    if old != 0 {
+        uaccess::copy_to_user(old, &before.encode(sp))?;
+    }
+    Ok(Outcome::Value(0))
+}
+
+/// Whether the running process may send a signal to another. Source: kill(2).
+fn may_signal(to: &Process, signal: u64) -> bool {
+    let (own, target) = (process::current().cred.get(), to.cred.get().user);
+    let ids = [own.user.effective, own.user.real];
+    let continues = signal == u64::from(Signal::CONT.number());
+    own.privileged() || continues || ids.contains(&target.real) || ids.contains(&target.saved)
+}
+
+/// Sends a signal, or with number 0 only asks whether it could.
+fn send(to: &Process, number: u64, code: i32) -> Result<(), Errno> {
+    let own = process::current();
+    let target = Signal::new(number);
+    if number != 0 && target.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if !may_signal(to, number) {
+        return Err(Errno::EPERM);
+    }
+    match target {
+        Some(target) => signal::send(to, &Info::sent(target, code, own.pid.get(), own.cred.get().user.real)),
+        None => Ok(()),
+    }
+}
+
+fn find(pid: i32) -> Result<&'static Process, Errno> {
+    u32::try_from(pid).ok().and_then(process::find).ok_or(Errno::ESRCH)
+}
+
+/// `kill`: one process, the own group (0), all that may be (-1), a group (negative).
+fn kill(pid: i32, number: u64) -> Result<Outcome, Errno> {
+    let number = u64::from(number as u32);
+    if pid > 0 {
+        // Nobody is behind it whom a signal could reach.
+        if pid == INIT_PID.cast_signed() {
+            return if process::current().cred.get().privileged() {
+                Ok(Outcome::Value(0))
+            } else {
+                Err(Errno::EPERM)
+            };
+        }
+        return send(find(pid)?, number, code::USER).map(|()| Outcome::Value(0));
+    }
+    let own = process::current();
+    let group = match pid {
+        0 => Some(own.group.get()),
+        -1 => None,
+        group => Some(group.unsigned_abs()),
+    };
+    let wanted = |process: &&Process| match group {
+        Some(group) => process.group.get() == group,
+        None => !core::ptr::eq(*process, own),
+    };
+    let living = process::table()
+        .iter()
+        .filter(|process| process.state.get() != State::Free);
+    let mut outcome = Err(Errno::ESRCH);
+    for process in living.filter(wanted) {
+        // One success is a success.
+        match (send(process, number, code::USER), outcome) {
+            (Ok(()), _) => outcome = Ok(Outcome::Value(0)),
+            (Err(errno), Err(_)) => outcome = Err(errno),
+            (Err(_), Ok(_)) => {}
+        }
+    }
+    outcome
+}
+
+/// `tgkill`, and `tkill` without a group: every process is its one thread.
+fn tgkill(group: Option<i32>, tid: i32, number: u64) -> Result<Outcome, Errno> {
+    if tid <= 0 || group.is_some_and(|group| group <= 0) {
+        return Err(Errno::EINVAL);
+    }
+    if group.is_some_and(|group| group != tid) {
+        return Err(Errno::ESRCH);
+    }
+    send(find(tid)?, u64::from(number as u32), code::TKILL).map(|()| Outcome::Value(0))
+}

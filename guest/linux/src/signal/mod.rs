@@ -1,0 +1,286 @@
+//! Signals: who gets one, what it does there, and what a handler finds on its stack.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `set.rs` | signals, sets of them, and what each does where nothing is said |
+//! | `action.rs` | what a process asked for, signal by signal |
+//! | `info.rs` | `siginfo_t` |
+//! | `pending.rs` | signals that were sent and not yet taken |
+//! | `altstack.rs` | the alternate stack |
+//! | `frame.rs` | what a handler's stack holds, and where |
+//! | `fpstate.rs` | x87, SSE and AVX registers in that frame |
+//!
+//! # Invariants
+//! `SIGKILL` and `SIGSTOP` are in no mask and have no action.
+//!
+//! Source: Linux, kernel/signal.c; signal(7).
+
+mod action;
+mod altstack;
+mod fpstate;
+mod frame;
+mod info;
+mod pending;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use core::cell::Cell;
+
+use faultlab_mm::Platform;
+
+use crate::{Errno, Linux};
+
+pub use action::{ACTION_BYTES, Action, Actions, ActionsId, Handler, sa};
+pub use altstack::{ALTSTACK_BYTES, AltStack};
+pub use fpstate::{FXSAVE_BYTES, FpFormat, claims_more, exception_code, own_mxcsr_mask, reset_image, sanitize};
+pub use frame::{CONTEXT_BYTES, FRAME_BYTES, Frame, NoRoom, Place, Registers, Restored, USER_FLAGS};
+pub use info::{INFO_BYTES, Info, code};
+pub use pending::{Pending, Queued};
+pub use set::{DefaultAction, SigSet, Signal};
+
+/// What a process has of signals. All zero in a program that never heard of them.
+#[derive(Debug)]
+pub struct Signals {
+    blocked: Cell<SigSet>,
+    /// The mask that comes back after the next handler: `sigsuspend`'s caller's.
+    saved: Cell<Option<SigSet>>,
+    pending: Pending,
+    /// `None`: nothing but defaults.
+    actions: Cell<Option<ActionsId>>,
+    altstack: Cell<AltStack>,
+}
+
+/// What a signal does to the process that takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Its handler runs.
+    Handler(Info, Action),
+    /// It ends.
+    End(Signal),
+    /// It stops.
+    Stop(Signal),
+}
+
+/// How `rt_sigprocmask` changes a mask. Source: Linux, include/uapi/asm-generic/signal-defs.h.
+mod how {
+    pub(super) const BLOCK: u64 = 0;
+    pub(super) const UNBLOCK: u64 = 1;
+    pub(super) const SETMASK: u64 = 2;
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Signals {
+    /// Nothing blocked, pending or asked for.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            blocked: Cell::new(SigSet::EMPTY),
+            saved: Cell::new(None),
+            pending: Pending::new(),
+            actions: Cell::new(None),
+            altstack: Cell::new(AltStack::NONE),
+        }
+    }
+
+    /// The mask.
+    #[must_use]
+    pub fn blocked(&self) -> SigSet {
+        self.blocked.get()
+    }
+
+    /// Sets the mask.
+    pub fn set_blocked(&self, mask: SigSet) {
+        self.blocked.set(mask.blockable());
+    }
+
+    /// `rt_sigprocmask`.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown way of changing it.
+    pub fn change_mask(&self, how: u64, set: SigSet) -> Result<(), Errno> {
+        let old = self.blocked.get();
+        let new = match u64::from(how as u32) {
+            how::BLOCK => old.union(set),
+            how::UNBLOCK => old.minus(set),
+            how::SETMASK => set,
+            _ => return Err(Errno::EINVAL),
+        };
+        self.set_blocked(new);
+        Ok(())
+    }
+
+    /// `rt_sigsuspend`: another mask until a handler ran. Called again while it holds, it changes nothing.
+    pub fn suspend(&self, mask: SigSet) {
+        if self.saved.get().is_none() {
+            self.saved.set(Some(self.blocked.get()));
+            self.set_blocked(mask);
+        }
+    }
+
+    /// The mask that a handler's frame keeps, for its return.
+    pub fn take_saved_mask(&self) -> SigSet {
+        self.saved.take().unwrap_or(self.blocked.get())
+    }
+
+    /// `rt_sigpending`: sent, and blocked.
+    #[must_use]
+    pub fn pending_blocked(&self) -> SigSet {
+        self.pending.set().intersection(self.blocked.get())
+    }
+
+    /// Whether a signal waits that is not blocked.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        !self.pending.set().minus(self.blocked.get()).is_empty()
+    }
+
+    /// The alternate stack.
+    #[must_use]
+    pub fn altstack(&self) -> AltStack {
+        self.altstack.get()
+    }
+
+    /// Sets it.
+    pub fn set_altstack(&self, altstack: AltStack) {
+        self.altstack.set(altstack);
+    }
+}
+
+impl<P: Platform> Linux<'_, P> {
+    /// `fork`: the child blocks and does what the parent does, and has nothing pending.
+    ///
+    /// # Errors
+    /// `ENOMEM`; the child's state is as it was.
+    pub fn fork_signals(&self, parent: &Signals, child: &Signals) -> Result<(), Errno> {
+        child.actions.set(self.dup_actions(parent.actions.get())?);
+        child.blocked.set(parent.blocked.get());
+        child.saved.set(None);
+        child.altstack.set(parent.altstack.get());
+        Ok(())
+    }
+
+    /// `execve`: handlers become defaults, what is ignored stays so; no alternate stack. Mask and pending signals stay. Source: execve(2),
+    /// signal(7).
+    pub fn exec_signals(&self, signals: &Signals) {
+        if let Some(actions) = signals.actions.get() {
+            self.reset_handlers(actions);
+        }
+        signals.altstack.set(AltStack::NONE);
+        signals.saved.set(None);
+    }
+
+    /// The end of a process.
+    pub fn exit_signals(&self, signals: &Signals) {
+        self.flush(&signals.pending, SigSet::ALL);
+        if let Some(actions) = signals.actions.take() {
+            self.free_actions(actions);
+        }
+        signals.blocked.set(SigSet::EMPTY);
+        signals.saved.set(None);
+        signals.altstack.set(AltStack::NONE);
+    }
+
+    /// What a process does on a signal.
+    #[must_use]
+    pub fn action(&self, signals: &Signals, signal: Signal) -> Action {
+        signals
+            .actions
+            .get()
+            .map_or(Action::DEFAULT, |actions| self.get_action(actions, signal))
+    }
+
+    /// `rt_sigaction`. A signal that is ignored from now on is no longer pending.
+    ///
+    /// # Errors
+    /// `EINVAL` for signals that cannot be handled, `ENOMEM`.
+    pub fn set_action(&self, signals: &Signals, signal: Signal, action: Action) -> Result<(), Errno> {
+        if SigSet::of(signal).blockable().is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let actions = match signals.actions.get() {
+            Some(actions) => actions,
+            None => self.alloc_actions()?,
+        };
+        signals.actions.set(Some(actions));
+        self.put_action(actions, signal, action);
+        if action.ignores(signal) {
+            self.flush(&signals.pending, SigSet::of(signal));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal; whether the process has to look, now.
+    ///
+    /// A signal that is ignored and not blocked is gone at once. One that stops and one that continues undo each other.
+    ///
+    /// # Errors
+    /// `EAGAIN` when a real-time signal finds no memory.
+    pub fn send(&self, to: &Signals, info: &Info) -> Result<bool, Errno> {
+        let signal = info.signal;
+        match signal.default_action() {
+            DefaultAction::Stop => self.flush(&to.pending, SigSet::of(Signal::CONT)),
+            DefaultAction::Continue => self.flush(&to.pending, SigSet::STOPPING),
+            _ => {}
+        }
+        let blocked = to.blocked.get().contains(signal);
+        if !blocked && self.action(to, signal).ignores(signal) {
+            return Ok(false);
+        }
+        self.queue(&to.pending, info)?;
+        Ok(!blocked)
+    }
+
+    /// A signal that the process caused itself and cannot go on without: blocking or ignoring it ends the process. Source: Linux
+    /// `force_sig_info`.
+    pub fn force(&self, signals: &Signals, info: Info) -> Delivery {
+        let action = self.action(signals, info.signal);
+        let blocked = signals.blocked.get().contains(info.signal);
+        match action.handler {
+            Handler::Function(_) if !blocked => Delivery::Handler(info, action),
+            _ => Delivery::End(info.signal),
+        }
+    }
+
+    /// Takes the next signal that does something. Those of the process's own making come first, then the lowest number.
+    pub fn next_delivery(&self, signals: &Signals) -> Option<Delivery> {
+        loop {
+            let info = self.dequeue(&signals.pending, signals.blocked.get())?;
+            let action = self.action(signals, info.signal);
+            match (action.handler, info.signal.default_action()) {
+                (Handler::Function(_), _) => return Some(Delivery::Handler(info, action)),
+                (Handler::Ignore, _) | (_, DefaultAction::Ignore | DefaultAction::Continue) => {}
+                (_, DefaultAction::Stop) => return Some(Delivery::Stop(info.signal)),
+                (_, DefaultAction::End) => return Some(Delivery::End(info.signal)),
+            }
+        }
+    }
+
+    /// A handler begins: what is blocked while it runs, and whether its action stays. Source: sigaction(2).
+    pub fn handler_begins(&self, signals: &Signals, signal: Signal, action: Action) {
+        let mut mask = signals.blocked.get().union(action.mask);
+        if action.flags & sa::NODEFER == 0 {
+            mask = mask.union(SigSet::of(signal));
+        }
+        signals.set_blocked(mask);
+        if let (true, Some(actions)) = (action.flags & sa::RESETHAND != 0, signals.actions.get()) {
+            self.put_action(
+                actions,
+                signal,
+                Action {
+                    handler: Handler::Default,
+                    ..action
+                },
+            );
+        }
+        let altstack = signals.altstack.get();
+        if altstack.disarms() {
+            signals.altstack.set(AltStack::NONE);
+        }
+    }
+}
