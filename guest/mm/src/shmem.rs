@@ -192,7 +192,7 @@ impl<P: Platform> Memory<P> {
         page.mapcount.set(0);
         page.private.set(0);
         page.refcount.set(0);
-        self.add_to_page_cache(id, index, pfn)?;
+        self.add_to_page_cache_called(id, index, pfn)?;
         page.steps([Event::Uptodate, Event::Unlock]);
         let inode = self.inode(id);
         inode.set_alloced(inode.alloced() + 1);
