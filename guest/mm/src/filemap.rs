@@ -41,6 +41,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Eexist`] when there is something, [`Error::Enomem`] when no node can be had; the page belongs to nobody then.
+    #[inline(always)]
     pub(crate) fn add_to_page_cache(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
         let inode = self.inode(id);
         {
@@ -57,6 +58,12 @@ impl<P: Platform> Memory<P> {
         self.page_enters_cache(id, index, pfn);
         self.lru_add(pfn);
         Ok(())
+    }
+
+    /// [`Memory::add_to_page_cache`] for others than faults.
+    #[inline(never)]
+    pub(crate) fn add_to_page_cache_called(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
+        self.add_to_page_cache(id, index, pfn)
     }
 
     /// Sets what a page of the cache knows about its owner, and counts it.

@@ -195,7 +195,7 @@ impl<P: Platform> Memory<P> {
         page.private.set(0);
         page.refcount.set(0);
         self.shmem_acct_block(id)?;
-        if let Err(error) = self.add_to_page_cache(id, index, pfn) {
+        if let Err(error) = self.add_to_page_cache_called(id, index, pfn) {
             self.shmem_unacct_blocks(id, 1);
             return Err(error);
         }

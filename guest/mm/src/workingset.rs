@@ -198,6 +198,7 @@ mod tests {
         }
         assert!(memory.platform.counter(Vmstat::SwapRa) > 0);
         assert_eq!(counted(&memory)[0], 16);
+        out(&memory, mm, at, 50..54);
         memory.do_munmap(mm, at, 64 * PAGE_SIZE).unwrap();
         memory.check_invariants();
         assert_eq!(memory.swap_inuse_pages(), 0);

@@ -153,7 +153,7 @@ impl<P: Platform> Memory<P> {
         }
         .ok_or(Error::Enomem)?;
         race(Race::Allocated);
-        if let Err(error) = self.add_to_page_cache(id, index, pfn) {
+        if let Err(error) = self.add_to_page_cache_called(id, index, pfn) {
             self.free_page(pfn);
             return Err(error);
         }

@@ -2,6 +2,7 @@
 
 use super::node::{Node, SLOTS_SHIFT, reaches};
 use super::{Entry, NodeSource, Place, SLOTS, XArray};
+use crate::sync::Word;
 
 impl XArray<'_> {
     /// The entry that covers `index`, or NULL.
@@ -12,6 +13,15 @@ impl XArray<'_> {
     #[must_use]
     pub fn load<S: NodeSource>(self, source: &S, index: u64) -> Entry {
         self.walk(source, index).map_or(Entry::NULL, |(_, entry)| entry)
+    }
+
+    /// The entries from `index` on that are in one leaf with it, as words for [`Entry::from_bits`]; `None` where there is no leaf. Of an entry
+    /// that covers several indices only the first shows.
+    #[inline]
+    pub(crate) fn leaf_from<S: NodeSource>(self, source: &S, index: u64) -> Option<&[Word]> {
+        let (place, _) = self.walk(source, index)?;
+        let leaf = place.node.filter(|node| node.shift() == 0)?;
+        Some(leaf.slots_from(leaf.offset_of(index)))
     }
 
     /// log2 of the number of indices that the entry at `index` covers; `None` if there is no entry.

@@ -113,6 +113,12 @@ impl<'a> Node<'a> {
         reaches(self.shift(), index)
     }
 
+    /// The words of the slots from `offset` on.
+    #[inline(always)]
+    pub(super) fn slots_from(self, offset: usize) -> &'a [Word] {
+        &self.0[FIRST_SLOT + offset..]
+    }
+
     /// The highest index below this node, seen from its lowest: `2^(shift+6) - 1`.
     #[inline(always)]
     pub(super) fn index_mask(self) -> u64 {
