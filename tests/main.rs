@@ -9,6 +9,7 @@
 //! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`random`] | calls drawn from a seed do in the guest what they do on this host; what differs is shrunk |
+//! | [`c_programs`] | C programs with this host's C library do in the guest what they do here |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
@@ -28,6 +29,7 @@
 
 mod backings;
 mod bench;
+mod c_programs;
 mod ending;
 mod gate;
 mod host;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     swap_faults::tests(&mut suite);
     run::tests(&mut suite);
     backings::tests(&mut suite);
+    c_programs::tests(&mut suite);
     bench::tests(&mut suite);
     gate::tests(&mut suite);
     trace::tests(&mut suite);

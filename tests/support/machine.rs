@@ -22,11 +22,13 @@ pub(crate) enum Needs {
     KvmAndIpcNamespace,
     /// The same on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
     KvmAndRecentIpcNamespace,
+    /// A KVM that can run guests, and a C compiler with a static C library.
+    KvmAndStaticC,
 }
 
 impl Needs {
     fn kvm(self) -> bool {
-        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces) || self.ipc_namespace()
+        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces | Needs::KvmAndStaticC) || self.ipc_namespace()
     }
 
     fn ipc_namespace(self) -> bool {
@@ -53,6 +55,7 @@ pub(crate) struct Machine {
     namespaces: OnceLock<Option<String>>,
     simulator: OnceLock<Option<String>>,
     ipc_namespace: OnceLock<Option<String>>,
+    static_c: OnceLock<Option<String>>,
 }
 
 impl Machine {
@@ -71,6 +74,8 @@ impl Machine {
         let reason = if needs.ipc_namespace() {
             let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
             missing.or_else(|| (needs == Needs::KvmAndRecentIpcNamespace).then(linux_is_old).flatten())
+        } else if needs == Needs::KvmAndStaticC {
+            self.static_c.get_or_init(static_c_is_missing).clone()
         } else {
             let namespaces = needs.namespaces();
             let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
@@ -80,6 +85,26 @@ impl Machine {
             reason,
             is_failure: false,
         })
+    }
+}
+
+/// Whether `cc` links a program with nothing but what it brings along.
+fn static_c_is_missing() -> Option<String> {
+    let directory = match tempfile::tempdir() {
+        Ok(directory) => directory,
+        Err(error) => return Some(error.to_string()),
+    };
+    let (source, program) = (directory.path().join("a.c"), directory.path().join("a"));
+    let written = std::fs::write(&source, "#include <stdio.h>\nint main(void) { return puts(\"\"); }\n");
+    let compiled = written.and_then(|()| {
+        let mut cc = Command::new("cc");
+        cc.arg("-static").arg("-o").args([&program, &source]);
+        cc.stdout(Stdio::null()).stderr(Stdio::null()).status()
+    });
+    match compiled {
+        Ok(status) if status.success() => None,
+        Ok(_) => Some("cc -static does not link: no static C library (package libc6-dev)".to_owned()),
+        Err(error) => Some(format!("cc: {error}")),
     }
 }
 

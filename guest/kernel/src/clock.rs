@@ -43,3 +43,8 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn realtime_ns() -> u64 {
     CLOCK.boot_realtime_ns.get() + monotonic_ns()
 }
+
+/// When, on the clock since boot, it is so many nanoseconds since 1970; 0 for times before.
+pub(crate) fn monotonic_of_realtime(ns: u64) -> u64 {
+    ns.saturating_sub(CLOCK.boot_realtime_ns.get())
+}

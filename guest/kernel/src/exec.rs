@@ -16,6 +16,7 @@ use core::cell::Cell;
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
 use faultlab_kernel::stack::{self, Contents, Strings};
+use faultlab_linux::signal::Place;
 use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
@@ -24,7 +25,7 @@ use crate::global::Global;
 use crate::platform::MEMORY;
 use crate::process::{COMM_BYTES, Process};
 use crate::syscall::Errno;
-use crate::{uaccess, x86};
+use crate::{fpu, uaccess, x86};
 
 mod first;
 mod replace;
@@ -112,6 +113,7 @@ fn load(
             cred.group.effective,
         ],
         hwcap: u64::from(x86::cpuid(1)[3]),
+        signal_frame_bytes: Place::most_bytes(fpu::format().frame_bytes() as u64),
         random,
     };
     let sp = contents

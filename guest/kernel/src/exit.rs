@@ -1,4 +1,4 @@
-//! How processes begin and end: `fork`, `exit_group`, `wait4`, and being killed.
+//! How processes begin and end: `fork`, `exit_group`, and being killed; who is told.
 //!
 //! Source: Linux, kernel/fork.c, kernel/exit.c; fork(2), wait4(2).
 
@@ -8,8 +8,8 @@ use faultlab_linux::signal::{Handler, Info, Signal, sa};
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, FIRST_PID, INIT_PID, Interrupted, Process, State};
-use crate::syscall::{Errno, Outcome};
+use crate::process::{self, FIRST_PID, INIT_PID, Interrupted, Process, Report, State};
+use crate::syscall::Errno;
 use crate::x86::msr;
 use crate::{fpu, lab, log, panic, sched, signal, uaccess, x86};
 
@@ -66,6 +66,9 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     fpu::save(child);
     child.interrupted.set(Interrupted::Nothing);
     child.group.set(parent.group.get());
+    child.session.set(parent.session.get());
+    child.executed.set(false);
+    child.report.set(Report::Nothing);
     child.exit_signal.set(clone.exit_signal);
     child.state.set(State::Runnable);
     let tid = child.pid.get().to_le_bytes();
@@ -103,6 +106,7 @@ pub(crate) fn end(process: &Process, status: i32) {
     }
     LINUX.exit_signals(&process.signals);
     fpu::free(process);
+    process::set_deadline(process, None);
     process.state.set(State::Zombie(status));
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);
@@ -117,7 +121,9 @@ pub(crate) fn end(process: &Process, status: i32) {
 /// Tells a parent that a child ended. One that said that it does not want to know does not find a zombie, either. Source: wait4(2), NOTES;
 /// Linux, kernel/signal.c (`do_notify_parent`).
 fn notify(parent: &Process, child: &Process, status: i32) {
-    if let Some(signal) = child.exit_signal.get() {
+    if let Some(signal) = child.exit_signal.get()
+        && !parent.signals.is_deaf_to(signal)
+    {
         let action = LINUX.action(&parent.signals, signal);
         if signal == Signal::CHLD && (action.handler == Handler::Ignore || action.flags & sa::NOCLDWAIT != 0) {
             child.state.set(State::Free);
@@ -145,48 +151,18 @@ fn end_machine(status: i32) -> ! {
     x86::halt()
 }
 
-/// `wait4`. `rusage` is zeroed if given.
-///
-/// # Errors
-/// `ECHILD` without such a child, `EINVAL` for unknown options, `EFAULT`.
-pub(crate) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Outcome, Errno> {
-    const WNOHANG: u32 = 1;
-    // Children never stop, so WUNTRACED and WCONTINUED change nothing; __WNOTHREAD, __WALL and __WCLONE are about
-    // threads.
-    const KNOWN: u32 = WNOHANG | 2 | 8 | 0xe000_0000;
-    const RUSAGE_BYTES: u64 = 144;
-    if options & !KNOWN != 0 {
-        return Err(Errno::EINVAL);
+/// Tells a parent that a child stopped or goes on, unless it said that it does not want to know.
+pub(crate) fn tell_parent(child: &Process, code: i32, status: i32) {
+    let Some(parent) = process::find(child.parent.get()) else {
+        return;
+    };
+    if LINUX.action(&parent.signals, Signal::CHLD).flags & sa::NOCLDSTOP == 0 {
+        let (pid, uid) = (child.pid.get(), child.cred.get().user.real);
+        // A standard signal is never refused.
+        _ = signal::send(parent, &Info::child_changed(Signal::CHLD, code, pid, uid, status));
     }
-    // One process group: 0 and negative numbers mean any child.
-    let wanted = u32::try_from(pid).ok().filter(|pid| *pid != 0);
-    let own = process::current().pid.get();
-    let mut children = process::table().iter().filter(|child| {
-        child.state.get() != State::Free && child.parent.get() == own && wanted.is_none_or(|pid| pid == child.pid.get())
-    });
-    let mut any = false;
-    let zombie = children.find_map(|child| {
-        any = true;
-        if let State::Zombie(status) = child.state.get() {
-            Some((child, status))
-        } else {
-            None
-        }
-    });
-    match zombie {
-        Some((child, wait_status)) => {
-            child.state.set(State::Free);
-            if status != 0 {
-                uaccess::copy_to_user(status, &wait_status.to_le_bytes())?;
-            }
-            if rusage != 0 {
-                uaccess::clear_user(rusage, RUSAGE_BYTES)?;
-            }
-            Ok(Outcome::Value(u64::from(child.pid.get())))
-        }
-        None if !any => Err(Errno::ECHILD),
-        None if options & WNOHANG != 0 => Ok(Outcome::Value(0)),
-        None => Ok(Outcome::Sleep(Interrupted::Restartable)),
+    if parent.state.get() == State::Waiting {
+        parent.state.set(State::Runnable);
     }
 }
 

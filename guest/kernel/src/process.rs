@@ -52,6 +52,18 @@ pub(crate) enum State {
     Zombie(i32),
 }
 
+/// What a process's parent has not been told by `wait4` yet, besides its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It was stopped by this signal.
+    Stopped(i32),
+    /// It goes on.
+    Continued,
+}
+
 /// Which call a process was in when it was made to wait; it makes it again when it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Interrupted {
@@ -85,6 +97,13 @@ pub(crate) struct Process {
     pub(crate) exit_signal: Cell<Option<Signal>>,
     /// Its process group.
     pub(crate) group: Cell<u32>,
+    /// Its session.
+    pub(crate) session: Cell<u32>,
+    /// Whether it runs another program than its parent did at the `fork`.
+    pub(crate) executed: Cell<bool>,
+    pub(crate) report: Cell<Report>,
+    /// When a call that it sleeps in is over: monotonic nanoseconds. Set by [`set_deadline`].
+    pub(crate) deadline: Cell<Option<u64>>,
     pub(crate) fpu: FpuState,
 }
 
@@ -108,6 +127,10 @@ impl Process {
             fault: Cell::new([0; 3]),
             exit_signal: Cell::new(None),
             group: Cell::new(0),
+            session: Cell::new(0),
+            executed: Cell::new(false),
+            report: Cell::new(Report::Nothing),
+            deadline: Cell::new(None),
             fpu: FpuState::new(),
         }
     }
@@ -123,6 +146,20 @@ static TABLE: Global<[Process; PROCESSES_MAX]> = Global::new([const { Process::f
 static CURRENT: Global<Cell<&'static Process>> = Global::new(Cell::new(&TABLE.get_ref()[0]));
 static CURRENT_INDEX: Global<Cell<usize>> = Global::new(Cell::new(0));
 static NEXT_PID: Global<Cell<u32>> = Global::new(Cell::new(FIRST_PID));
+
+/// Processes with a deadline.
+static SLEEPERS: Global<Cell<u32>> = Global::new(Cell::new(0));
+
+/// Sets when a process's call is over, or that it is in none.
+pub(crate) fn set_deadline(process: &Process, deadline: Option<u64>) {
+    let count = |deadline: Option<u64>| u32::from(deadline.is_some());
+    SLEEPERS.set(SLEEPERS.get() + count(deadline) - count(process.deadline.replace(deadline)));
+}
+
+/// Whether any process has a deadline.
+pub(crate) fn any_sleeps() -> bool {
+    SLEEPERS.get() != 0
+}
 
 /// Every slot of the table.
 pub(crate) fn table() -> &'static [Process; PROCESSES_MAX] {

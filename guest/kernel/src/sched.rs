@@ -11,7 +11,7 @@ use crate::entry::PtRegs;
 use crate::platform::MEMORY;
 use crate::process::{self, PROCESSES_MAX, Process, State};
 use crate::x86::msr;
-use crate::{fpu, panic, ram, vmstat, x86};
+use crate::{clock, fpu, panic, ram, vmstat, x86};
 
 /// Saves the running process, whose registers are `regs`, and continues with another in `regs`; with the same, if no
 /// other can run.
@@ -29,13 +29,30 @@ pub(crate) fn leave_ended(regs: &mut PtRegs) {
     load(next_runnable(process::current_index()), regs);
 }
 
-/// The next process in turn after `from`; `from` itself comes last.
+/// The next process in turn after `from`; `from` itself comes last. Waits for the first deadline if none can run.
 fn next_runnable(from: usize) -> usize {
-    let turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
-    let mut runnable = turn.filter(|&index| process::table()[index].state.get() == State::Runnable);
-    match runnable.next() {
-        Some(index) => index,
-        None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),
+    loop {
+        if process::any_sleeps() {
+            wake_sleepers();
+        }
+        let turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
+        let mut runnable = turn.filter(|&index| process::table()[index].state.get() == State::Runnable);
+        match runnable.next() {
+            Some(index) => return index,
+            None if process::any_sleeps() => x86::pause(),
+            None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),
+        }
+    }
+}
+
+/// Lets those go on whose deadline is over; they find that out themselves.
+fn wake_sleepers() {
+    let now = clock::monotonic_ns();
+    let over = |process: &&Process| process.deadline.get().is_some_and(|deadline| deadline <= now);
+    for process in process::table().iter().filter(over) {
+        if process.state.get() == State::Waiting {
+            process.state.set(State::Runnable);
+        }
     }
 }
 

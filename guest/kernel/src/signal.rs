@@ -16,10 +16,10 @@ use faultlab_linux::signal::{
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::interrupts::vector;
 use crate::platform::LINUX;
-use crate::process::{self, Interrupted, Process, State};
+use crate::process::{self, Interrupted, Process, Report, State};
 use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, sched, uaccess};
+use crate::{exit, fpu, log, sched, syscall, uaccess};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
@@ -36,7 +36,13 @@ pub(crate) fn send(to: &Process, info: &Info) -> Result<(), Errno> {
     let resumes = matches!(info.signal, Signal::KILL | Signal::CONT);
     match to.state.get() {
         State::Waiting if look => to.state.set(State::Runnable),
-        State::Stopped if resumes => to.state.set(State::Runnable),
+        State::Stopped if resumes => {
+            to.state.set(State::Runnable);
+            if info.signal == Signal::CONT {
+                to.report.set(Report::Continued);
+                exit::tell_parent(to, code::CLD_CONTINUED, Signal::CONT.number().cast_signed());
+            }
+        }
         _ => {}
     }
     Ok(())
@@ -57,10 +63,7 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
 fn deliver(delivery: Delivery, regs: &mut PtRegs) {
     match delivery {
         Delivery::End(signal) => exit::exit_current(signal.number().cast_signed(), regs),
-        Delivery::Stop(_) => {
-            process::current().state.set(State::Stopped);
-            sched::yield_now(regs);
-        }
+        Delivery::Stop(signal) => stop(signal, regs),
         Delivery::Handler(info, action) => {
             interrupt_call(action, regs);
             if enter_handler(&info, action, regs).is_err() {
@@ -68,6 +71,27 @@ fn deliver(delivery: Delivery, regs: &mut PtRegs) {
             }
         }
     }
+}
+
+/// Stops the running process, unless nobody could let it go on: stops from a terminal are lost on a group whose members' parents are all in
+/// it, or elsewhere altogether. Source: setpgid(2), "orphaned process group"; Linux, kernel/exit.c (`will_become_orphaned_pgrp`).
+fn stop(signal: Signal, regs: &mut PtRegs) {
+    let own = process::current();
+    let keeps = |process: &Process| {
+        process.group.get() == own.group.get()
+            && process::find(process.parent.get()).is_some_and(|parent| {
+                parent.group.get() != own.group.get() && parent.session.get() == own.session.get()
+            })
+    };
+    let living = |process: &&Process| !matches!(process.state.get(), State::Free | State::Zombie(_));
+    if signal != Signal::STOP && !process::table().iter().filter(living).any(keeps) {
+        return;
+    }
+    let number = signal.number().cast_signed();
+    own.state.set(State::Stopped);
+    own.report.set(Report::Stopped(number));
+    exit::tell_parent(own, code::CLD_STOPPED, number);
+    sched::yield_now(regs);
 }
 
 /// A handler runs instead of a call that waited: the call fails, unless it is one that is made again and the action says so. Source:
@@ -79,6 +103,7 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
         Interrupted::Once => false,
     };
     if !again {
+        syscall::interrupted(regs);
         regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
         regs.volatile.rax = u64::from(Errno::EINTR.0).wrapping_neg();
     }
@@ -124,6 +149,9 @@ fn enter_handler(info: &Info, action: Action, regs: &mut PtRegs) -> Result<(), E
     };
     uaccess::copy_to_user(place.frame, &frame.encode())?;
     LINUX.handler_begins(&process.signals, info.signal, action);
+    // A handler begins as a program does, whatever was interrupted. Source: Linux `fpu__clear_user_states`.
+    fpu::reset(process);
+    fpu::load(process);
     let v = &mut regs.volatile;
     v.rdi = u64::from(info.signal.number());
     v.rsi = place.frame + Frame::INFO_AT;

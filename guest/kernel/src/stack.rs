@@ -37,12 +37,13 @@ mod at {
     pub(super) const RANDOM: u64 = 25;
     pub(super) const HWCAP2: u64 = 26;
     pub(super) const EXECFN: u64 = 31;
+    pub(super) const MINSIGSTKSZ: u64 = 51;
 }
 
 /// Bytes of words that are written at a time.
 const BUFFER_BYTES: usize = 512;
 /// Pairs of the auxiliary vector.
-const AUXV_PAIRS: usize = 18;
+const AUXV_PAIRS: usize = 19;
 
 /// Writes bytes at an address.
 pub type Write<'w, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'w;
@@ -127,6 +128,8 @@ pub struct Contents<'a, A, B> {
     pub ids: [u32; 4],
     /// For `AT_HWCAP`: CPUID leaf 1, EDX.
     pub hwcap: u64,
+    /// For `AT_MINSIGSTKSZ`: most bytes that a handler's frame takes of a stack.
+    pub signal_frame_bytes: u64,
     /// For `AT_RANDOM`.
     pub random: [u64; 2],
 }
@@ -211,6 +214,7 @@ impl<A, B> Contents<'_, A, B> {
             (at::RANDOM, random),
             (at::HWCAP2, 0),
             (at::EXECFN, path),
+            (at::MINSIGSTKSZ, self.signal_frame_bytes),
             (at::NULL, 0),
         ]
     }
@@ -281,6 +285,7 @@ mod tests {
             program,
             ids: [1, 2, 3, 4],
             hwcap: 7,
+            signal_frame_bytes: 2048,
             random: [1, 2],
         }
     }
@@ -340,6 +345,7 @@ mod tests {
             assert_eq!((value(at::PAGESZ), value(at::HWCAP), value(at::PHENT)), (4096, 7, 56));
             assert_eq!(string(&memory, value(at::EXECFN)), b"/path");
             assert_eq!([at::UID, at::EUID, at::GID, at::EGID].map(value), [1, 2, 3, 4]);
+            assert_eq!(value(at::MINSIGSTKSZ), 2048);
             assert_eq!(
                 (word(&memory, value(at::RANDOM)), word(&memory, value(at::RANDOM) + 8)),
                 (1, 2)

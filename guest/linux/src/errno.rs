@@ -27,6 +27,7 @@ errnos! {
     ECHILD = 10, "No child processes.";
     EAGAIN = 11, "Resource temporarily unavailable.";
     ENOMEM = 12, "Cannot allocate memory.";
+    EACCES = 13, "Permission denied.";
     EFAULT = 14, "Bad address.";
     ENODEV = 19, "No such device.";
     EINVAL = 22, "Invalid argument.";

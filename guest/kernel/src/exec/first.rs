@@ -107,6 +107,7 @@ fn prepare(process: &Process, mm: MmId, path: &[u8]) -> Result<(), Errno> {
     process.files.set(Some(LINUX.standard_table()?));
     process.parent.set(INIT_PID);
     process.group.set(process.pid.get());
+    process.session.set(process.pid.get());
     process.state.set(State::Runnable);
     fpu::alloc(process)?;
     fpu::reset(process);

@@ -64,6 +64,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
         }
     }
     set_name(process, &name[..len]);
+    process.executed.set(true);
     LINUX.exec_signals(&process.signals);
     LINUX.close_on_exec(process::current_files());
     sched::set_fs_base(0);

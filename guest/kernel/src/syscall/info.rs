@@ -14,17 +14,18 @@ mod nr {
     pub(super) const SCHED_GETAFFINITY: u64 = 204;
     pub(super) const SET_ROBUST_LIST: u64 = 273;
     pub(super) const GETRANDOM: u64 = 318;
+    pub(super) const RSEQ: u64 = 334;
 }
 
 /// Carries out a call of these; `None` for another's number.
 pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
-    let VolatileRegs {
-        rax, rdi, rsi, rdx, ..
-    } = regs.volatile;
+    let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
         nr::UNAME => uname(rdi),
         nr::SCHED_GETAFFINITY => sched_getaffinity(rdi as u32, rsi, rdx),
         nr::SET_ROBUST_LIST => set_robust_list(rsi),
+        // Libraries do without it, as on kernels that were built so.
+        nr::RSEQ => Err(Errno::ENOSYS),
         nr::GETRANDOM => getrandom(rdi, rsi, rdx),
         _ => return None,
     })
@@ -58,7 +59,11 @@ fn sched_getaffinity(pid: u32, bytes: u64, addr: u64) -> Result<Outcome, Errno> 
 /// Nobody waits for a lock of a process that ended, as there is no `futex`: the list is never read.
 fn set_robust_list(bytes: u64) -> Result<Outcome, Errno> {
     const HEAD_BYTES: u64 = 24;
-    if bytes == HEAD_BYTES { Ok(Outcome::Value(0)) } else { Err(Errno::EINVAL) }
+    if bytes == HEAD_BYTES {
+        Ok(Outcome::Value(0))
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Differs from Linux: numbers that look random, made from the time; no secrets.

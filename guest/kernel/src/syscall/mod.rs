@@ -2,7 +2,7 @@
 //!
 //! | file | calls |
 //! |---|---|
-//! | `mod.rs` | the dispatch; identity, time, FS and GS |
+//! | `mod.rs` | the dispatch; identity, FS and GS |
 //! | `file.rs` | `open openat close ioctl dup dup2 dup3 fcntl fstat fchmod memfd_create` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
@@ -12,9 +12,12 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
+//! | `info.rs` | `uname getrandom sched_getaffinity set_robust_list` |
+//! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
+//! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
 //! | `../exec/replace.rs` | `execve` |
-//! | `../exit.rs` | `fork vfork clone exit exit_group wait4` |
+//! | `../exit.rs` | `fork vfork clone exit exit_group` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
 
@@ -32,20 +35,21 @@ use crate::exit::{self, Clone};
 use crate::global::Global;
 use crate::process::Interrupted;
 use crate::x86::msr;
-use crate::{clock, exec, log, process, sched, trap, uaccess, vmstat, x86};
+use crate::{exec, log, sched, trap, uaccess, vmstat, x86};
 
 mod cred;
 mod device;
 mod file;
+mod info;
 mod io;
 mod limits;
 mod memory;
+mod process;
 mod residency;
 mod shm;
 mod signal;
 mod swap;
-
-use signal::nr as nr_signal;
+mod time;
 
 /// Numbers of the calls that exist.
 mod nr {
@@ -201,8 +205,8 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMDT => shm::shmdt(rdi),
         nr::SWAPON => swap::swapon(rdi, rsi),
         nr::SWAPOFF => swap::swapoff(rdi),
-        nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(process::current().pid.get())),
-        nr::GETPPID => Ok(u64::from(process::current().parent.get())),
+        nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(crate::process::current().pid.get())),
+        nr::GETPPID => Ok(u64::from(crate::process::current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),
         nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
         nr::GETGID => Ok(u64::from(cred::current().group.real)),
@@ -218,27 +222,29 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SETRLIMIT => limits::setrlimit(rdi, rsi),
         nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
-        nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
-        nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,
-        nr::EXECVE
-        | nr_signal::RT_SIGACTION
-        | nr_signal::RT_SIGPROCMASK
-        | nr_signal::RT_SIGRETURN
-        | nr_signal::PAUSE
-        | nr_signal::KILL
-        | nr_signal::RT_SIGPENDING
-        | nr_signal::RT_SIGSUSPEND
-        | nr_signal::SIGALTSTACK
-        | nr_signal::TKILL
-        | nr_signal::TGKILL => return 1,
-        number => unknown(number),
+        nr::CLOCK_GETTIME => time::clock_gettime(rdi, rsi),
+        _ => return long_way(regs),
     };
     regs.rax = encode(result);
     trap::run_kswapd::<{ level::OFF }>();
     0
 }
 
-/// A call that needs all registers: it copies, switches or ends the process.
+/// Calls that need all registers, those that signals have to be looked for after, and those that do not exist: 1. What is no number of a
+/// call at all has its answer here. A function of its own, so that the way of the others does not carry the 1.
+#[cold]
+#[inline(never)]
+fn long_way(regs: &mut VolatileRegs) -> u32 {
+    if regs.rax < NUMBERS {
+        return 1;
+    }
+    regs.rax = encode(Err(Errno::ENOSYS));
+    0
+}
+
+pub(crate) use time::interrupted;
+
+/// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
     let VolatileRegs {
         rax,
@@ -258,13 +264,17 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
             let result = exec::execve(regs, [rdi, rsi, rdx]);
             finish(result, regs);
         }
-        nr::WAIT4 => finish(exit::wait4(rdi as i32, rsi, rdx as u32, r10), regs),
+        nr::WAIT4 => finish(process::wait4(rdi as i32, rsi, rdx as u32, r10), regs),
         nr::SCHED_YIELD => {
             regs.volatile.rax = 0;
             sched::yield_now(regs);
         }
         number => {
-            let result = signal::call(regs).unwrap_or_else(|| unknown(number).map(Outcome::Value));
+            let result = signal::call(regs)
+                .or_else(|| process::call(regs))
+                .or_else(|| time::call(regs))
+                .or_else(|| info::call(regs))
+                .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }
     }
@@ -292,23 +302,21 @@ fn clone_args(flags: u64, stack: u64, parent_tid: u64, child_tid: u64) -> Result
     })
 }
 
-/// Numbers below this are logged once each; higher ones never.
-const LOGGED_MAX: u64 = 512;
+/// No call has a number from this on.
+const NUMBERS: u64 = 512;
 
+/// Logged once a number.
 #[cold]
 #[inline(never)]
-fn unknown(number: u64) -> Result<u64, Errno> {
-    static LOGGED: Global<Cell<[u64; LOGGED_MAX as usize / 64]>> =
-        Global::new(Cell::new([0; LOGGED_MAX as usize / 64]));
-    if number < LOGGED_MAX {
-        let word = &LOGGED.as_array_of_cells()[number as usize / 64];
-        let bit = 1 << (number % 64);
-        if word.get() & bit == 0 {
-            word.set(word.get() | bit);
-            log::warn(&line!["system call ", number, " does not exist here: ENOSYS"]);
-        }
+fn unknown(number: u64) -> Errno {
+    static LOGGED: Global<Cell<[u64; NUMBERS as usize / 64]>> = Global::new(Cell::new([0; NUMBERS as usize / 64]));
+    let word = &LOGGED.as_array_of_cells()[number as usize / 64];
+    let bit = 1 << (number % 64);
+    if word.get() & bit == 0 {
+        word.set(word.get() | bit);
+        log::warn(&line!["system call ", number, " does not exist here: ENOSYS"]);
     }
-    Err(Errno::ENOSYS)
+    Errno::ENOSYS
 }
 
 /// `arch_prctl`: bases of FS and GS.
@@ -326,22 +334,5 @@ fn arch_prctl(code: u64, addr: u64) -> Result<u64, Errno> {
         ARCH_GET_GS => uaccess::copy_to_user(addr, &x86::rdmsr(msr::GS_BASE).to_le_bytes())?,
         _ => return Err(Errno::EINVAL),
     }
-    Ok(0)
-}
-
-/// `clock_gettime`: the real and the monotonic clocks, with all their variants.
-#[inline(never)]
-fn clock_gettime(clock: u64, addr: u64) -> Result<u64, Errno> {
-    const NS_PER_S: u64 = 1_000_000_000;
-    let ns = match clock as i32 {
-        // CLOCK_REALTIME and its coarse form; CLOCK_MONOTONIC, raw, coarse, CLOCK_BOOTTIME.
-        0 | 5 => clock::realtime_ns(),
-        1 | 4 | 6 | 7 => clock::monotonic_ns(),
-        _ => return Err(Errno::EINVAL),
-    };
-    let mut timespec = [0; 16];
-    timespec[..8].copy_from_slice(&(ns / NS_PER_S).to_le_bytes());
-    timespec[8..].copy_from_slice(&(ns % NS_PER_S).to_le_bytes());
-    uaccess::copy_to_user(addr, &timespec)?;
     Ok(0)
 }

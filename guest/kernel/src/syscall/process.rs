@@ -10,7 +10,6 @@ use crate::process::{self, Interrupted, Process, Report, State};
 use crate::uaccess;
 
 mod nr {
-    pub(super) const WAIT4: u64 = 61;
     pub(super) const SETPGID: u64 = 109;
     pub(super) const GETPGRP: u64 = 111;
     pub(super) const SETSID: u64 = 112;
@@ -46,7 +45,6 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     let own = process::current();
     let value = |result: Result<u32, Errno>| result.map(|value| Outcome::Value(u64::from(value)));
     Some(match rax {
-        nr::WAIT4 => wait4(rdi as i32, rsi, rdx as u32, r10),
         nr::WAITID => waitid([rdi, rsi], rdx, r10 as u32, r8),
         nr::SETPGID => value(setpgid(rdi as i32, rsi as i32)),
         nr::GETPGRP => value(Ok(own.group.get())),
@@ -89,11 +87,12 @@ enum Found {
 fn look(which: Which, options: u32) -> Result<Found, Errno> {
     let own = process::current().pid.get();
     let mut any = false;
-    let children = process::table().iter().filter(|child| {
-        child.state.get() != State::Free && child.parent.get() == own && which.includes(child)
-    });
+    let children = process::table()
+        .iter()
+        .filter(|child| child.state.get() != State::Free && child.parent.get() == own && which.includes(child));
     for child in children {
-        any = true;
+        // One that ended is none for a call that does not ask for that.
+        any |= options & option::EXITED != 0 || !matches!(child.state.get(), State::Zombie(_));
         if let Some(status) = told(child, options) {
             return Ok(Found::Child(child, status));
         }
@@ -127,7 +126,7 @@ fn told(child: &Process, options: u32) -> Option<i32> {
 }
 
 /// `wait4`. `rusage` is zeroed if given: nobody counts.
-fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Outcome, Errno> {
+pub(super) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Outcome, Errno> {
     const KNOWN: u32 = option::NOHANG | option::STOPPED | option::CONTINUED | option::THREADS;
     if options & !KNOWN != 0 {
         return Err(Errno::EINVAL);
@@ -222,11 +221,13 @@ fn setpgid(pid: i32, group: i32) -> Result<u32, Errno> {
     if target.session.get() == target.pid.get() {
         return Err(Errno::EPERM);
     }
-    let group = if group == 0 { target.pid.get() } else { group.cast_unsigned() };
+    let group = if group == 0 {
+        target.pid.get()
+    } else {
+        group.cast_unsigned()
+    };
     let exists = |process: &Process| {
-        process.state.get() != State::Free
-            && process.group.get() == group
-            && process.session.get() == own.session.get()
+        process.state.get() != State::Free && process.group.get() == group && process.session.get() == own.session.get()
     };
     if group != target.pid.get() && !process::table().iter().any(exists) {
         return Err(Errno::EPERM);

@@ -11,17 +11,17 @@ use crate::platform::LINUX;
 use crate::process::{self, INIT_PID, Interrupted, Process, State};
 use crate::{signal, uaccess};
 
-pub(super) mod nr {
-    pub(in super::super) const RT_SIGACTION: u64 = 13;
-    pub(in super::super) const RT_SIGPROCMASK: u64 = 14;
-    pub(in super::super) const RT_SIGRETURN: u64 = 15;
-    pub(in super::super) const PAUSE: u64 = 34;
-    pub(in super::super) const KILL: u64 = 62;
-    pub(in super::super) const RT_SIGPENDING: u64 = 127;
-    pub(in super::super) const RT_SIGSUSPEND: u64 = 130;
-    pub(in super::super) const SIGALTSTACK: u64 = 131;
-    pub(in super::super) const TKILL: u64 = 200;
-    pub(in super::super) const TGKILL: u64 = 234;
+mod nr {
+    pub(super) const RT_SIGACTION: u64 = 13;
+    pub(super) const RT_SIGPROCMASK: u64 = 14;
+    pub(super) const RT_SIGRETURN: u64 = 15;
+    pub(super) const PAUSE: u64 = 34;
+    pub(super) const KILL: u64 = 62;
+    pub(super) const RT_SIGPENDING: u64 = 127;
+    pub(super) const RT_SIGSUSPEND: u64 = 130;
+    pub(super) const SIGALTSTACK: u64 = 131;
+    pub(super) const TKILL: u64 = 200;
+    pub(super) const TGKILL: u64 = 234;
 }
 
 /// Carries out a call of these; `None` for another's number.

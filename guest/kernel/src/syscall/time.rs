@@ -18,15 +18,14 @@ mod nr {
 }
 
 const NS_PER_S: u64 = 1_000_000_000;
+const CLOCK_REALTIME: i32 = 0;
 const CLOCK_MONOTONIC: u64 = 1;
 /// `TIMER_ABSTIME`: until, not for.
 const ABSOLUTE: u64 = 1;
 
 /// Carries out a call of these; `None` for another's number.
 pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
-    let VolatileRegs {
-        rax, rdi, rsi, rdx, ..
-    } = regs.volatile;
+    let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
         nr::NANOSLEEP => sleep(CLOCK_MONOTONIC, 0, rdi),
         nr::CLOCK_NANOSLEEP => sleep(rdi, rsi, rdx),
@@ -108,7 +107,7 @@ fn sleep(clock: u64, flags: u64, request: u64) -> Result<Outcome, Errno> {
 }
 
 fn deadline_of(clock: u64, flags: u64, request: u64) -> Result<u64, Errno> {
-    if !matches!(clock as i32, 0 | 1 | 7) {
+    if !matches!(clock as i32, CLOCK_REALTIME | 1 | 7) {
         return Err(Errno::EINVAL);
     }
     let bytes: [u8; 16] = uaccess::read(request)?;
@@ -118,15 +117,15 @@ fn deadline_of(clock: u64, flags: u64, request: u64) -> Result<u64, Errno> {
         return Err(Errno::EINVAL);
     }
     let time = seconds.saturating_mul(NS_PER_S).saturating_add(ns);
-    let from = match flags & ABSOLUTE {
-        0 => clock::monotonic_ns(),
-        _ => return Ok(time.saturating_sub(now(clock)? - clock::monotonic_ns())),
-    };
-    Ok(from.saturating_add(time))
+    Ok(match (flags & ABSOLUTE, clock as i32) {
+        (0, _) => clock::monotonic_ns().saturating_add(time),
+        (_, CLOCK_REALTIME) => clock::monotonic_of_realtime(time),
+        _ => time,
+    })
 }
 
 /// A handler runs instead of a call that waited, whose registers these are: one that sleeps for a time tells how much of it is left.
-pub(super) fn interrupted(regs: &PtRegs) {
+pub(crate) fn interrupted(regs: &PtRegs) {
     let process = process::current();
     let Some(deadline) = process.deadline.get() else { return };
     process::set_deadline(process, None);

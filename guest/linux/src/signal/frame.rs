@@ -80,6 +80,13 @@ pub struct Place {
 pub struct NoRoom;
 
 impl Place {
+    /// Most bytes below a stack pointer that a frame with so many of extended registers takes.
+    #[must_use]
+    pub const fn most_bytes(fpstate_bytes: u64) -> u64 {
+        const ALIGNMENT: u64 = 63 + 15 + 8;
+        RED_ZONE_BYTES + fpstate_bytes + FRAME_BYTES as u64 + ALIGNMENT
+    }
+
     /// The place for a frame with `fpstate_bytes` of extended registers, of a program whose stack pointer is `sp`; `onstack` as its
     /// action says.
     ///

@@ -140,6 +140,16 @@ impl Signals {
         !self.pending.set().minus(self.blocked.get()).is_empty()
     }
 
+    /// Whether a signal is one that nobody hears of: ignored by default, and nothing was ever said to the contrary. The end of a child is
+    /// mostly told so.
+    #[inline]
+    #[must_use]
+    pub fn is_deaf_to(&self, signal: Signal) -> bool {
+        self.actions.get().is_none()
+            && !self.blocked.get().contains(signal)
+            && signal.default_action() == DefaultAction::Ignore
+    }
+
     /// The alternate stack.
     #[must_use]
     pub fn altstack(&self) -> AltStack {
@@ -175,15 +185,15 @@ impl<P: Platform> Linux<'_, P> {
         signals.saved.set(None);
     }
 
-    /// The end of a process.
+    /// The end of a process. What is left holds nothing, and is overwritten by [`Linux::fork_signals`].
+    #[inline]
     pub fn exit_signals(&self, signals: &Signals) {
-        self.flush(&signals.pending, SigSet::ALL);
+        if !signals.pending.set().is_empty() {
+            self.flush(&signals.pending, SigSet::ALL);
+        }
         if let Some(actions) = signals.actions.take() {
             self.free_actions(actions);
         }
-        signals.blocked.set(SigSet::EMPTY);
-        signals.saved.set(None);
-        signals.altstack.set(AltStack::NONE);
     }
 
     /// What a process does on a signal.

@@ -223,6 +223,7 @@ fn places_of_frames() {
             let place = Place::below(sp, AltStack::NONE, true, bytes).expect("no stack to overflow");
             assert!(place.fpstate + bytes <= sp - 128 && place.fpstate.is_multiple_of(64));
             assert!(place.frame + FRAME_BYTES as u64 <= place.fpstate && place.frame % 16 == 8);
+            assert!(sp - place.frame <= Place::most_bytes(bytes));
         }
     }
 }

@@ -14,6 +14,7 @@ bare! {
     setsid, __NR_setsid, 0, "setsid()";
     nanosleep, __NR_nanosleep, 2, "nanosleep(time, rest)";
     clock_nanosleep, __NR_clock_nanosleep, 4, "clock_nanosleep(clock, flags, time, rest)";
+    sched_yield, __NR_sched_yield, 0, "sched_yield()";
     arch_prctl, __NR_arch_prctl, 2, "arch_prctl(code, address)";
 }
 

@@ -6,15 +6,21 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `replace` | execve(2): what is refused, what is kept and what ends; A61 |
-//! | `inside` | the same, seen by the program that was executed |
+//! | `waits` | wait4(2), waitid(2): how children ended, stopped, went on |
+//! | `groups` | setpgid(2), setsid(2), kill(2) of groups |
+//! | `sleep` | nanosleep(2), clock_nanosleep(2) |
+//! | `inside` | what `execve` leaves, seen by the program that was executed |
 
 #![no_std]
 #![no_main]
 
 use faultlab_programs::start::Args;
 
+mod groups;
 mod inside;
 mod replace;
+mod sleep;
+mod waits;
 
 faultlab_programs::program!(main);
 
@@ -28,5 +34,8 @@ fn main(args: Args) -> i32 {
         return 0;
     }
     replace::show();
+    waits::show();
+    groups::show();
+    sleep::show();
     0
 }

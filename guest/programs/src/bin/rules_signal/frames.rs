@@ -262,7 +262,40 @@ extern "C" fn keep_avx() -> u64 {
     )
 }
 
+/// Control words of x87 and SSE in the last handler.
+static CONTROL: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn control(_signal: i32, _info: &Info, _context: &mut Context) {
+    CONTROL.store(control_words(), Relaxed);
+}
+
+fn control_words() -> u64 {
+    let (mut x87, mut simd) = (0u16, 0u32);
+    // SAFETY: fills both.
+    unsafe { asm!("fnstcw [{}]", "stmxcsr [{}]", in(reg) &raw mut x87, in(reg) &raw mut simd, options(nostack)) };
+    u64::from(x87) << 32 | u64::from(simd)
+}
+
+fn set_control_words(x87: u16, simd: u32) {
+    // SAFETY: every exception stays masked, and nothing here depends on how numbers are rounded.
+    unsafe { asm!("fldcw [{}]", "ldmxcsr [{}]", in(reg) &raw const x87, in(reg) &raw const simd, options(nostack)) };
+}
+
 fn registers() {
+    handle(SIGUSR1, control, 0);
+    set_control_words(0x0f7f, 0xffa0);
+    must(signals::raise(SIGUSR1).map(|()| 0));
+    line(
+        "signal",
+        "control words in a handler",
+        format_args!("{:#x}", CONTROL.load(Relaxed)),
+    );
+    line(
+        "sigreturn",
+        "control words after it",
+        format_args!("{:#x}", control_words()),
+    );
+    set_control_words(0x037f, 0x1f80);
     _ = alternate(handler_stack());
     handle(SIGILL, clobber, 0);
     line("sigreturn", "registers after a handler", format_args!("{:#x}", keep()));

@@ -1,0 +1,46 @@
+//! Programs of C, linked with the C library of this host: they do in the guest what they do here, output and exit status.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::support::{Needs, Suite, faultlab, wait};
+
+/// Sources in `tests/c`, and the status that each ends with.
+const SOURCES: &[(&str, i32)] = &[("processes", 5), ("vectors", 0), ("hostile", 0)];
+
+/// Adds one test a source.
+pub(crate) fn tests(suite: &mut Suite) {
+    for (name, status) in SOURCES {
+        suite.test(format!("c_programs::{name}"), Needs::KvmAndStaticC, move || {
+            compare(name, *status);
+        });
+    }
+}
+
+fn compare(name: &str, status: i32) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/c")
+        .join(format!("{name}.c"));
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static", "-o"]).args([&program, &source]);
+    let compiled = cc.output().expect("a compiler");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+
+    let mut here = Command::new(&program);
+    here.stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let host = wait(here.spawn().expect("a program that runs"), Instant::now()).expect(status);
+    let guest = faultlab("exec -q --").args([&program]).run().expect(status);
+    assert_eq!(
+        guest.stdout(),
+        host.stdout(),
+        "standard output, the guest's and the host's"
+    );
+}
