@@ -19,6 +19,8 @@ pub mod virtio_mmio;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod linux_driver_tests;
 
 use self::bus::BusCounters;
 use crate::host_events::HostEvents;
