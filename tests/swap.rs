@@ -20,6 +20,9 @@ const PAGE_SECTORS: u64 = PAGE_SIZE / 512;
 pub(crate) fn tests(suite: &mut Suite) {
     for (faults, status) in [
         ("", 0),
+        ("--swap-io thread", 0),
+        ("--swap-io uring", 0),
+        ("--swap-io uring --swap-direct --swap-latency normal:200us,100us", 0),
         ("--swap-errors write:0.05,torn:0.05,seed=4", 0),
         ("--swap-errors lost:0.5", 1),
     ] {

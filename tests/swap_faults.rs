@@ -11,9 +11,13 @@ use crate::support::{Faultlab, Needs, Ran, Suite, faultlab};
 /// A program that swaps about 2 MiB out and in again.
 const PRESS: &str = "-- shm-press 8M --passes 1";
 
+/// Who may serve the disk; where there is no io_uring, the last is as the one before.
+const SERVERS: [&str; 3] = ["inline", "thread", "uring"];
+
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    let tests: [(&str, fn()); 9] = [
+    type Body = fn(&'static str);
+    let tests: [(&str, Body); 10] = [
         ("a read error is SIGBUS", read_error),
         ("write errors lose nothing", write_errors),
         ("torn writes lose nothing", torn_writes),
@@ -23,24 +27,27 @@ pub(crate) fn tests(suite: &mut Suite) {
         ("swap in memory, and past the page cache", backends),
         ("a disk that stalls is named, and ends the run", stalls),
         ("a disk that is full from the start loses nothing", full_by_option),
+        ("SIGKILL leaves nothing and locks nothing", killed),
     ];
-    for (name, body) in tests {
-        suite.test(format!("swap-faults::{name}"), Needs::Kvm, body);
+    for server in SERVERS {
+        for (name, body) in tests {
+            suite.test(format!("swap-faults::{server}: {name}"), Needs::Kvm, move || {
+                body(server);
+            });
+        }
     }
     suite.test(
         "swap-faults::a file system that fills up",
         Needs::KvmAndNamespaces,
         full_file_system,
     );
-    suite.test(
-        "swap-faults::SIGKILL leaves nothing and locks nothing",
-        Needs::Kvm,
-        killed,
-    );
 }
 
-fn press(options: &str) -> Ran {
-    faultlab(&format!("exec --memory 8M --swap 16M {options} {PRESS}")).run()
+fn press(server: &str, options: &str) -> Ran {
+    faultlab(&format!(
+        "exec --memory 8M --swap 16M --swap-io {server} {options} {PRESS}"
+    ))
+    .run()
 }
 
 #[track_caller]
@@ -49,16 +56,16 @@ fn verified(ran: Ran) {
     assert!(ran.stdout().contains("shm-press: ok"), "{}", ran.stdout());
 }
 
-fn read_error() {
-    press("--swap-errors read:1").expect(128 + Signal::BUS.as_raw());
+fn read_error(server: &'static str) {
+    press(server, "--swap-errors read:1").expect(128 + Signal::BUS.as_raw());
 }
 
-fn write_errors() {
-    verified(press("--swap-errors write:0.1,seed=3"));
+fn write_errors(server: &'static str) {
+    verified(press(server, "--swap-errors write:0.1,seed=3"));
 }
 
-fn torn_writes() {
-    verified(press("--swap-errors torn:0.1,seed=3"));
+fn torn_writes(server: &'static str) {
+    verified(press(server, "--swap-errors torn:0.1,seed=3"));
 }
 
 #[track_caller]
@@ -67,31 +74,31 @@ fn noticed(ran: Ran) {
     assert!(ran.stderr().contains("read back wrong"), "{}", ran.stderr());
 }
 
-fn lost_writes() {
-    noticed(press("--swap-errors lost:0.5,seed=1"));
+fn lost_writes(server: &'static str) {
+    noticed(press(server, "--swap-errors lost:0.5,seed=1"));
 }
 
 /// The program's own pages may be among those that are lost: then it ends by a signal.
-fn null_backend() {
-    let ran = press("--swap-backend null");
+fn null_backend(server: &'static str) {
+    let ran = press(server, "--swap-backend null");
     assert_ne!(ran.status, 0);
     assert!(!ran.stdout().contains("shm-press: ok"), "{}", ran.stdout());
 }
 
-fn late() {
-    let ran = press("--swap-latency normal:200us,50us");
+fn late(server: &'static str) {
+    let ran = press(server, "--swap-latency normal:200us,50us");
     // It is only late: no fewer bytes, no error.
     verified(ran);
 }
 
-fn backends() {
-    verified(press("--swap-backend memory"));
-    verified(press("--swap-direct"));
+fn backends(server: &'static str) {
+    verified(press(server, "--swap-backend memory"));
+    verified(press(server, "--swap-direct"));
 }
 
 /// The watchdog waits for ten seconds.
-fn stalls() {
-    let ran = press("--swap-stall 20").expect(124);
+fn stalls(server: &'static str) {
+    let ran = press(server, "--swap-stall 20").expect(124);
     let report = ran.stderr();
     for words in ["no progress", "waits for the swap disk", "not answered request 22"] {
         assert!(report.contains(words), "{words:?} is not in:\n{report}");
@@ -99,10 +106,10 @@ fn stalls() {
 }
 
 /// Nothing can be written: what does not fit is killed for want of memory, what fits runs.
-fn full_by_option() {
-    let ran = press("--swap-space 0").expect(128 + Signal::KILL.as_raw());
+fn full_by_option(server: &'static str) {
+    let ran = press(server, "--swap-space 0").expect(128 + Signal::KILL.as_raw());
     assert!(!ran.stdout().contains("ok"), "{}", ran.stdout());
-    verified(press("--swap-space 8M"));
+    verified(press(server, "--swap-space 8M"));
 }
 
 /// A sparse swap file of 16 MiB on a file system of less: as much is swapped as fits.
@@ -121,14 +128,15 @@ fn full_file_system() {
 }
 
 /// At any moment of a run: the next one gets the file, and no temporary file stays (the harness looks).
-fn killed() {
+fn killed(server: &'static str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("swap");
-    let named = || faultlab("exec --memory 8M --swap-file").args([&path]);
+    let options = format!("exec --memory 8M --swap-io {server}");
+    let named = || faultlab(&options).args(["--swap-file"]).args([&path]);
     for round in 0..6_u32 {
         for temporary in [true, false] {
             let command = if temporary {
-                faultlab("exec --memory 8M --swap 16M")
+                faultlab(&options).args(["--swap", "16M"])
             } else {
                 named()
             };

@@ -330,6 +330,9 @@ pub enum SwapError {
         "the swap file cannot bypass the page cache: {0}; put it on another file system, or leave out --swap-direct"
     )]
     Direct(rustix::io::Errno),
+    /// What its I/O thread needs cannot be had.
+    #[error("cannot serve the swap disk by a thread of its own: {0}; use --swap-io inline")]
+    Serve(io::Error),
     /// Reading or writing it failed.
     #[error("cannot use swap file {path}: {source}; name another file, or one on another file system")]
     Io {

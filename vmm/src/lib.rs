@@ -13,7 +13,7 @@
 //! | [`trace_ring`] | what the guest kernel traced |
 //! | [`timeline`] | guest, VMM and host on one axis; the Chrome trace |
 //! | [`host_events`] | the host kernel's events of the vCPU's thread |
-//! | [`swap_file`], [`swap_faults`] | what is behind the swap disk, and what goes wrong with it |
+//! | [`swap_file`], [`swap_io`], [`swap_faults`] | what is behind the swap disk, who serves it, and what goes wrong with it |
 //! | [`kvm_stats`] | KVM's binary statistics |
 //! | [`vm`] | a guest's configuration and its life |
 //! | [`rig`] | this program inside a simulated machine |
@@ -25,8 +25,9 @@
 //! Trust: the guest is hostile. Nothing that it writes may crash, hang or confuse the VMM, or make it touch memory
 //! outside the guest's. What the guest caused and what the host failed at are different types: [`End`] and [`Error`].
 //!
-//! Locks: one, in [`vcpu::kick`], between the vCPU's thread and those that kick it. Everything else belongs to the
-//! thread that called [`Vm::run`].
+//! Locks: one in [`vcpu::kick`], between the vCPU's thread and those that kick it; one in [`devices::block`], around what
+//! the vCPU's thread sees of a disk that another serves; one around a log of requests ([`timeline::log`]). None is held
+//! while another is taken. Everything else belongs to the thread that called [`Vm::run`].
 
 pub mod boot;
 pub mod devices;
@@ -45,6 +46,7 @@ pub mod report;
 pub mod rig;
 pub mod swap_faults;
 pub mod swap_file;
+pub mod swap_io;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
@@ -59,5 +61,6 @@ pub use observer::{HostFaults, Observer, PhaseRecord, Stream, Vmstat};
 pub use outcome::{CrashCause, CrashReport, End, Outcome, PanicReport, WatchdogCause, WatchdogReport};
 pub use swap_faults::SwapFaults;
 pub use swap_file::SwapConfig;
+pub use swap_io::SwapIo;
 pub use vcpu::kick::StopHandle;
 pub use vm::{TraceLevel, Vm, VmConfig};

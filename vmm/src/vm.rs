@@ -15,11 +15,11 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::boot::symbols::Symbols;
 use crate::boot::{self, BootImage, CommandLine, Initrd};
 use crate::devices::Session;
-use crate::devices::block::{BlockCounters, BlockDevice};
+use crate::devices::block::{BlockCounters, BlockDevice, Place};
 use crate::devices::bus::Bus;
 use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
-use crate::error::{Error, KvmError};
+use crate::error::{Error, KvmError, SwapError};
 use crate::host::Host;
 use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
@@ -30,9 +30,10 @@ use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
 use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
+use crate::swap_io::SwapIo;
 use crate::timeline::Timeline;
 use crate::timeline::clock::GuestClock;
-use crate::timeline::log::Log;
+use crate::timeline::log::{Log, SharedLog};
 use crate::trace_ring;
 use crate::vcpu::kick::StopHandle;
 use crate::vcpu::state::VcpuState;
@@ -77,6 +78,8 @@ pub struct VmConfig {
     pub swap: SwapConfig,
     /// Whether the host's page cache is bypassed on the way there.
     pub swap_direct: bool,
+    /// Who serves its requests; what this host lacks is replaced ([`SwapIo::on_this_host`]).
+    pub swap_io: SwapIo,
     /// What goes wrong with that.
     pub swap_faults: SwapFaults,
     /// The guest kernel, an ELF that is entered at its physical entry address.
@@ -115,6 +118,7 @@ impl VmConfig {
             dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
             swap_direct: false,
+            swap_io: SwapIo::default(),
             swap_faults: SwapFaults::default(),
             kernel: Cow::Borrowed(faultlab_images::KERNEL),
             program: program.into(),
@@ -143,7 +147,9 @@ pub struct Vm {
     host_events: bool,
     stop: StopHandle,
     building_since: Instant,
-    ram: GuestRam,
+    /// What the disk noted, if it notes.
+    requests: Option<SharedLog>,
+    ram: Arc<GuestRam>,
 }
 
 impl Vm {
@@ -161,12 +167,12 @@ impl Vm {
         boot::program::check(&name, &config.program)?;
         config.prepare.check(host)?;
         config.dirty.check(host)?;
-        let ram = GuestRam::with(&MemoryConfig {
+        let ram = Arc::new(GuestRam::with(&MemoryConfig {
             bytes: config.memory_bytes,
             window_bytes: config.window_bytes,
             backing: config.backing,
             options: config.backing_options.clone(),
-        })?;
+        })?);
         let swap = SwapFile::open(&config.swap)?;
         if let (Some(swap), true) = (&swap, config.swap_direct) {
             swap.bypass_page_cache()?;
@@ -180,24 +186,23 @@ impl Vm {
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
-        let block = swap.map(|file| {
-            let mut device = BlockDevice::new(file, config.account_file_io, &config.swap_faults);
-            if config.trace == TraceLevel::Timeline {
-                device.note_requests();
-            }
-            VirtioMmio::new(device)
-        });
+        let mut block = swap.map(|file| swap_disk(&config, file, &ram, &vm)).transpose()?;
+        let requests = match &mut block {
+            Some(device) if config.trace == TraceLevel::Timeline => Some(device.note_requests()),
+            _ => None,
+        };
         Ok(Vm {
             stats,
             vcpu,
             _vm: vm,
-            bus: Bus::new(block, LabDevice::with_dirty_log(Some(dirty_log))),
+            bus: Bus::new(block.map(VirtioMmio::new), LabDevice::with_dirty_log(Some(dirty_log))),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,
             host_events: config.host_events,
             stop: StopHandle::new(),
             building_since,
+            requests,
             ram,
         })
     }
@@ -233,17 +238,15 @@ impl Vm {
         };
         let stopped = vcpu::run(&mut self.vcpu, &mut self.bus, &mut session, &mut watch);
         drop(watch);
+        if let Some(block) = &mut self.bus.block {
+            block.shut_down();
+        }
         self.bus.serial.finish();
         self.bus.lab.finish(&mut session);
         let exits = session.exits.take();
         let timeline = exits.map(|exits| Timeline {
             exits,
-            block: self
-                .bus
-                .block
-                .as_ref()
-                .map(|block| block.device().noted())
-                .unwrap_or_default(),
+            block: self.requests.as_ref().map(SharedLog::take).unwrap_or_default(),
             host: host_events.map(|events| events.and_then(|events| events.stop())),
             clock: match (clock, GuestClock::measure(&self.vcpu)) {
                 (Some(start), Some(end)) => start.checked_by(end),
@@ -312,6 +315,20 @@ impl Vm {
         }
         values
     }
+}
+
+/// The swap disk over `file`.
+fn swap_disk(config: &VmConfig, file: SwapFile, ram: &Arc<GuestRam>, vm: &Arc<VmFd>) -> Result<BlockDevice, SwapError> {
+    let (account, faults) = (config.account_file_io, &config.swap_faults);
+    let how = config.swap_io.on_this_host();
+    if how != config.swap_io {
+        log::warn!("no io_uring here: the swap disk is served by a thread with plain reads and writes");
+    }
+    let place = Place {
+        vm: Arc::clone(vm),
+        registers: VIRTIO_MMIO_BASE,
+    };
+    BlockDevice::served(file, account, faults, how, ram, Some(place)).map_err(SwapError::Serve)
 }
 
 fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), KvmError> {

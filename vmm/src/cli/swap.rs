@@ -1,8 +1,8 @@
 //! What is behind the swap disk, and what is to go wrong with it.
 
 use clap::{Args, ValueEnum};
-use faultlab::SwapFaults;
 use faultlab::swap_faults::{ErrorRates, Latency};
+use faultlab::{SwapFaults, SwapIo};
 
 use super::parse_size;
 
@@ -55,5 +55,28 @@ impl SwapBackend {
             SwapBackend::Memory => "memory",
             SwapBackend::Null => "null",
         }
+    }
+}
+
+/// `--swap-io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SwapServer {
+    /// The vCPU's thread: a request is done when its doorbell returns
+    Inline,
+    /// An I/O thread that reads and writes, one request at a time
+    Thread,
+    /// An I/O thread that lets io_uring do so, all requests at a time; where there is none, as thread
+    Uring,
+}
+
+impl SwapServer {
+    /// What serves on this host.
+    pub(crate) fn here(self) -> SwapIo {
+        let asked = match self {
+            SwapServer::Inline => SwapIo::Inline,
+            SwapServer::Thread => SwapIo::Thread,
+            SwapServer::Uring => SwapIo::Uring,
+        };
+        asked.on_this_host()
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Resul
         },
         swap: swap(args),
         swap_direct: args.swap_direct,
+        swap_io: args.swap_io.here(),
         swap_faults: args.faults.faults(),
         trace: match args.trace_level {
             cli::TraceLevel::Off => TraceLevel::Off,

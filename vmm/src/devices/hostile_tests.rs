@@ -2,6 +2,8 @@
 //! answer every access, never panic, and keep their books.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use faultlab_abi::lab::{kind, reg as lab_reg};
 use faultlab_abi::layout::{LAB_MMIO, RAM_MIN_BYTES, VIRTIO_MMIO_BASE};
@@ -13,10 +15,12 @@ use super::block::BlockDevice;
 use super::bus::{Bus, BusCounters};
 use super::lab::LabDevice;
 use super::virtio_mmio::VirtioMmio;
+use crate::memory::GuestRam;
 use crate::outcome::End;
 use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
-use crate::testing::ram;
+use crate::swap_io::SwapIo;
+use crate::testing::{ram, skipped};
 
 const ROUNDS: u64 = 300;
 const STEPS: u64 = 200;
@@ -55,14 +59,12 @@ impl Chance {
 }
 
 /// A bus whose disk has got as far as a driver can take it.
-fn driven_bus(session: &mut Session<'_>) -> Bus {
+fn driven_bus(how: SwapIo, ram: &Arc<GuestRam>, session: &mut Session<'_>) -> Bus {
     let file = SwapFile::open(&SwapConfig::Temporary { bytes: DISK_BYTES })
         .unwrap()
         .unwrap();
-    let mut bus = Bus::new(
-        Some(VirtioMmio::new(BlockDevice::new(file, false, &SwapFaults::default()))),
-        LabDevice::default(),
-    );
+    let disk = BlockDevice::served(file, false, &SwapFaults::default(), how, ram, None).unwrap();
+    let mut bus = Bus::new(Some(VirtioMmio::new(disk)), LabDevice::default());
     for (register, value) in [
         (reg::VIRTIO_MMIO_STATUS, 3),
         (reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1),
@@ -129,11 +131,21 @@ fn act(chance: &mut Chance, bus: &mut Bus, session: &mut Session<'_>) -> Control
     match chance.below(8) {
         0..=2 => {
             leave_request(chance, memory);
-            bus.mmio_write(
+            let used = || memory.read_obj::<u16>(GuestAddress(0x3002)).unwrap();
+            let before = used();
+            let rung = bus.mmio_write(
                 VIRTIO_MMIO_BASE + u64::from(reg::VIRTIO_MMIO_QUEUE_NOTIFY),
                 &[0; 4],
                 session,
-            )
+            );
+            // Mostly it waits for an answer, which a device that is broken or not started never gives. If it does not, it
+            // changes memory under a thread that serves.
+            let since = Instant::now();
+            let patience = Duration::from_micros(if chance.below(8) == 0 { 0 } else { 300 });
+            while used() == before && since.elapsed() < patience {
+                std::thread::yield_now();
+            }
+            rung
         }
         3 | 4 => {
             leave_command(chance, memory);
@@ -160,9 +172,27 @@ fn act(chance: &mut Chance, bus: &mut Bus, session: &mut Session<'_>) -> Control
 
 #[test]
 fn a_guest_made_of_chance_is_answered() {
+    a_guest_made_of_chance(SwapIo::Inline);
+}
+
+#[test]
+fn a_guest_made_of_chance_is_answered_by_a_thread() {
+    a_guest_made_of_chance(SwapIo::Thread);
+}
+
+#[test]
+fn a_guest_made_of_chance_is_answered_through_io_uring() {
+    if SwapIo::Uring.on_this_host() == SwapIo::Uring {
+        a_guest_made_of_chance(SwapIo::Uring);
+    } else {
+        skipped("no io_uring on this host");
+    }
+}
+
+fn a_guest_made_of_chance(how: SwapIo) {
     let (mut served, mut refused, mut lab_refused, mut ended) = (0, 0, 0, 0);
     for seed in 0..ROUNDS {
-        let ram = ram();
+        let ram = Arc::new(ram());
         let mut chance = Chance(seed);
         let mut session = Session {
             ram: &ram,
@@ -172,9 +202,11 @@ fn a_guest_made_of_chance_is_answered() {
             exits: None,
             bus: BusCounters::default(),
         };
-        let mut bus = driven_bus(&mut session);
+        let mut bus = driven_bus(how, &ram, &mut session);
         ended += u64::from((0..STEPS).any(|_| act(&mut chance, &mut bus, &mut session).is_break()));
-        let counters = bus.block.as_ref().unwrap().device().counters();
+        let block = bus.block.as_mut().unwrap();
+        block.shut_down();
+        let counters = block.device().counters();
         let done = counters.reads + counters.writes + counters.flushes;
         let failed = counters.io_errors + counters.unsupported + counters.refused_chains;
         // Requests for the disk's identity are the only ones without a counter of their own.

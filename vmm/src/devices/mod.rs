@@ -1,4 +1,5 @@
-//! What the guest can reach besides RAM. Every access runs on the vCPU's thread while the guest waits.
+//! What the guest can reach besides RAM. Every access runs on the vCPU's thread while the guest waits; the swap disk's
+//! requests may be served by a thread of their own ([`crate::swap_io`]).
 //!
 //! | address | device | module |
 //! |---|---|---|
@@ -18,6 +19,8 @@ pub mod virtio_mmio;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod linux_driver_tests;
 
 use self::bus::BusCounters;
 use crate::host_events::HostEvents;

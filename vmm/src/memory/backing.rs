@@ -181,7 +181,7 @@ impl<E: Into<io::Error>> From<E> for Unavailable {
 }
 
 /// A way to back an area: what is left to do once it is mapped.
-pub(super) trait Store: Debug + Send {
+pub(super) trait Store: Debug + Send + Sync {
     /// Drops the backing of a part of the area, `range` in bytes, whole granules.
     fn make_cold(&self, area: &Area, range: &Range<u64>) -> io::Result<()>;
 

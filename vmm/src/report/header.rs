@@ -90,6 +90,11 @@ fn vm_line(vm: &Map<String, Value>) -> String {
         Some(true) => format!("{swap}, past the page cache"),
         _ => swap,
     };
+    let swap = match text("swap_io") {
+        Some("thread") => format!("{swap}, served by an I/O thread"),
+        Some("uring") => format!("{swap}, served by an I/O thread with io_uring"),
+        _ => swap,
+    };
     let swap = match text("swap_faults") {
         Some(faults) => format!("{swap} WITH FAULTS ON PURPOSE ({faults})"),
         None => swap,
@@ -251,6 +256,14 @@ mod tests {
         let vm = json!({"memory_bytes": 1, "swap_file": "/s", "swap_bytes": 7, "vcpus": 4, "trace_level": "stages"});
         let expected = "VM    1 memory, swap on /s, 4 vCPUs, TRACING ON (costs include it)";
         assert_eq!(line(vm), expected);
+        for (server, words) in [
+            ("inline", "file, 1 vCPU"),
+            ("thread", "file, served by an I/O thread, 1 vCPU"),
+            ("uring", "file, served by an I/O thread with io_uring, 1 vCPU"),
+        ] {
+            let told = line(json!({"swap_bytes": 4096, "swap_io": server}));
+            assert!(told.contains(words), "{told}");
+        }
         assert!(line(json!({"swap_bytes": 0})).contains("unknown memory, no swap, "));
         assert!(line(json!({"swap_pages": 9})).contains(", swap on a temporary file, "));
     }

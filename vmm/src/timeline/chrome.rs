@@ -3,7 +3,7 @@
 //! | process | threads |
 //! |---|---|
 //! | 1, the guest | one a guest process (its faults), 0: events outside faults |
-//! | 2, the VMM | 1: exits served in user space; 2: the swap disk |
+//! | 2, the VMM | 1: exits served in user space; 2 and up: the swap disk, one a request at the same time |
 //! | 3, the host kernel | 1: from `kvm_exit` to `kvm_entry`, and faults as instants |
 //!
 //! A flow leads from a fault's wait for the disk to the disk's request and back to the fault. `ts` and `dur` are microseconds on the host's
@@ -17,6 +17,7 @@ use faultlab_abi::trace::Stage;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::log::lanes;
 use super::{Timeline, slices};
 use crate::host_events::HostEventKind;
 use crate::report::stages::work;
@@ -70,6 +71,7 @@ impl ChromeTrace {
             origin: first(trace, timeline),
             tsc_khz: tsc_khz.max(1),
             flows: 0,
+            lanes: lanes(&timeline.block.spans),
         };
         writer.guest(trace, timeline);
         writer.vmm(timeline);
@@ -103,6 +105,7 @@ fn first(trace: &Trace, timeline: &Timeline) -> u64 {
     guest
         .map(|tsc| timeline.clock.to_host(tsc))
         .chain(timeline.exits.spans.iter().map(|exit| exit.start))
+        .chain(timeline.block.spans.iter().map(|request| request.start))
         .chain(host.map(|event| event.tsc))
         .min()
         .unwrap_or(0)
@@ -144,10 +147,17 @@ struct Writer {
     origin: u64,
     tsc_khz: u64,
     flows: u32,
+    /// Of each disk request.
+    lanes: Vec<usize>,
 }
 
 /// Where an event is drawn: process and thread.
 type Track = (u32, u32);
+
+/// Where requests in a lane are drawn.
+fn disk_track(lane: usize) -> Track {
+    (VMM, DISK + lane as u32)
+}
 
 impl Writer {
     /// Nanoseconds since the first event, so that rounding keeps the order of time stamps.
@@ -242,11 +252,13 @@ impl Writer {
         let Some(request) = slices::request(&timeline.block.spans, start, end, error, slot).copied() else {
             return;
         };
+        let at = timeline.block.spans.partition_point(|span| span.start < request.start);
+        let lane = self.lanes.get(at).copied().unwrap_or_default();
         self.flows += 1;
         let id = Some(self.flows);
         let points = [
             ("s", track, start),
-            ("t", (VMM, DISK), request.start),
+            ("t", disk_track(lane), request.start),
             ("f", track, end),
         ];
         for (ph, track, tsc) in points {
@@ -258,20 +270,22 @@ impl Writer {
     fn vmm(&mut self, timeline: &Timeline) {
         self.name(VMM, None, "VMM");
         self.name(VMM, Some(EXITS), "exits served in user space");
-        self.name(VMM, Some(DISK), "swap disk");
+        for lane in 0..=self.lanes.iter().copied().max().unwrap_or_default() {
+            let (_, tid) = disk_track(lane);
+            self.name(VMM, Some(tid), "swap disk");
+        }
         for exit in &timeline.exits.spans {
             let args = json!({ "address": format!("{:#x}", exit.address) });
             self.slice("exit", exit.kind.name(), (VMM, EXITS), (exit.start, exit.end), args);
         }
-        for request in &timeline.block.spans {
+        let lanes = self.lanes.clone();
+        for (request, lane) in timeline.block.spans.iter().zip(lanes) {
+            let track = disk_track(lane);
             let args = json!({ "sector": request.sector, "slot": request.sector / 8, "bytes": request.bytes });
-            self.slice(
-                "disk",
-                request.kind.name(),
-                (VMM, DISK),
-                (request.start, request.end),
-                args,
-            );
+            self.slice("disk", request.kind.name(), track, (request.start, request.end), args);
+            for (stage, start, end) in request.stages() {
+                self.slice("disk", stage, track, (start, end), json!({ "cycles": end - start }));
+            }
         }
     }
 

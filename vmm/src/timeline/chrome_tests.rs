@@ -34,6 +34,8 @@ fn example() -> (Trace, Timeline) {
         address: 0xd000_0050,
     };
     let request = BlockSpan {
+        submitted: 0,
+        completed: 0,
         start: 2450,
         end: 2750,
         kind: BlockKind::Read,

@@ -1,5 +1,7 @@
 //! Spans of what the VMM did, each with the host's time-stamp counter at its beginning and end.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 /// Most spans of a kind that are kept.
 const KEEP_MAX: usize = 262_144;
 
@@ -75,13 +77,14 @@ pub struct ExitSpan {
 }
 
 /// What a disk request asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlockKind {
     /// Disk to guest.
     Read,
     /// Guest to disk.
     Write,
     /// Anything else.
+    #[default]
     Other,
 }
 
@@ -97,12 +100,16 @@ impl BlockKind {
     }
 }
 
-/// One disk request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One disk request. Times are of the host's time-stamp counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockSpan {
-    /// Host time-stamp counter when the device began to serve it.
+    /// When the device took it from the queue.
     pub start: u64,
-    /// The same when its status was written.
+    /// When it began to be carried out; 0 if it never was.
+    pub submitted: u64,
+    /// When it had been carried out, delays on purpose included; 0 likewise.
+    pub completed: u64,
+    /// When its status was written.
     pub end: u64,
     /// What was asked.
     pub kind: BlockKind,
@@ -112,9 +119,105 @@ pub struct BlockSpan {
     pub bytes: u64,
 }
 
+impl BlockSpan {
+    /// The request's way through the VMM: what it was in, from when, until when. Empty if it was not carried out.
+    #[must_use]
+    pub fn stages(&self) -> Vec<(&'static str, u64, u64)> {
+        if self.submitted == 0 || self.completed == 0 {
+            return Vec::new();
+        }
+        vec![
+            ("host queue", self.start, self.submitted),
+            ("device", self.submitted, self.completed),
+            ("completion", self.completed, self.end),
+        ]
+    }
+}
+
+/// For each of `spans`, which are in the order of their beginnings, the lowest lane that no earlier one is still in.
+#[must_use]
+pub fn lanes(spans: &[BlockSpan]) -> Vec<usize> {
+    let mut free_from: Vec<u64> = Vec::new();
+    let lane_of = |span: &BlockSpan| {
+        let lane = free_from.iter().position(|free| *free <= span.start);
+        let lane = lane.unwrap_or_else(|| {
+            free_from.push(0);
+            free_from.len() - 1
+        });
+        free_from[lane] = span.end;
+        lane
+    };
+    spans.iter().map(lane_of).collect()
+}
+
+/// A log of disk requests that the thread which serves them writes, and others read.
+///
+/// Locks: its own, held to copy a span or to take them all.
+#[derive(Clone, Debug, Default)]
+pub struct SharedLog {
+    log: Arc<Mutex<Log<BlockSpan>>>,
+}
+
+impl SharedLog {
+    /// Keeps a span if there is room.
+    pub(crate) fn push(&self, span: BlockSpan) {
+        self.lock().push(span);
+    }
+
+    /// Everything that was kept so far, in the order of beginnings; nothing of it is kept from now on.
+    #[must_use]
+    pub fn take(&self) -> Log<BlockSpan> {
+        let mut log = std::mem::take(&mut *self.lock());
+        log.spans.sort_by_key(|span| span.start);
+        log
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log<BlockSpan>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_at_the_same_time_are_in_different_lanes() {
+        let span = |start, end| BlockSpan {
+            start,
+            end,
+            ..BlockSpan::default()
+        };
+        let spans = [span(0, 10), span(5, 30), span(10, 12), span(11, 15), span(12, 40)];
+        assert_eq!(lanes(&spans), [0, 1, 0, 2, 0]);
+    }
+
+    #[test]
+    fn a_shared_log_is_in_the_order_of_beginnings() {
+        let log = SharedLog::default();
+        for start in [7, 3, 5] {
+            log.push(BlockSpan {
+                start,
+                ..BlockSpan::default()
+            });
+        }
+        let starts: Vec<u64> = log.take().spans.iter().map(|span| span.start).collect();
+        assert_eq!(starts, [3, 5, 7]);
+        assert!(log.take().spans.is_empty(), "it was taken");
+    }
+
+    #[test]
+    fn a_request_has_stages_if_it_was_carried_out() {
+        let mut span = BlockSpan {
+            start: 1,
+            end: 9,
+            ..BlockSpan::default()
+        };
+        assert!(span.stages().is_empty());
+        (span.submitted, span.completed) = (3, 6);
+        let stages = [("host queue", 1, 3), ("device", 3, 6), ("completion", 6, 9)];
+        assert_eq!(span.stages(), stages);
+    }
 
     #[test]
     fn a_full_log_counts_what_it_leaves_out() {

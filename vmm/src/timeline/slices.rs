@@ -170,6 +170,7 @@ mod tests {
             kind: BlockKind::Read,
             sector,
             bytes: 4096,
+            ..BlockSpan::default()
         };
         let spans = [span(100, 24), span(200, 32), span(300, 24)];
         assert_eq!(request(&spans, 295, 315, 0, 3), Some(&spans[2]));

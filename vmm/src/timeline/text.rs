@@ -38,6 +38,9 @@ pub fn render(fault: &Fault, timeline: &Timeline, tsc_khz: u64) -> String {
             "disk",
             what,
         ));
+        for (stage, start, end) in request.stages() {
+            lines.push((start - entry, Some(end - start), 6, "disk", stage.to_owned()));
+        }
     }
     let host = timeline.host.iter().flatten().flat_map(|host| &host.events);
     for event in host.filter(|event| during(event.tsc)) {

@@ -49,6 +49,7 @@ pub(super) fn vm(plan: &Plan<'_>, budget_ms: u64, outcome: Option<&Outcome>) -> 
     }
     map.insert("swap_backend".into(), plan.vm.swap_backend.name().into());
     map.insert("swap_direct".into(), plan.vm.swap_direct.into());
+    map.insert("swap_io".into(), plan.vm.swap_io.here().name().into());
     let faults = plan.vm.faults.faults();
     if !faults.is_none() {
         map.insert("swap_faults".into(), format!("{faults:?}").into());

@@ -7,11 +7,15 @@
 //! Source: VIRTIO 1.2, sections 2.6.4 (framing is free: the header may be split), 2.7.4.2 (readable before writable,
 //! no loops), 5.2.6 (request).
 
+use smallvec::SmallVec;
 use thiserror::Error as ThisError;
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
 use virtio_queue::DescriptorChain;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
+use super::SECTOR_BYTES;
 use crate::memory::GuestRam;
+use crate::timeline::log::{BlockKind, BlockSpan};
 
 /// Bytes of the request's header: type, reserved, sector.
 const HEADER_BYTES: usize = 16;
@@ -28,17 +32,20 @@ pub(super) struct Segment {
     pub(super) len: u32,
 }
 
+/// Pieces in a row. Most requests have so few that they take no allocation.
+pub(super) type Segments = SmallVec<[Segment; 4]>;
+
 /// A checked request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
     /// `VIRTIO_BLK_T_*`, any value.
     pub(super) kind: u32,
     /// First sector, any value.
     pub(super) sector: u64,
     /// Data that the device reads: what follows the header.
-    pub(super) readable: Vec<Segment>,
+    pub(super) readable: Segments,
     /// Data that the device writes: what precedes the status byte.
-    pub(super) writable: Vec<Segment>,
+    pub(super) writable: Segments,
     /// Guest-physical address of the status byte.
     pub(super) status_address: u64,
 }
@@ -68,6 +75,7 @@ pub(super) enum ChainError {
 
 impl Request {
     /// Copies and checks `chain`.
+    #[inline(always)]
     pub(super) fn parse(chain: DescriptorChain<&GuestMemoryMmap<()>>, ram: &GuestRam) -> Result<Request, ChainError> {
         let (mut readable, mut writable) = collect(chain, ram)?;
         let total = readable.iter().map(|segment| u64::from(segment.len)).sum();
@@ -87,6 +95,25 @@ impl Request {
         })
     }
 
+    /// First byte on the disk; only of a request whose sector lies on it.
+    pub(super) fn offset(&self) -> u64 {
+        self.sector.wrapping_mul(SECTOR_BYTES)
+    }
+
+    /// The beginning of its entry in the timeline; no times yet.
+    pub(super) fn span(&self) -> BlockSpan {
+        BlockSpan {
+            kind: match self.kind {
+                VIRTIO_BLK_T_IN => BlockKind::Read,
+                VIRTIO_BLK_T_OUT => BlockKind::Write,
+                _ => BlockKind::Other,
+            },
+            sector: self.sector,
+            bytes: self.data_bytes(),
+            ..BlockSpan::default()
+        }
+    }
+
     /// Bytes of data, in either direction. At most 2^32, because the chain is no longer.
     pub(super) fn data_bytes(&self) -> u64 {
         self.readable
@@ -98,11 +125,8 @@ impl Request {
 }
 
 /// All buffers of the chain that are not empty, by direction.
-fn collect(
-    chain: DescriptorChain<&GuestMemoryMmap<()>>,
-    ram: &GuestRam,
-) -> Result<(Vec<Segment>, Vec<Segment>), ChainError> {
-    let (mut readable, mut writable) = (Vec::new(), Vec::new());
+fn collect(chain: DescriptorChain<&GuestMemoryMmap<()>>, ram: &GuestRam) -> Result<(Segments, Segments), ChainError> {
+    let (mut readable, mut writable) = (Segments::new(), Segments::new());
     // virtio-queue ends a malformed chain as if it were complete: then its last descriptor still names a next one.
     let mut complete = false;
     for (count, descriptor) in chain.enumerate() {
@@ -132,7 +156,7 @@ fn collect(
 }
 
 /// Removes the first [`HEADER_BYTES`] of `segments`, which hold that many, and reads them.
-fn take_header(segments: &mut Vec<Segment>, ram: &GuestRam) -> [u8; HEADER_BYTES] {
+fn take_header(segments: &mut Segments, ram: &GuestRam) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let mut filled = 0;
     let mut emptied = 0;
@@ -156,7 +180,7 @@ fn take_header(segments: &mut Vec<Segment>, ram: &GuestRam) -> [u8; HEADER_BYTES
 }
 
 /// Removes the last byte of `segments`.
-fn take_last_byte(segments: &mut Vec<Segment>) -> Option<u64> {
+fn take_last_byte(segments: &mut Segments) -> Option<u64> {
     let last = segments.last_mut()?;
     last.len -= 1;
     let address = last.address + u64::from(last.len);

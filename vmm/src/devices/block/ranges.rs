@@ -4,8 +4,9 @@
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::Failure;
+use super::SECTOR_BYTES;
 use super::chain::Request;
+use super::job::Failure;
 use crate::memory::GuestRam;
 
 /// Ranges in a request at most.
@@ -27,6 +28,11 @@ pub(super) struct Range {
 }
 
 impl Range {
+    /// First byte, and number of bytes.
+    pub(super) fn span(self) -> (u64, u64) {
+        (self.sector * SECTOR_BYTES, u64::from(self.sectors) * SECTOR_BYTES)
+    }
+
     pub(super) fn unmap(self) -> bool {
         self.flags & UNMAP != 0
     }

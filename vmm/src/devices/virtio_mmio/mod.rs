@@ -3,25 +3,31 @@
 //! # Invariants
 //! - Status only gains bits, in the order ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK; writing 0 resets everything.
 //! - FEATURES_OK is set only if the driver took VERSION_1 and nothing that was not offered.
-//! - The queue is [`Some`] only while it is ready, and then all three of its areas lie in RAM and are aligned.
-//! - A queue is processed only with DRIVER_OK and without NEEDS_RESET.
+//! - A queue is ready only if all three of its areas lie in RAM and are aligned.
+//! - The device has the queue ([`VirtioDevice::start`]) exactly while the queue is ready, the status has DRIVER_OK, and
+//!   it has neither FAILED nor, when the queue was handed over, NEEDS_RESET.
 //!
-//! A write that breaks the order is ignored, counted and logged at a limited rate. There is no interrupt: the guest
-//! reads the used ring after the doorbell, which returns when the requests are done.
+//! A write that breaks the order is ignored, counted and logged at a limited rate. There is no interrupt line: the
+//! driver reads the used ring. Whether one would have been raised is in the interrupt status.
 //!
 //! Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.1 (status), 3.1 (initialisation), 4.2.2 (MMIO registers).
 
 mod halves;
+mod notices;
 mod queue_setup;
+
+use std::sync::Arc;
 
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED,
     VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::virtio_mmio as reg;
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
 
 use self::halves::{half, set_half};
+pub use self::notices::Notices;
 use self::queue_setup::QueueSetup;
 use crate::memory::GuestRam;
 use crate::rate_limit::{RateLimit, warn_limited};
@@ -44,13 +50,28 @@ pub trait VirtioDevice {
     fn config(&self) -> &[u8];
     /// The driver took these of the features, and FEATURES_OK is set.
     fn features_accepted(&mut self, features: u64);
-    /// The driver reset the device: everything that it told it, and every request, is forgotten.
+    /// The driver is ready: the queue is the device's until [`VirtioDevice::stop`]. What it has to say meanwhile goes to
+    /// `notices`, from any thread.
+    fn start(&mut self, queue: Queue, notices: &Arc<Notices>);
+    /// The driver rang the doorbell of a device that was started.
+    fn notify(&mut self, ram: &GuestRam);
+    /// Gives the queue up. Requests that were taken are answered or forgotten, and when this returns, the device no longer
+    /// touches guest memory.
+    fn stop(&mut self);
+    /// The driver reset the device, which was stopped before: everything that it told it is forgotten.
     fn reset(&mut self);
-    /// Serves what is in the queue.
-    ///
-    /// # Errors
-    /// The rings themselves are broken; the device needs a reset.
-    fn process(&mut self, queue: &mut Queue, ram: &GuestRam) -> Result<(), virtio_queue::Error>;
+}
+
+/// The queue, as far as the driver got with it.
+enum QueueState {
+    /// Being described.
+    Setup,
+    /// Ready, but the driver is not.
+    Ready(Box<Queue>),
+    /// The device has it.
+    Started,
+    /// Ready, and taken from the device, because the driver failed.
+    Stopped,
 }
 
 /// The transport and its device.
@@ -62,8 +83,8 @@ pub struct VirtioMmio<D> {
     driver_features: u64,
     queue_sel: u32,
     setup: QueueSetup,
-    queue: Option<Queue>,
-    interrupt_status: u32,
+    queue: QueueState,
+    notices: Arc<Notices>,
     refused: RateLimit,
 }
 
@@ -79,8 +100,8 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             driver_features: 0,
             queue_sel: 0,
             setup,
-            queue: None,
-            interrupt_status: 0,
+            queue: QueueState::Setup,
+            notices: Arc::default(),
             refused: RateLimit::default(),
         }
     }
@@ -88,6 +109,12 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// Lets the device finish with its queue, for good.
+    pub fn shut_down(&mut self) {
+        self.stop();
+        self.queue = QueueState::Setup;
     }
 
     /// Register accesses that were refused.
@@ -119,9 +146,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             reg::VIRTIO_MMIO_VENDOR_ID => VENDOR,
             reg::VIRTIO_MMIO_DEVICE_FEATURES => half(self.offered(), self.device_features_sel),
             reg::VIRTIO_MMIO_QUEUE_NUM_MAX if self.queue_sel == 0 => u32::from(self.device.queue_max()),
-            reg::VIRTIO_MMIO_QUEUE_READY if self.queue_sel == 0 => u32::from(self.queue.is_some()),
-            reg::VIRTIO_MMIO_INTERRUPT_STATUS => self.interrupt_status,
-            reg::VIRTIO_MMIO_STATUS => self.status,
+            reg::VIRTIO_MMIO_QUEUE_READY if self.queue_sel == 0 => u32::from(self.is_ready()),
+            reg::VIRTIO_MMIO_INTERRUPT_STATUS => self.notices.interrupts(),
+            reg::VIRTIO_MMIO_STATUS => self.status(),
             // No shared memory: "the length reads as -1" (4.2.2).
             reg::VIRTIO_MMIO_SHM_LEN_LOW..=reg::VIRTIO_MMIO_SHM_BASE_HIGH => u32::MAX,
             // The configuration never changes, so its generation is 0; registers that can only be written read as 0.
@@ -129,7 +156,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
     }
 
-    /// A store at `offset` in the register page. The doorbell serves the queue before it returns.
+    /// A store at `offset` in the register page.
     pub fn write(&mut self, offset: u64, data: &[u8], ram: &GuestRam) {
         let Ok(bytes) = <[u8; 4]>::try_from(data) else {
             warn_limited!(self.refused, "virtio-mmio write of {} bytes at {offset:#x}", data.len());
@@ -145,7 +172,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             reg::VIRTIO_MMIO_QUEUE_READY => self.set_queue_ready(value, ram),
             reg::VIRTIO_MMIO_QUEUE_NOTIFY => self.notify(value, ram),
             reg::VIRTIO_MMIO_INTERRUPT_ACK => {
-                self.interrupt_status &= !value;
+                self.notices.acknowledge(value);
                 true
             }
             other => self.set_queue_field(other, value),
@@ -154,9 +181,23 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             warn_limited!(
                 self.refused,
                 "virtio-mmio refuses {value:#x} at {offset:#x} in status {:#x}",
-                self.status
+                self.status()
             );
         }
+    }
+
+    /// Device status: what the driver wrote, and what the device found.
+    fn status(&self) -> u32 {
+        let broken = if self.notices.is_broken() {
+            VIRTIO_CONFIG_S_NEEDS_RESET
+        } else {
+            0
+        };
+        self.status | broken
+    }
+
+    fn is_ready(&self) -> bool {
+        !matches!(self.queue, QueueState::Setup)
     }
 
     fn offered(&self) -> u64 {
@@ -165,7 +206,8 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Whether all of `set` and none of `clear` is in the status.
     fn is(&self, set: u32, clear: u32) -> bool {
-        self.status & set == set && self.status & clear == 0
+        let status = self.status();
+        status & set == set && status & clear == 0
     }
 
     fn set_status(&mut self, value: u32) -> bool {
@@ -175,6 +217,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
         if value & VIRTIO_CONFIG_S_FAILED != 0 {
             self.status |= VIRTIO_CONFIG_S_FAILED;
+            if self.stop() {
+                self.queue = QueueState::Stopped;
+            }
             return true;
         }
         // Each bit with the one that must already be there.
@@ -202,7 +247,29 @@ impl<D: VirtioDevice> VirtioMmio<D> {
                 self.device.features_accepted(self.driver_features);
             }
         }
+        self.start_if_ready();
         true
+    }
+
+    /// Hands the queue to the device if everything is in place.
+    fn start_if_ready(&mut self) {
+        const HINDRANCES: u32 = VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED;
+        if !self.is(VIRTIO_CONFIG_S_DRIVER_OK, HINDRANCES) || !matches!(self.queue, QueueState::Ready(_)) {
+            return;
+        }
+        if let QueueState::Ready(mut queue) = std::mem::replace(&mut self.queue, QueueState::Started) {
+            queue.set_event_idx(self.driver_features >> VIRTIO_RING_F_EVENT_IDX & 1 == 1);
+            self.device.start(*queue, &self.notices);
+        }
+    }
+
+    /// Takes the queue from the device; false if it does not have it.
+    fn stop(&mut self) -> bool {
+        let started = matches!(self.queue, QueueState::Started);
+        if started {
+            self.device.stop();
+        }
+        started
     }
 
     fn features_agree(&self) -> bool {
@@ -217,48 +284,38 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     }
 
     fn set_queue_field(&mut self, offset: u32, value: u32) -> bool {
-        let allowed = self.queue_sel == 0 && self.queue.is_none() && self.is(VIRTIO_CONFIG_S_FEATURES_OK, 0);
+        let allowed = self.queue_sel == 0 && !self.is_ready() && self.is(VIRTIO_CONFIG_S_FEATURES_OK, 0);
         allowed && self.setup.set(offset, value)
     }
 
     fn set_queue_ready(&mut self, value: u32, ram: &GuestRam) -> bool {
         match value {
-            _ if self.queue_sel != 0 || !self.is(VIRTIO_CONFIG_S_FEATURES_OK, 0) => false,
+            _ if self.queue_sel != 0 => false,
+            // Linux's driver does so behind a reset, too.
             0 => {
-                self.queue = None;
+                self.stop();
+                self.queue = QueueState::Setup;
                 true
             }
-            1 if self.queue.is_none() => {
-                self.queue = self.setup.build(self.device.queue_max(), ram);
-                self.queue.is_some()
-            }
+            _ if !self.is(VIRTIO_CONFIG_S_FEATURES_OK, 0) => false,
+            1 if !self.is_ready() => match self.setup.build(self.device.queue_max(), ram) {
+                Some(queue) => {
+                    self.queue = QueueState::Ready(Box::new(queue));
+                    self.start_if_ready();
+                    true
+                }
+                None => false,
+            },
             _ => false,
         }
     }
 
     fn notify(&mut self, index: u32, ram: &GuestRam) -> bool {
-        if index != 0
-            || !self.is(
-                VIRTIO_CONFIG_S_DRIVER_OK,
-                VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED,
-            )
-        {
+        let started = matches!(self.queue, QueueState::Started);
+        if index != 0 || !started || self.notices.is_broken() {
             return false;
         }
-        let Some(queue) = &mut self.queue else { return false };
-        let used_before = queue.next_used();
-        let result = self.device.process(queue, ram);
-        if queue.next_used() != used_before {
-            self.interrupt_status |= reg::VIRTIO_MMIO_INT_VRING;
-        }
-        if let Err(error) = result {
-            warn_limited!(
-                self.refused,
-                "virtio queue is broken, the device needs a reset: {error}"
-            );
-            self.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-            self.interrupt_status |= reg::VIRTIO_MMIO_INT_CONFIG;
-        }
+        self.device.notify(ram);
         true
     }
 
@@ -269,8 +326,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         self.driver_features = 0;
         self.queue_sel = 0;
         self.setup = QueueSetup::new(self.device.queue_max());
-        self.queue = None;
-        self.interrupt_status = 0;
+        self.stop();
+        self.queue = QueueState::Setup;
+        self.notices.clear();
         self.device.reset();
     }
 }

@@ -10,6 +10,8 @@ struct Fake {
     broken: bool,
     accepted: u64,
     resets: u32,
+    starts: u32,
+    queue: Option<(Queue, Arc<Notices>)>,
 }
 
 impl VirtioDevice for Fake {
@@ -37,13 +39,24 @@ impl VirtioDevice for Fake {
         self.resets += 1;
     }
 
-    fn process(&mut self, queue: &mut Queue, ram: &GuestRam) -> Result<(), virtio_queue::Error> {
+    fn start(&mut self, queue: Queue, notices: &Arc<Notices>) {
+        self.starts += 1;
+        self.queue = Some((queue, Arc::clone(notices)));
+    }
+
+    fn notify(&mut self, ram: &GuestRam) {
+        let (queue, notices) = self.queue.as_mut().expect("started");
         self.processed += 1;
         if self.broken {
-            Err(virtio_queue::Error::QueueNotReady)
+            notices.broken();
         } else {
-            queue.add_used(ram.memory(), 0, 1)
+            queue.add_used(ram.memory(), 0, 1).unwrap();
+            notices.used();
         }
+    }
+
+    fn stop(&mut self) {
+        assert!(self.queue.take().is_some(), "stopped without having been started");
     }
 }
 
@@ -289,4 +302,48 @@ fn the_device_is_told_of_features_and_resets() {
     rig.set(reg::VIRTIO_MMIO_DRIVER_FEATURES, 1 << 4);
     rig.set(reg::VIRTIO_MMIO_STATUS, 11);
     assert_eq!(rig.mmio.device.accepted, 0);
+}
+
+#[test]
+fn the_queue_is_the_devices_while_both_sides_are_ready() {
+    let mut rig = Rig::new();
+    let has_queue = |rig: &Rig| rig.mmio.device().queue.is_some();
+    rig.negotiate();
+    assert!(rig.set_queue(16, 0x1000, 0x2000, 0x3000));
+    assert!(!has_queue(&rig), "the driver is not ready");
+    rig.set(reg::VIRTIO_MMIO_STATUS, 15);
+    assert!(has_queue(&rig));
+    rig.set(reg::VIRTIO_MMIO_STATUS, 15);
+    rig.set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    assert_eq!(rig.mmio.device().starts, 1, "once");
+    rig.set(reg::VIRTIO_MMIO_QUEUE_READY, 0);
+    assert!(!has_queue(&rig));
+    rig.set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    assert!(has_queue(&rig), "it was described already");
+    rig.set(reg::VIRTIO_MMIO_STATUS, 128);
+    assert!(!has_queue(&rig), "the driver gave up");
+    rig.set(reg::VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+    assert_eq!(rig.mmio.device().processed, 0);
+    rig.set(reg::VIRTIO_MMIO_STATUS, 0);
+    rig.drive();
+    assert!(has_queue(&rig));
+    rig.set(reg::VIRTIO_MMIO_STATUS, 0);
+    assert!(!has_queue(&rig));
+    rig.drive();
+    rig.mmio.shut_down();
+    assert!(!has_queue(&rig));
+}
+
+#[test]
+fn a_device_with_broken_rings_gets_no_queue_until_the_reset() {
+    let mut rig = Rig::new();
+    rig.drive();
+    rig.mmio.device.broken = true;
+    rig.set(reg::VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+    rig.set(reg::VIRTIO_MMIO_QUEUE_READY, 0);
+    rig.set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    assert_eq!(
+        (rig.get(reg::VIRTIO_MMIO_QUEUE_READY), rig.mmio.device().starts),
+        (1, 1)
+    );
 }

@@ -11,11 +11,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::thread::{self, ThreadId};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::{Backend, Trouble};
+use super::Backend;
+use super::vectors::{Vectors, Way};
 use crate::devices::block::chain::Segment;
 use crate::memory::GuestRam;
 use crate::swap_file::SwapFile;
@@ -30,15 +32,15 @@ pub struct FileAccount {
 }
 
 /// The file behind the disk.
-pub(super) struct FileBackend {
+pub(in crate::devices::block) struct FileBackend {
     file: SwapFile,
     account: Option<Books>,
 }
 
-/// The sums so far, and the open `/proc/thread-self/io` of the thread that transfers, once there was a transfer.
+/// The sums so far, and the open `/proc/thread-self/io` of the thread that transferred last.
 #[derive(Default)]
 struct Books {
-    proc_io: Option<File>,
+    proc_io: Option<(ThreadId, File)>,
     sum: FileAccount,
 }
 
@@ -49,14 +51,8 @@ struct Reading {
     own_bytes: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    ToGuest,
-    ToFile,
-}
-
 impl FileBackend {
-    /// With `account`, all transfers must come from one thread.
+    /// With `account`, the host's books of every transfer are kept.
     pub(super) fn new(file: SwapFile, account: bool) -> FileBackend {
         FileBackend {
             file,
@@ -64,7 +60,12 @@ impl FileBackend {
         }
     }
 
-    fn transfer(&mut self, way: Direction, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        self.file.file()
+    }
+
+    fn transfer(&mut self, way: Way, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
         let before = self.account.as_mut().map(Books::read).transpose()?;
         let result = transfer_all(self.file.file(), way, offset, segments, ram);
         if let (Some(books), Some(before)) = (&mut self.account, before) {
@@ -75,24 +76,20 @@ impl FileBackend {
 }
 
 impl Backend for FileBackend {
-    fn bytes(&self) -> u64 {
-        self.file.bytes()
+    fn read(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
+        self.transfer(Way::ToGuest, offset, segments, ram)
     }
 
-    fn read(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> Result<(), Trouble> {
-        Ok(self.transfer(Direction::ToGuest, offset, segments, ram)?)
+    fn write(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
+        self.transfer(Way::ToFile, offset, segments, ram)
     }
 
-    fn write(&mut self, offset: u64, segments: &[Segment], ram: &GuestRam) -> Result<(), Trouble> {
-        Ok(self.transfer(Direction::ToFile, offset, segments, ram)?)
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.file().sync_data()
     }
 
-    fn flush(&mut self) -> Result<(), Trouble> {
-        Ok(self.file.file().sync_data()?)
-    }
-
-    fn zero(&mut self, offset: u64, bytes: u64, unmap: bool) -> Result<(), Trouble> {
-        Ok(zero(self.file.file(), offset, bytes, unmap)?)
+    fn zero(&mut self, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
+        zero(self.file.file(), offset, bytes, unmap)
     }
 
     fn account(&self) -> Option<FileAccount> {
@@ -101,7 +98,7 @@ impl Backend for FileBackend {
 }
 
 /// Makes a range read as zeroes, by the cheapest means that the file has.
-fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
+pub(super) fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let zero = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
     for way in if unmap { [punch, zero] } else { [zero, punch] } {
@@ -121,35 +118,21 @@ fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Result<()> {
 }
 
 /// Repeats the vectored call until every segment is done; the file ending early is an error.
-fn transfer_all(file: &File, way: Direction, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
-    let mut vectors: Vec<libc::iovec> = Vec::with_capacity(segments.len());
-    for segment in segments {
-        if !ram.contains(segment.address, u64::from(segment.len)) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let base = (ram.host_address() + segment.address as usize) as *mut libc::c_void;
-        vectors.push(libc::iovec {
-            iov_base: base,
-            iov_len: segment.len as usize,
-        });
-    }
-    let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
-    let mut rest = &mut vectors[..];
-    while !rest.is_empty() {
-        let (fd, count) = (file.as_raw_fd(), rest.len() as libc::c_int);
+fn transfer_all(file: &File, way: Way, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
+    let mut vectors = Vectors::of(segments, offset, ram)?;
+    while !vectors.is_done() {
+        let (list, offset) = vectors.rest();
+        let (fd, count) = (file.as_raw_fd(), list.len() as libc::c_int);
         let moved = match way {
-            // SAFETY: every vector was just checked to lie in guest RAM, which `ram` keeps mapped, and which nothing
-            // in this process holds references into.
-            Direction::ToGuest => unsafe { libc::preadv(fd, rest.as_ptr(), count, offset) },
+            // SAFETY: every vector lies in guest RAM (`Vectors`), which `ram` keeps mapped, and which nothing in this
+            // process holds references into.
+            Way::ToGuest => unsafe { libc::preadv(fd, list.as_ptr(), count, offset) },
             // SAFETY: as above.
-            Direction::ToFile => unsafe { libc::pwritev(fd, rest.as_ptr(), count, offset) },
+            Way::ToFile => unsafe { libc::pwritev(fd, list.as_ptr(), count, offset) },
         };
         match moved {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            1.. => {
-                offset += moved as i64;
-                rest = advance(rest, moved as usize);
-            }
+            1.. => vectors.advance(moved as usize),
             _ => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => {}
                 error => return Err(error),
@@ -159,25 +142,12 @@ fn transfer_all(file: &File, way: Direction, offset: u64, segments: &[Segment], 
     Ok(())
 }
 
-/// `vectors` without their first `moved` bytes, which they hold.
-fn advance(mut vectors: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iovec] {
-    while let Some(first) = vectors.first_mut() {
-        if moved < first.iov_len {
-            first.iov_base = (first.iov_base as usize + moved) as *mut libc::c_void;
-            first.iov_len -= moved;
-            break;
-        }
-        moved -= first.iov_len;
-        vectors = &mut vectors[1..];
-    }
-    vectors
-}
-
 impl Books {
     fn read(&mut self) -> io::Result<Reading> {
-        let proc_io = match &mut self.proc_io {
-            Some(file) => file,
-            none => none.insert(File::open("/proc/thread-self/io")?),
+        let this = thread::current().id();
+        let (_, proc_io) = match &mut self.proc_io {
+            Some(opened) if opened.0 == this => opened,
+            other => other.insert((this, File::open("/proc/thread-self/io")?)),
         };
         let mut buffer = [0; 256];
         let len = proc_io.read_at(&mut buffer, 0)?;
@@ -200,30 +170,5 @@ impl Books {
         self.sum.bytes_read += after.rchar.wrapping_sub(before.rchar).wrapping_sub(before.own_bytes);
         self.sum.bytes_written += after.wchar.wrapping_sub(before.wchar);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is left of buffers of 10, 20 and 30 bytes at 100, 200 and 300.
-    fn left_after(moved: usize) -> Vec<(usize, usize)> {
-        let mut vectors = [(100, 10), (200, 20), (300, 30)].map(|(base, len): (usize, usize)| libc::iovec {
-            iov_base: base as *mut libc::c_void,
-            iov_len: len,
-        });
-        advance(&mut vectors, moved)
-            .iter()
-            .map(|vector| (vector.iov_base as usize, vector.iov_len))
-            .collect()
-    }
-
-    #[test]
-    fn a_short_transfer_goes_on_where_it_stopped() {
-        assert_eq!(left_after(4), [(104, 6), (200, 20), (300, 30)]);
-        assert_eq!(left_after(10), [(200, 20), (300, 30)]);
-        assert_eq!(left_after(25), [(215, 5), (300, 30)]);
-        assert_eq!(left_after(60), []);
     }
 }
