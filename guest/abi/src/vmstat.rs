@@ -55,7 +55,7 @@ items! {
     PgstealKswapd = "pgsteal_kswapd",
     /// Frames reclaimed by direct reclaim.
     PgstealDirect = "pgsteal_direct",
-    /// Entries into direct reclaim.
+    /// Entries into direct reclaim for the kernel's own structures.
     Allocstall = "allocstall_normal",
     /// Frames moved to an active list.
     Pgactivate = "pgactivate",
@@ -77,6 +77,28 @@ items! {
     WorkingsetActivateAnon = "workingset_activate_anon",
     /// Of these, pages that had been active before.
     WorkingsetRestoreAnon = "workingset_restore_anon",
+    /// Entries into direct reclaim for programs' pages.
+    AllocstallMovable = "allocstall_movable",
+    /// Direct reclaimers that had to wait for kswapd first.
+    PgscanDirectThrottle = "pgscan_direct_throttle",
+    /// Frames in use that compaction looked at, to move their pages.
+    CompactMigrateScanned = "compact_migrate_scanned",
+    /// Free frames that compaction found, to move pages to.
+    CompactFreeScanned = "compact_free_scanned",
+    /// Frames that compaction took, of both kinds.
+    CompactIsolated = "compact_isolated",
+    /// Allocations that compacted.
+    CompactStall = "compact_stall",
+    /// Of these, those that found no block afterwards.
+    CompactFail = "compact_fail",
+    /// Of these, those that found one.
+    CompactSuccess = "compact_success",
+    /// Compactions in the background.
+    CompactDaemonWake = "compact_daemon_wake",
+    /// Pages moved to another frame.
+    PgmigrateSuccess = "pgmigrate_success",
+    /// Pages that could not be moved.
+    PgmigrateFail = "pgmigrate_fail",
     /// Own: system calls taken.
     NrSyscalls = "nr_syscalls",
     /// Own: switches between processes.

@@ -5,6 +5,7 @@
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
 use faultlab_linux::signal::{Handler, Info, Signal, sa};
+use faultlab_mm::oom::Candidate;
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
@@ -166,34 +167,51 @@ pub(crate) fn tell_parent(child: &Process, code: i32, status: i32) {
     }
 }
 
-/// Memory ran out: ends the process that holds most of it.
+/// Memory ran out: ends the process that holds most of it, and says so.
 ///
-/// Source: Linux, mm/oom_kill.c.
+/// Source: Linux, mm/oom_kill.c (`pagefault_out_of_memory`, `__oom_kill_process`).
 pub(crate) fn out_of_memory(regs: &mut PtRegs) {
     const SIGKILL: i32 = 9;
-    let living = process::table()
-        .iter()
-        .filter_map(|process| Some((process, process.mm.get()?)));
-    let Some((victim, pages)) = living
-        .map(|(process, mm)| (process, MEMORY.oom_badness(mm)))
-        .max_by_key(|(_, pages)| *pages)
+    let candidates = process::table().iter().filter_map(|process| {
+        Some(Candidate {
+            process,
+            mm: process.mm.get()?,
+            // There is no procfs to set it.
+            oom_score_adj: 0,
+        })
+    });
+    let Some(Candidate {
+        process: victim,
+        mm,
+        oom_score_adj,
+    }) = MEMORY.select_bad_process(candidates)
     else {
-        panic::stop(
-            panic_reason::OUT_OF_MEMORY,
-            &line!["out of memory, and no process to end"],
-        )
+        panic::stop(panic_reason::OUT_OF_MEMORY, &line!["System is deadlocked on memory"])
     };
     crate::vmstat::count(faultlab_abi::vmstat::Item::OomKill, 1);
     let comm = victim.comm.get();
     let name = comm.get(..victim.comm_len()).unwrap_or_default();
+    let holds = MEMORY.footprint(mm);
     log::error(&line![
         "Out of memory: Killed process ",
         victim.pid.get(),
         " (",
         name,
-        ") resident, swapped and page tables: ",
-        pages * 4,
-        " kB; give the guest more memory or swap"
+        ") total-vm:",
+        holds.total_vm * 4,
+        "kB, anon-rss:",
+        holds.rss_anon * 4,
+        "kB, file-rss:",
+        holds.rss_file * 4,
+        "kB, shmem-rss:",
+        holds.rss_shmem * 4,
+        "kB, swap:",
+        holds.swapents * 4,
+        "kB, pgtables:",
+        holds.page_tables * 4,
+        "kB oom_score_adj:",
+        oom_score_adj,
+        "; give the guest more memory or swap"
     ]);
     if core::ptr::eq(victim, process::current()) {
         exit_current(SIGKILL, regs);

@@ -10,7 +10,8 @@ use faultlab_mm::platform::{IoError, Stage, Vmstat};
 use faultlab_mm::{Memory, Platform};
 
 use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
-use crate::{clock, swap_disk, trace, vmstat, x86};
+use crate::{clock, log, swap_disk, trace, vmstat, x86};
+use faultlab_kernel::line;
 use faultlab_kernel::pte::X86Pte;
 
 /// The one memory manager.
@@ -119,6 +120,10 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
 
     fn now_s(&self) -> i64 {
         (clock::realtime_ns() / 1_000_000_000).cast_signed()
+    }
+
+    fn alloc_failed(&self, order: u32) {
+        log::error(&line!["page allocation failure: order:", order]);
     }
 
     #[inline(always)]

@@ -127,6 +127,11 @@ impl PteFormat for X86Pte {
         pte | bit::ACCESSED
     }
 
+    #[inline(always)]
+    fn with_pfn(pte: u64, pfn: Pfn) -> u64 {
+        pte & !ADDRESS | pfn.phys()
+    }
+
     /// A page that is not readable belongs to ring 0: a program's access faults, and the VMA says no.
     fn modify(pte: u64, readable: bool, writable: bool, executable: bool) -> u64 {
         let kept = pte & !(bit::WRITABLE | bit::USER | bit::NX);
@@ -161,6 +166,9 @@ mod tests {
             let written = X86Pte::mkwrite_dirty(pte);
             assert!(X86Pte::is_writable(written) && X86Pte::is_dirty(written));
             assert!(!X86Pte::is_young(X86Pte::mkold(pte)) && X86Pte::is_young(X86Pte::mkyoung(X86Pte::mkold(pte))));
+            let moved = X86Pte::with_pfn(pte, Pfn(0x1234_5678));
+            assert_eq!(X86Pte::pfn(moved), Pfn(0x1234_5678));
+            assert_eq!(X86Pte::with_pfn(moved, Pfn(7)), pte);
             let hidden = X86Pte::modify(pte, false, true, true);
             assert!(X86Pte::is_present(hidden) && hidden & bit::USER == 0);
             assert_eq!(X86Pte::modify(hidden, true, writable, executable), pte);

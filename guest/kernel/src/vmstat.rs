@@ -56,5 +56,16 @@ pub(crate) const fn item(vmstat: Vmstat) -> Item {
         Vmstat::WorkingsetRefaultAnon => Item::WorkingsetRefaultAnon,
         Vmstat::WorkingsetActivateAnon => Item::WorkingsetActivateAnon,
         Vmstat::WorkingsetRestoreAnon => Item::WorkingsetRestoreAnon,
+        Vmstat::AllocstallMovable => Item::AllocstallMovable,
+        Vmstat::PgscanDirectThrottle => Item::PgscanDirectThrottle,
+        Vmstat::CompactMigrateScanned => Item::CompactMigrateScanned,
+        Vmstat::CompactFreeScanned => Item::CompactFreeScanned,
+        Vmstat::CompactIsolated => Item::CompactIsolated,
+        Vmstat::CompactStall => Item::CompactStall,
+        Vmstat::CompactFail => Item::CompactFail,
+        Vmstat::CompactSuccess => Item::CompactSuccess,
+        Vmstat::CompactDaemonWake => Item::CompactDaemonWake,
+        Vmstat::PgmigrateSuccess => Item::PgmigrateSuccess,
+        Vmstat::PgmigrateFail => Item::PgmigrateFail,
     }
 }

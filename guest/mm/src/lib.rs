@@ -5,8 +5,12 @@
 //!
 //! | module | Linux | what it is |
 //! |---|---|---|
-//! | [`zone`] | mm/page_alloc.c | buddy lists, watermarks |
+//! | [`zone`] | mm/page_alloc.c | buddy lists, migrate types, watermarks |
+//! | [`node`] | mm/{page_alloc,mempolicy}.c, kernel/cgroup/cpuset.c | nodes, zonelists, cpusets |
+//! | [`gfp`] | include/linux/gfp.h | what an allocation may do |
 //! | [`page_alloc`] | mm/page_alloc.c | the fast path and the slow path |
+//! | [`compaction`] | mm/{compaction,migrate}.c | large blocks of small ones, moving pages |
+//! | [`oom`] | mm/oom_kill.c | whom to end when memory runs out |
 //! | [`slab`] | mm/slub.c | object caches |
 //! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
 //! | [`filemap`] | mm/filemap.c | the page cache of one object |
@@ -35,13 +39,17 @@
 extern crate std;
 
 pub mod addr;
+pub mod compaction;
 pub mod error;
 pub mod fault;
 pub mod filemap;
 mod interval_tree;
+pub mod gfp;
 pub mod ipc;
 pub mod lru;
 pub mod mmap;
+pub mod node;
+pub mod oom;
 pub mod overcommit;
 pub mod page;
 pub mod page_alloc;

@@ -2,6 +2,7 @@
 
 use crate::addr::{Frame, Pfn};
 use crate::filemap::FaultAround;
+use crate::gfp::Gfp;
 use crate::ipc::{IpcIds, Segment, ShmId};
 use crate::lru::Lruvec;
 use crate::overcommit::Overcommit;
@@ -40,10 +41,11 @@ pub struct Memory<P> {
     pub(crate) zero_pfn: Word32,
     /// Set while reclaim runs: its own allocations must not reclaim again. Source: Linux `PF_MEMALLOC`.
     pub(crate) memalloc: Word32,
-    /// Set when an allocation found the low watermark crossed.
+    /// Set when an allocation found the low watermark crossed: to the largest order that was wanted, and 1.
     pub(crate) kswapd_wake: Word32,
     pub(crate) kswapd: Kswapd,
     pub(crate) workingset: Workingset,
+    pub(crate) compact: crate::compaction::State,
     pub(crate) locks: Locks,
 }
 
@@ -93,6 +95,7 @@ impl<P: Platform> Memory<P> {
             kswapd_wake: Word32::new(0),
             kswapd: Kswapd::new(),
             workingset: Workingset::new(),
+            compact: crate::compaction::State::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),
@@ -197,14 +200,15 @@ impl<P: Platform> Frames for Memory<P> {
     }
 
     fn alloc_frame(&self) -> Option<Pfn> {
-        let pfn = self.alloc_page_nowait()?;
+        // Not with the cache locked: who allocates from it reclaims between attempts. The reserve has room for records that reclaim needs.
+        let pfn = self.alloc_pages(Gfp::ATOMIC.with(Gfp::NOWARN), 0)?;
         self.count(Vmstat::NrSlab);
         Some(pfn)
     }
 
     fn free_frame(&self, pfn: Pfn) {
         self.uncount(Vmstat::NrSlab);
-        self.free_page(pfn);
+        self.free_kernel_page(pfn);
     }
 }
 

@@ -1,20 +1,33 @@
-//! Page allocation: the fast path, the slow path, and references to frames.
+//! Page allocation: how frames are had, given back, and referred to.
 //!
-//! The fast path takes a frame while free memory stays above the low watermark. The slow path goes in Linux's order:
-//! wake kswapd, try down to the min watermark, reclaim and try again while that makes progress, and give up after
-//! [`MAX_RECLAIM_RETRIES`] rounds without any. Giving up is the caller's `ENOMEM`, or the out-of-memory killer's call.
+//! Three layers, each in a file of its own:
+//! 1. the *fast path* is [`Memory::alloc_page`], a comparison with the low watermark and a frame off the per-CPU list. It is what
+//!    [`freelist`] comes to for one frame of a program on a machine with one zone;
+//! 2. [`freelist`] looks at every zone that a request may use, once;
+//! 3. [`slow_path`] decides what to do when there was none: wake kswapd, use reserves, reclaim, compact, try again, give up.
 //!
-//! Source: Linux, mm/page_alloc.c (`__alloc_pages`, `__alloc_pages_slowpath`). Rules E10, E13, E14. Differs from Linux: one
-//! zone, order 0 only so far; no compaction.
+//! What a request may do is in its [`Gfp`]. [`steps`] is the slow path's hands: what each of its steps is in this memory manager.
+//! Giving up is the caller's `ENOMEM`, or, for a fault, the out-of-memory killer's call ([`crate::oom`]).
+//!
+//! Source: Linux, mm/page_alloc.c (`__alloc_pages`). Rules E6, E9, E10, E13 to E17.
+
+pub mod freelist;
+pub mod slow_path;
+mod steps;
+#[cfg(test)]
+mod tests;
 
 use crate::addr::Pfn;
+use crate::gfp::Gfp;
 use crate::memory::Memory;
+use crate::node::OneNode;
 use crate::page::flag;
 use crate::platform::{Platform, Vmstat};
-use crate::zone::Watermark;
+use crate::zone::{MAX_ORDER, MigrateType, Watermark};
+use freelist::{AllocContext, get_page_from_freelist};
 
-/// Rounds of reclaim without progress before an allocation fails. Source: Linux `MAX_RECLAIM_RETRIES`. Rule E14.
-const MAX_RECLAIM_RETRIES: u32 = 16;
+/// A program's page when it is to come without reclaim.
+const MOVABLE_NOWAIT: Gfp = Gfp::HIGHUSER_MOVABLE.without(Gfp::DIRECT_RECLAIM).with(Gfp::NOWARN);
 
 impl<P: Platform> Memory<P> {
     /// Gives the manager the free frames `[start, end)`. The first call also takes the frame of zeroes.
@@ -24,7 +37,7 @@ impl<P: Platform> Memory<P> {
     pub fn init(&self, start: Pfn, end: Pfn) {
         self.zone.add_range(self.platform.memmap(), start, end);
         if self.zero_pfn.get() == 0 {
-            let zero = self.alloc_page_nowait().expect("the first range of memory is empty");
+            let zero = self.rmqueue_kernel().expect("the first range of memory is empty");
             self.platform.clear_page(zero);
             self.zero_pfn.set(zero.0);
         }
@@ -40,13 +53,51 @@ impl<P: Platform> Memory<P> {
         self.zone.managed()
     }
 
-    /// Visits free frames in the order in which they will be allocated, as (first frame, pages), until `f` says `false`.
+    /// Visits free frames, as (first frame, pages), until `f` says `false`: those for programs in the order in which they will be
+    /// allocated, then those for the manager's own structures.
     pub fn for_each_free(&self, f: &mut dyn FnMut(Pfn, u32) -> bool) {
         self.zone.for_each_free(self.platform.memmap(), f);
     }
 
-    /// A frame with one reference and any content, or `None` when reclaim frees none. Reclaims as needed: the caller holds no
-    /// reference-less frame and looks again at whatever reclaim may have changed.
+    /// Visits the free frames that are kept for the manager's own structures, as [`Memory::for_each_free`].
+    pub fn for_each_free_kernel(&self, f: &mut dyn FnMut(Pfn, u32) -> bool) {
+        self.zone.for_each_free_kernel(self.platform.memmap(), f);
+    }
+
+    /// A block of `2^order` frames, or `None`: after all that `gfp` allows was tried, and always for an order above [`MAX_ORDER`] (rule
+    /// E6). The first frame has one reference; the content is zeroes with [`Gfp::ZERO`], else anything. Reclaims as needed: the caller
+    /// holds no reference-less frame and looks again at whatever reclaim may have changed.
+    pub fn alloc_pages(&self, gfp: Gfp, order: u32) -> Option<Pfn> {
+        if order > MAX_ORDER {
+            return None;
+        }
+        let context = AllocContext::new(&OneNode(&self.zone), gfp, order);
+        let pfn = self
+            .look_at_freelist(&context)
+            .or_else(|| self.alloc_pages_slowpath(&context))?;
+        if gfp.has(Gfp::ZERO) {
+            (0..1 << order).for_each(|i| self.platform.clear_page(pfn.offset(i)));
+        }
+        Some(pfn)
+    }
+
+    /// Gives back a block that [`Memory::alloc_pages`] gave; the one reference is the caller's.
+    pub fn free_pages(&self, pfn: Pfn, order: u32) {
+        if order == 0 {
+            return self.free_page(pfn);
+        }
+        debug_assert_eq!(
+            self.page(pfn).refcount.get(),
+            1,
+            "block {} freed while referenced",
+            pfn.0
+        );
+        self.page(pfn).refcount.set(0);
+        self.platform.count(Vmstat::Pgfree, 1 << order);
+        self.zone.free_one_page(self.platform.memmap(), pfn, order);
+    }
+
+    /// A frame for a program: [`Memory::alloc_pages`] of order 0 with [`Gfp::HIGHUSER_MOVABLE`].
     #[inline]
     pub(crate) fn alloc_page(&self) -> Option<Pfn> {
         if self.zone.watermark_ok(0, Watermark::Low)
@@ -57,19 +108,21 @@ impl<P: Platform> Memory<P> {
         self.alloc_page_slowpath()
     }
 
-    /// As [`Memory::alloc_page`], but never reclaims; may use the reserve below the min watermark. For structures that are
-    /// needed to make progress (XArray nodes, slabs).
+    /// As [`Memory::alloc_page`], but never reclaims.
     pub(crate) fn alloc_page_nowait(&self) -> Option<Pfn> {
-        if !self.zone.watermark_ok(0, Watermark::Low) {
-            self.kswapd_wake.set(1);
-        }
-        self.rmqueue()
+        self.alloc_pages(MOVABLE_NOWAIT, 0)
     }
 
-    /// A frame of zeroes with one reference.
+    /// A frame for one of the manager's structures that other code reaches by number, so that it cannot be moved. The content is zeroes.
     #[inline]
     pub(crate) fn alloc_zeroed_page(&self) -> Option<Pfn> {
-        let pfn = self.alloc_page()?;
+        let pfn = if self.zone.watermark_ok(0, Watermark::Low)
+            && let Some(pfn) = self.rmqueue_kernel()
+        {
+            pfn
+        } else {
+            self.alloc_pages(Gfp::KERNEL, 0)?
+        };
         self.platform.clear_page(pfn);
         Some(pfn)
     }
@@ -84,28 +137,31 @@ impl<P: Platform> Memory<P> {
         Some(pfn)
     }
 
+    #[inline(always)]
+    fn rmqueue_kernel(&self) -> Option<Pfn> {
+        if self.platform.should_fail() {
+            return None;
+        }
+        let memmap = self.platform.memmap();
+        let pfn = self.zone.rmqueue_of(memmap, 0, MigrateType::Unmovable, 0)?;
+        self.count(Vmstat::Pgalloc);
+        Some(pfn)
+    }
+
+    /// One look at the zones. Rule E10.
+    pub(crate) fn look_at_freelist(&self, context: &AllocContext) -> Option<Pfn> {
+        if self.platform.should_fail() {
+            return None;
+        }
+        let (pfn, _) = get_page_from_freelist(&OneNode(&self.zone), self.platform.memmap(), context)?;
+        self.platform.count(Vmstat::Pgalloc, 1 << context.order);
+        Some(pfn)
+    }
+
     #[cold]
+    #[inline(never)]
     fn alloc_page_slowpath(&self) -> Option<Pfn> {
-        self.kswapd_wake.set(1);
-        if self.memalloc.get() != 0 {
-            return self.rmqueue();
-        }
-        let mut no_progress = 0;
-        loop {
-            if self.zone.watermark_ok(0, Watermark::Min)
-                && let Some(pfn) = self.rmqueue()
-            {
-                return Some(pfn);
-            }
-            if no_progress == MAX_RECLAIM_RETRIES {
-                return None;
-            }
-            if self.try_to_free_pages() == 0 {
-                no_progress += 1;
-            } else {
-                no_progress = 0;
-            }
-        }
+        self.alloc_pages_slowpath(&AllocContext::new(&OneNode(&self.zone), Gfp::HIGHUSER_MOVABLE, 0))
     }
 
     /// Runs an allocation that cannot reclaim, and between failures reclaims for it.
@@ -122,6 +178,18 @@ impl<P: Platform> Memory<P> {
 
     /// Gives back a frame that has one reference, the caller's, and is on no list.
     pub(crate) fn free_page(&self, pfn: Pfn) {
+        self.drop_last_reference(pfn);
+        self.zone.free_one_page(self.platform.memmap(), pfn, 0);
+    }
+
+    /// As [`Memory::free_page`], for a frame that held one of the manager's structures.
+    pub(crate) fn free_kernel_page(&self, pfn: Pfn) {
+        self.drop_last_reference(pfn);
+        self.zone.free_kernel_page(self.platform.memmap(), pfn);
+    }
+
+    #[inline(always)]
+    fn drop_last_reference(&self, pfn: Pfn) {
         let page = self.page(pfn);
         debug_assert_eq!(page.refcount.get(), 1, "frame {} freed while referenced", pfn.0);
         debug_assert_eq!(page.mapcount.get(), 0, "frame {} freed while mapped", pfn.0);
@@ -133,7 +201,6 @@ impl<P: Platform> Memory<P> {
         );
         page.refcount.set(0);
         self.count(Vmstat::Pgfree);
-        self.zone.free_one_page(self.platform.memmap(), pfn, 0);
     }
 
     /// Takes a reference to a frame that has one.

@@ -86,7 +86,7 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn free_table(&self, pfn: Pfn) {
         self.page(pfn).clear_flags(flag::TABLE);
         self.uncount(Vmstat::NrPageTablePages);
-        self.free_page(pfn);
+        self.free_kernel_page(pfn);
     }
 
     /// Visits the entries of `range` that are not 0, in order, until `f` says `false`. Returns whether it never did.

@@ -71,6 +71,10 @@ pub trait Platform {
         false
     }
 
+    /// An allocation of `2^order` frames failed, and whoever wanted them did not say that this is normal. Source: Linux `warn_alloc`.
+    #[inline(always)]
+    fn alloc_failed(&self, _order: u32) {}
+
     /// Adds to a counter (wrapping, so that a level can fall).
     fn count(&self, item: Vmstat, by: u64);
 
@@ -115,6 +119,8 @@ pub trait PteFormat {
     fn mkold(pte: u64) -> u64;
     /// Used.
     fn mkyoung(pte: u64) -> u64;
+    /// For another frame, everything else kept.
+    fn with_pfn(pte: u64, pfn: Pfn) -> u64;
     /// With other rights, everything else kept. A page that is not `readable` stays present but is kept from programs.
     fn modify(pte: u64, readable: bool, writable: bool, executable: bool) -> u64;
 }
@@ -150,6 +156,17 @@ pub enum Vmstat {
     WorkingsetRefaultAnon,
     WorkingsetActivateAnon,
     WorkingsetRestoreAnon,
+    AllocstallMovable,
+    PgscanDirectThrottle,
+    CompactMigrateScanned,
+    CompactFreeScanned,
+    CompactIsolated,
+    CompactStall,
+    CompactFail,
+    CompactSuccess,
+    CompactDaemonWake,
+    PgmigrateSuccess,
+    PgmigrateFail,
 }
 
 /// Stages of the fault path, in the order a fault meets them.

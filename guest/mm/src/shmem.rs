@@ -349,6 +349,13 @@ impl<P: Platform> Memory<P> {
         self.inode(id).i_pages().cmpxchg(self, index, old, new) == Ok(old)
     }
 
+    /// A page of the object is in another frame from now on. The page's state and references are the caller's affair.
+    pub(crate) fn shmem_page_moves(&self, id: InodeId, from: Pfn, to: Pfn) {
+        let index = self.page(from).index.get();
+        let replaced = self.shmem_replace(id, index, Entry::page(from), Entry::page(to));
+        assert!(replaced, "frame {} is not where it says in its object", from.0);
+    }
+
     /// A page that has just replaced its slot's number belongs to the object and no longer to the swap cache; the slot is free.
     fn shmem_page_is_back(&self, id: InodeId, index: u64, pfn: Pfn) {
         // The reference of the swap cache becomes that of the page cache.

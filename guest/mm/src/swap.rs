@@ -214,9 +214,9 @@ impl<P: Platform> Memory<P> {
                 .iter()
                 .filter(|leaf| leaf.get() != 0)
             {
-                self.free_page(Pfn(leaf.get() as u32));
+                self.free_kernel_page(Pfn(leaf.get() as u32));
             }
-            self.free_page(Pfn(root.get()));
+            self.free_kernel_page(Pfn(root.get()));
             root.set(0);
         }
     }
@@ -260,6 +260,12 @@ impl<P: Platform> Memory<P> {
         page.set_flags(flag::SWAPCACHE | flag::SWAPBACKED);
         page.refcount.add(1);
         self.count(Vmstat::NrSwapCached);
+    }
+
+    /// The swap cache holds a slot's content in another frame from now on. The page's state and references are the caller's affair.
+    pub(crate) fn swap_cache_moves(&self, slot: SwapSlot, to: Pfn) {
+        let _guard = self.locks.swap.lock();
+        self.update_slot(slot, |entry| to.0 << 8 | u32::from(entry.byte()));
     }
 
     /// One more page-table entry means the slot.

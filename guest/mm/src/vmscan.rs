@@ -107,9 +107,18 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Reclaims until free memory is above the high watermark, or nothing more can be freed. Rule F7.
+    #[cold]
+    #[inline(never)]
     pub fn kswapd(&self) {
+        let order = self.kswapd_wake.get().saturating_sub(1);
         self.kswapd_wake.set(0);
         let _guard = self.locks.mmap.lock();
+        self.balance_pgdat();
+        self.kcompactd(order);
+    }
+
+    /// [`Memory::kswapd`] for who holds the `mmap_lock`.
+    pub(crate) fn balance_pgdat(&self) {
         self.memalloc.set(1);
         // It looks again before it sleeps. Source: Linux `prepare_kswapd_sleep`.
         let mut in_vain = 0;
@@ -151,7 +160,6 @@ impl<P: Platform> Memory<P> {
 
     /// Direct reclaim: the allocation that calls cannot be satisfied. Returns the frames freed.
     pub(crate) fn try_to_free_pages(&self) -> u32 {
-        self.count(Vmstat::Allocstall);
         self.platform.stage(Stage::ReclaimStart, 0);
         self.memalloc.set(1);
         let freed = self.do_try_to_free_pages();

@@ -11,6 +11,9 @@
 //! Blocks of a higher order come from the buddy lists, into which the batch, the deferred frames and the per-CPU list are
 //! emptied, in this order, until there is one.
 //!
+//! All this is for content that can be moved. What cannot be has per-CPU lists of its own and buddy lists of its own, and takes
+//! pageblocks from the movable ones when these are empty ([`migratetype`], [`fallback`]).
+//!
 //! # Invariants
 //! - [`Zone::free_pages_count`] is the sum over the four places.
 //! - The memory map's entry of a frame has [`flag::BUDDY`] if the frame is on the per-CPU list, heads a block on a list, or
@@ -26,26 +29,32 @@
 //! # Locks
 //! One lock, innermost of all, taken by every method that changes anything.
 //!
-//! Source: Linux, mm/page_alloc.c, mm/mm_init.c (deferred initialisation). Rules E2, E3, E5, E6, E7, E9. Differs from Linux: one
-//! zone, one migrate type, one CPU; frames of the per-CPU list count as free; the refill of the per-CPU list is a run of
+//! Source: Linux, mm/page_alloc.c, mm/mm_init.c (deferred initialisation). Rules E2 to E9. Differs from Linux:
+//! one CPU; frames of the per-CPU list count as free; the refill of the per-CPU list is a run of
 //! frames instead of a list, so it costs the same however long it is.
 
 mod buddy;
 #[cfg(any(test, feature = "testing"))]
 mod check;
+mod fallback;
+mod highatomic;
+mod isolate;
+mod migratetype;
 pub(crate) mod pcp;
 mod range;
 #[cfg(test)]
 mod tests;
 mod watermark;
 
+pub use migratetype::{MigrateType, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER};
 pub use range::RANGES_MAX;
-pub use watermark::{Watermark, alloc};
+pub use watermark::{MAX_NR_ZONES, Watermark, ZoneType, alloc, watermarks_of_zones};
 
 use crate::addr::Pfn;
 use crate::page::{Page, flag};
 use crate::sync::{Lock, Word, Word32};
 use buddy::FreeArea;
+use migratetype::PageBlocks;
 use pcp::HotRing;
 use range::Range;
 
@@ -58,6 +67,8 @@ pub const MAX_ORDER_NR_PAGES: u32 = 1 << MAX_ORDER;
 const PCP_HIGH: usize = 1024;
 /// Frames that leave a full per-CPU list at once. Source: Linux `zone_batchsize`.
 const PCP_BATCH: u32 = 63;
+/// Frames on the per-CPU list of a type that is not movable, at most.
+const KERNEL_PCP_HIGH: usize = 128;
 
 /// [`Page::flags`] of a free frame that does not head a block on a list.
 const FREE_UNLISTED: u32 = flag::BUDDY | flag::LOCKED;
@@ -73,6 +84,12 @@ pub struct Zone {
     free_area: [FreeArea; MAX_ORDER as usize + 1],
     ranges: [Range; RANGES_MAX],
     managed: Word,
+    /// Lists of unmovable and reclaimable frames; movable ones are on `pcp`.
+    kernel_pcps: [HotRing<KERNEL_PCP_HIGH>; 2],
+    /// What requests that could use a higher zone must leave here, by the highest zone that they could use, in pages.
+    lowmem_reserve: [Word; MAX_NR_ZONES],
+    reserved_highatomic: Word,
+    pageblocks: PageBlocks,
     lock: Lock,
 }
 
@@ -95,6 +112,10 @@ impl Zone {
             free_area: [const { FreeArea::new() }; MAX_ORDER as usize + 1],
             ranges: [const { Range::new() }; RANGES_MAX],
             managed: Word::new(0),
+            kernel_pcps: [const { HotRing::new() }; 2],
+            lowmem_reserve: [const { Word::new(0) }; MAX_NR_ZONES],
+            reserved_highatomic: Word::new(0),
+            pageblocks: PageBlocks::new(),
             lock: Lock::new(),
         }
     }
@@ -123,12 +144,11 @@ impl Zone {
         let frames = u64::from(end.0 - start.0);
         self.managed.add(frames);
         self.nr_free.add(frames);
-        for (mark, value) in self.watermarks.iter().zip(watermark::watermarks_of(self.managed.get())) {
-            mark.set(value);
-        }
+        self.set_watermarks(watermark::watermarks_of(self.managed.get()));
     }
 
-    /// Takes a block of `2^order` frames, or `None` if there is none (always for an order above [`MAX_ORDER`], rule E6).
+    /// Takes a block of `2^order` frames for content that can be moved, or `None` if there is none (always for an order above
+    /// [`MAX_ORDER`], rule E6).
     ///
     /// Rule E9: the first frame has one reference, the others none; flags, mapcount, mapping and private are 0. The rest
     /// of the entries and the content of the frames is whatever it was.
@@ -138,7 +158,64 @@ impl Zone {
         if order == 0 {
             self.rmqueue_pcplist(memmap)
         } else {
-            self.rmqueue_buddy(memmap, order)
+            self.rmqueue_buddy(memmap, order, MigrateType::Movable, 0)
+        }
+    }
+
+    /// As [`Zone::rmqueue`], for content of any type, with [`alloc`] flags: with [`alloc::NOFRAGMENT`] no other type's pageblocks are
+    /// broken up; with [`alloc::HARDER`], blocks may come from those reserved for allocations in a hurry. Rules E8, E10 (6).
+    #[inline]
+    pub fn rmqueue_of(&self, memmap: &[Page], order: u32, kind: MigrateType, flags: u32) -> Option<Pfn> {
+        if kind == MigrateType::Movable && order == 0 && flags & alloc::NOFRAGMENT == 0 {
+            return self.rmqueue(memmap, 0);
+        }
+        if order == 0
+            && let Some(pcp) = self.kernel_pcp(kind)
+        {
+            let _guard = self.lock.lock();
+            if let Some(pfn) = pcp.pop() {
+                self.nr_free.sub(1);
+                memmap[pfn as usize].refcount.set(1);
+                clear_entry(&memmap[pfn as usize]);
+                return Some(Pfn(pfn));
+            }
+        }
+        self.rmqueue_kernel(memmap, order, kind, flags)
+    }
+
+    /// [`Zone::rmqueue_of`] when the type's per-CPU list does not help.
+    #[inline(never)]
+    fn rmqueue_kernel(&self, memmap: &[Page], order: u32, kind: MigrateType, flags: u32) -> Option<Pfn> {
+        let hot = order == 0 && flags & alloc::NOFRAGMENT == 0 && self.grouped(kind) == MigrateType::Movable;
+        if hot {
+            return self.rmqueue(memmap, 0);
+        }
+        let _guard = self.lock.lock();
+        self.rmqueue_buddy(memmap, order, kind, flags)
+    }
+
+    /// The per-CPU list of a type that is not movable; in a zone whose types are not told apart, it is empty.
+    #[inline(always)]
+    fn kernel_pcp(&self, kind: MigrateType) -> Option<&HotRing<KERNEL_PCP_HIGH>> {
+        match kind {
+            MigrateType::Unmovable => Some(&self.kernel_pcps[0]),
+            MigrateType::Reclaimable => Some(&self.kernel_pcps[1]),
+            MigrateType::Movable | MigrateType::HighAtomic => None,
+        }
+    }
+
+    /// Gives back a frame whose content was not movable. As [`Zone::free_one_page`], but the frame is kept for others of its pageblock's
+    /// type.
+    #[inline]
+    pub fn free_kernel_page(&self, memmap: &[Page], pfn: Pfn) {
+        let _guard = self.lock.lock();
+        let Some(pcp) = self.kernel_pcp_of(pfn.0) else {
+            return self.free_unref_page(memmap, pfn);
+        };
+        mark_free(&memmap[pfn.index()], pfn);
+        self.nr_free.add(1);
+        if !pcp.push(pfn.0) {
+            self.push_drained(memmap, pcp, pfn);
         }
     }
 
@@ -163,41 +240,62 @@ impl Zone {
         self.nr_free.get()
     }
 
+    /// Free blocks of `2^order` frames on the buddy lists. Source: `/proc/buddyinfo`.
+    pub fn free_blocks(&self, order: u32) -> u32 {
+        self.free_area[order as usize].nr_free()
+    }
+
     /// Frames that the zone was given.
     #[inline(always)]
     pub fn managed(&self) -> u64 {
         self.managed.get()
     }
 
-    /// Visits the free frames in the order in which single frames would be taken, each once, as (first frame, number), the
-    /// frames of a visit being taken from the first up. Ends when `visit` returns `false`. `visit` must not call the zone.
+    /// Visits the free frames, each once, as (first frame, number): first those that single movable frames would be taken from, in
+    /// this order, the frames of a visit being taken from the first up; then those of other types. Ends when `visit` returns `false`.
+    /// `visit` must not call the zone.
     pub fn for_each_free(&self, memmap: &[Page], visit: &mut dyn FnMut(Pfn, u32) -> bool) {
         let _guard = self.lock.lock();
+        _ = self.each_free_movable(memmap, visit) && self.each_free_kernel(memmap, visit);
+    }
+
+    /// As [`Zone::for_each_free`], for the frames of types that are not movable, those on the per-CPU lists first.
+    pub fn for_each_free_kernel(&self, memmap: &[Page], visit: &mut dyn FnMut(Pfn, u32) -> bool) {
+        let _guard = self.lock.lock();
+        _ = self.each_free_kernel(memmap, visit);
+    }
+
+    fn each_free_movable(&self, memmap: &[Page], visit: &mut dyn FnMut(Pfn, u32) -> bool) -> bool {
         if !self.pcp.newest_first().all(|pfn| visit(Pfn(pfn), 1)) {
-            return;
+            return false;
         }
         let (start, end) = self.batch();
         if start != end && !visit(Pfn(start), end - start) {
-            return;
+            return false;
         }
-        for (order, area) in self.free_area.iter().enumerate() {
-            if !area.blocks(memmap).all(|pfn| visit(pfn, 1 << order)) {
-                return;
-            }
-        }
-        for range in &self.ranges {
-            let (start, end) = range.deferred();
-            if start != end && !visit(Pfn(start), end - start) {
-                return;
-            }
-        }
+        self.each_listed(memmap, MigrateType::Movable, visit)
+            && self.ranges.iter().all(|range| {
+                let (start, end) = range.deferred();
+                start == end || visit(Pfn(start), end - start)
+            })
+    }
+
+    fn each_free_kernel(&self, memmap: &[Page], visit: &mut dyn FnMut(Pfn, u32) -> bool) -> bool {
+        let mut pcps = self.kernel_pcps.iter().flat_map(HotRing::newest_first);
+        let [_, kernel @ ..] = MigrateType::ALL;
+        pcps.all(|pfn| visit(Pfn(pfn), 1)) && kernel.into_iter().all(|kind| self.each_listed(memmap, kind, visit))
+    }
+
+    fn each_listed(&self, memmap: &[Page], kind: MigrateType, visit: &mut dyn FnMut(Pfn, u32) -> bool) -> bool {
+        let mut areas = self.free_area.iter().enumerate();
+        areas.all(|(order, area)| area.blocks(memmap, kind).all(|pfn| visit(pfn, 1 << order)))
     }
 
     /// Moves all that was ever handed out and is free to the buddy lists, merged as far as can be. Source: Linux
     /// `drain_all_pages`.
     pub fn drain_all_pages(&self, memmap: &[Page]) {
         let _guard = self.lock.lock();
-        self.drain_pcp(memmap, PCP_HIGH as u32);
+        self.drain_pcps(memmap);
         self.return_batch(memmap);
     }
 
@@ -234,15 +332,15 @@ impl Zone {
         );
         self.nr_free.add(1);
         if !self.pcp.push(pfn.0) {
-            self.push_drained(memmap, pfn);
+            self.push_drained(memmap, &self.pcp, pfn);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn push_drained(&self, memmap: &[Page], pfn: Pfn) {
-        self.drain_pcp(memmap, PCP_BATCH);
-        self.pcp.push(pfn.0);
+    fn push_drained<const N: usize>(&self, memmap: &[Page], pcp: &HotRing<N>, pfn: Pfn) {
+        self.drain_pcp(memmap, pcp, PCP_BATCH);
+        pcp.push(pfn.0);
     }
 
     /// The batch, `[start, end)`; empty when they are equal.
@@ -256,13 +354,25 @@ impl Zone {
         self.batch_end.set(end);
     }
 
-    /// Takes a frame of the next batch; `None` without free frames.
+    /// Takes a frame of the next batch; `None` without free frames but those reserved for others.
     #[cold]
     #[inline(never)]
     fn rmqueue_refill(&self, memmap: &[Page]) -> Option<Pfn> {
-        let batch = match self.take_smallest(memmap, 0) {
-            Some((pfn, order)) => (pfn, pfn + (1 << order)),
-            None => self.next_deferred()?,
+        let batch = loop {
+            if let Some((pfn, order)) = self.take_smallest(memmap, 0, MigrateType::Movable) {
+                break (pfn, pfn + (1 << order));
+            }
+            if let Some(batch) = self.next_deferred() {
+                break batch;
+            }
+            if let Some(stolen) = self.steal(memmap, 0, MigrateType::Movable, 0) {
+                let order = if stolen.claimed { stolen.order } else { 0 };
+                self.expand(memmap, stolen.pfn, stolen.order, order);
+                break (stolen.pfn, stolen.pfn + (1 << order));
+            }
+            if self.drain_pcps(memmap) == 0 {
+                return None;
+            }
         };
         self.set_batch(batch);
         self.rmqueue_pcplist(memmap)

@@ -46,13 +46,6 @@ impl<P: Platform> Memory<P> {
         self.mm(mm_id).pgd()
     }
 
-    /// How much memory an address space holds, in pages: resident, swapped and page tables. What the out-of-memory killer goes by.
-    /// Rule E16.
-    pub fn oom_badness(&self, mm_id: MmId) -> u64 {
-        let mm = self.mm(mm_id);
-        mm.rss_anon() + mm.rss_file() + mm.rss_shmem() + mm.swapents() + mm.nr_ptes()
-    }
-
     /// Drops a use of an address space by process `pid`; the last one frees it and everything in it. It must not be the one in use by
     /// the machine.
     pub fn mmput(&self, mm_id: MmId, pid: u32) {

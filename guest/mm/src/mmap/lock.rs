@@ -235,7 +235,9 @@ impl<P: Platform> Memory<P> {
     /// As Linux for `mmap` and `mlockall`: what cannot be had is left out. Rule B14.
     pub(super) fn populate_ignoring_errors(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
         let mut start = range.start;
-        while let Some(id) = find_vma(self, mm, start).filter(|&id| self.vma(id).vm_start() < range.end) {
+        while start < range.end
+            && let Some(id) = find_vma(self, mm, start).filter(|&id| self.vma(id).vm_start() < range.end)
+        {
             let part = start.max(self.vma(id).vm_start())..self.vma(id).vm_end().min(range.end);
             start = part.end;
             // The next VMA is tried whatever became of this one.

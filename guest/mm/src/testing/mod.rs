@@ -121,7 +121,7 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::PgscanDirect => "pgscan_direct",
         Vmstat::PgstealKswapd => "pgsteal_kswapd",
         Vmstat::PgstealDirect => "pgsteal_direct",
-        Vmstat::Allocstall => "allocstall",
+        Vmstat::Allocstall => "allocstall_normal",
         Vmstat::Pgactivate => "pgactivate",
         Vmstat::Pgdeactivate => "pgdeactivate",
         Vmstat::OomKill => "oom_kill",
@@ -129,6 +129,17 @@ fn name_of(item: Vmstat) -> &'static str {
         Vmstat::WorkingsetRefaultAnon => "workingset_refault_anon",
         Vmstat::WorkingsetActivateAnon => "workingset_activate_anon",
         Vmstat::WorkingsetRestoreAnon => "workingset_restore_anon",
+        Vmstat::AllocstallMovable => "allocstall_movable",
+        Vmstat::PgscanDirectThrottle => "pgscan_direct_throttle",
+        Vmstat::CompactMigrateScanned => "compact_migrate_scanned",
+        Vmstat::CompactFreeScanned => "compact_free_scanned",
+        Vmstat::CompactIsolated => "compact_isolated",
+        Vmstat::CompactStall => "compact_stall",
+        Vmstat::CompactFail => "compact_fail",
+        Vmstat::CompactSuccess => "compact_success",
+        Vmstat::CompactDaemonWake => "compact_daemon_wake",
+        Vmstat::PgmigrateSuccess => "pgmigrate_success",
+        Vmstat::PgmigrateFail => "pgmigrate_fail",
     }
 }
 

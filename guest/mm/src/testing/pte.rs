@@ -97,6 +97,10 @@ impl PteFormat for FakePte {
         pte | YOUNG
     }
 
+    fn with_pfn(pte: u64, pfn: Pfn) -> u64 {
+        pte & ((1 << PFN_SHIFT) - 1) | u64::from(pfn.0) << PFN_SHIFT
+    }
+
     fn modify(pte: u64, readable: bool, writable: bool, executable: bool) -> u64 {
         let mut pte = pte & !(READ | WRITE | EXEC);
         pte |= if readable { READ } else { 0 };

@@ -215,3 +215,18 @@ fn stacks_grow_to_their_limit() {
     memory.mmput(mm, 1);
     assert_eq!(memory.committed_as(), 0);
 }
+
+/// B27, B31: a locked mapping that grows until it meets the next one, and is merged with it, gets the new pages and comes to an end.
+#[test]
+fn a_locked_mapping_that_closes_a_gap_is_populated() {
+    let memory = machine(512, 0);
+    let mm = memory.mm_alloc().unwrap();
+    map(&memory, mm, 0, 10, RW, PRIVATE).unwrap();
+    memory.do_mlock(mm, BASE, 10 * PAGE_SIZE, 0).unwrap();
+    memory.do_munmap(mm, BASE + 2 * PAGE_SIZE, 3 * PAGE_SIZE).unwrap();
+    let grown = memory.do_mremap(mm, BASE, 2 * PAGE_SIZE, 5 * PAGE_SIZE, 0, 0);
+    assert_eq!(grown, Ok(BASE));
+    assert_eq!(memory.mm_size(mm), (1, 10), "one mapping again");
+    assert_eq!((memory.mm_locked(mm), memory.mm_counters(mm).0), (10, 10));
+    memory.mmput(mm, 1);
+}

@@ -79,6 +79,13 @@ impl Zone {
         }
     }
 
+    /// The lowest frame of the zone, and the one past its highest; equal without frames.
+    pub(crate) fn span(&self) -> (u32, u32) {
+        let given = || self.ranges.iter().filter(|range| range.end.get() != 0);
+        let start = given().map(|range| range.start.get()).min().unwrap_or(0);
+        (start, given().map(|range| range.end.get()).max().unwrap_or(start))
+    }
+
     /// Whether a frame can be in use, as far as the zone knows without its memory map entry.
     pub(super) fn was_handed_out(&self, pfn: u32) -> bool {
         let (batch_start, batch_end) = self.batch();

@@ -7,9 +7,11 @@ use std::{format, vec};
 use proptest::prelude::*;
 
 use super::watermark::{watermarks_above, watermarks_of};
-use super::{FREE_UNLISTED, MAX_ORDER, PCP_HIGH, RANGES_MAX, Watermark, Zone, alloc};
+use super::{FREE_UNLISTED, MAX_ORDER, MigrateType, PCP_HIGH, RANGES_MAX, Watermark, Zone, alloc};
 use crate::addr::Pfn;
 use crate::page::{Page, flag};
+
+mod mobility;
 
 /// Frames of the test machine: three blocks of the largest order and a bit.
 const FRAMES: u32 = 3 * 1024 + 77;
@@ -69,9 +71,9 @@ fn first_free_frame(zone: &Zone, memmap: &[Page]) -> Option<u32> {
 /// First frame and order of each block on a buddy list.
 fn listed_blocks(zone: &Zone, memmap: &[Page]) -> BTreeMap<u32, u32> {
     let of_order = |order: u32| {
-        zone.free_area[order as usize]
-            .blocks(memmap)
-            .map(move |pfn| (pfn.0, order))
+        let area = &zone.free_area[order as usize];
+        let kinds = MigrateType::ALL.into_iter();
+        kinds.flat_map(move |kind| area.blocks(memmap, kind).map(move |pfn| (pfn.0, order)))
     };
     (0..=MAX_ORDER).flat_map(of_order).collect()
 }

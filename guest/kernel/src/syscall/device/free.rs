@@ -20,26 +20,46 @@ pub(super) fn cold(pages: u64) -> Result<(), Errno> {
     ranges.send()
 }
 
+/// Frames that are made warm for the memory manager's own structures.
+const KERNEL_PAGES: u32 = 64;
+
 pub(super) fn warm(pages: u64) -> Result<(), Errno> {
+    let mut left = KERNEL_PAGES;
+    MEMORY.for_each_free_kernel(&mut |first, count| {
+        let count = count.min(left);
+        touch_entries(first, count);
+        touch(first, count);
+        left -= count;
+        left != 0
+    });
     next_free(pages, |first, count| {
-        for pfn in (0..count).map(|page| first.offset(page)) {
-            // Free frames' contents are nobody's.
-            ram::frame(pfn)[0].set(0);
-        }
+        touch(first, count);
         Ok(())
     })
 }
 
-/// Visits the free frames that are allocated next, `pages` of them, as (first, pages). What the memory manager keeps about each is
-/// written as it is, so that the host backs that, too: a frame that was never in use has its entry in the memory map untouched.
+fn touch(first: Pfn, count: u32) {
+    for pfn in (0..count).map(|page| first.offset(page)) {
+        // Free frames' contents are nobody's.
+        ram::frame(pfn)[0].set(0);
+    }
+}
+
+/// Writes what the memory manager keeps about frames as it is, so that the host backs that, too: a frame that was never in use has its
+/// entry in the memory map untouched.
+fn touch_entries(first: Pfn, count: u32) {
+    for entry in &ram::memmap()[first.index()..][..count as usize] {
+        entry.index.set(entry.index.get());
+    }
+}
+
+/// Visits the free frames that programs are given next, `pages` of them, as (first, pages).
 fn next_free(pages: u64, mut visit: impl FnMut(Pfn, u32) -> Result<(), Errno>) -> Result<(), Errno> {
     let mut left = pages;
     let mut result = Ok(());
     MEMORY.for_each_free(&mut |first, count| {
         let count = u64::from(count).min(left) as u32;
-        for entry in &ram::memmap()[first.index()..][..count as usize] {
-            entry.index.set(entry.index.get());
-        }
+        touch_entries(first, count);
         result = visit(first, count);
         left -= u64::from(count);
         left != 0 && result.is_ok()

@@ -10,6 +10,7 @@ use std::vec::Vec;
 use crate::Memory;
 use crate::addr::PAGE_SIZE;
 use crate::error::{Error, Fault};
+use crate::gfp::Gfp;
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
 use crate::testing::{FakeMachine, machine};
@@ -333,6 +334,12 @@ impl World {
             Op::File { file, ref op } => self.file_op(file, op),
             Op::Swapoff => self.swapoff(),
             Op::Kswapd => self.memory.kswapd(),
+            Op::Block { order, movable } => {
+                let gfp = if movable { Gfp::HIGHUSER_MOVABLE } else { Gfp::KERNEL };
+                if let Some(pfn) = self.memory.alloc_pages(gfp.with(Gfp::RETRY_MAYFAIL), order) {
+                    self.memory.free_pages(pfn, order);
+                }
+            }
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
     }

@@ -143,6 +143,11 @@ pub enum Op {
     },
     /// Reclaim in the background.
     Kswapd,
+    /// A block of several frames, given back at once: pages move for it.
+    Block {
+        order: u32,
+        movable: bool,
+    },
     /// `swapoff`, and on again.
     Swapoff,
     /// `brk`.
