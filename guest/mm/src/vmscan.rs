@@ -32,7 +32,7 @@ mod tests;
 use core::ops::AddAssign;
 
 use crate::memory::Memory;
-use crate::platform::{Platform, Stage, Vmstat};
+use crate::platform::{Platform, Stage};
 use crate::sync::Word32;
 use crate::zone::Watermark;
 
@@ -113,12 +113,12 @@ impl<P: Platform> Memory<P> {
         let order = self.kswapd_wake.get().saturating_sub(1);
         self.kswapd_wake.set(0);
         let _guard = self.locks.mmap.lock();
-        self.balance_pgdat();
+        self.kswapd_do_work();
         self.kcompactd(order);
     }
 
     /// [`Memory::kswapd`] for who holds the `mmap_lock`.
-    pub(crate) fn balance_pgdat(&self) {
+    pub(crate) fn kswapd_do_work(&self) {
         self.memalloc.set(1);
         // It looks again before it sleeps. Source: Linux `prepare_kswapd_sleep`.
         let mut in_vain = 0;

@@ -67,7 +67,7 @@ impl<P: Platform> Steps for Memory<P> {
     fn reclaim(&self, context: &AllocContext) -> u32 {
         if !self.allow_direct_reclaim() {
             self.count(Vmstat::PgscanDirectThrottle);
-            self.balance_pgdat();
+            self.kswapd_do_work();
         }
         self.count(if context.gfp.zone() == ZoneType::Movable {
             Vmstat::AllocstallMovable

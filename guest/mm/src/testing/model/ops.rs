@@ -145,7 +145,9 @@ pub enum Op {
     Kswapd,
     /// A block of several frames, given back at once: pages move for it.
     Block {
+        /// Its binary logarithm.
         order: u32,
+        /// Whether it is to be had where pages move.
         movable: bool,
     },
     /// `swapoff`, and on again.
