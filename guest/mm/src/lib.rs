@@ -10,6 +10,7 @@
 //! | [`slab`] | mm/slub.c | object caches |
 //! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
 //! | [`filemap`] | mm/filemap.c | the page cache of one object |
+//! | [`page`] | include/linux/{mm_types,page-flags}.h | what is known about a frame; the states of a page's content |
 //! | [`vma`], [`vma_tree`] | mm/mmap.c | VMAs and their tree |
 //! | [`mmap`] | mm/{mmap,mprotect,mremap,madvise,mlock,mincore,msync}.c, kernel/fork.c | what programs do to address spaces |
 //! | [`pagetable`] | mm/memory.c | the four-level walk |
