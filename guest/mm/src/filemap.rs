@@ -3,7 +3,13 @@
 //! Each index holds nothing, a page, or a value (shmem: where the page is in swap). The cache owns one reference to each of its
 //! pages. `nrpages` counts pages, `swapped` of the inode counts values.
 //!
-//! Source: Linux, mm/filemap.c. Rules D21, D22, D23, D25, D27.
+//! | file | |
+//! |---|---|
+//! | `filemap.rs` | what an index holds; entering and leaving |
+//! | `filemap/find.rs` | looking up, with a reference, the lock, or in the end a new page |
+//! | `filemap/map_pages.rs` | mapping what is cached around a fault |
+//!
+//! Source: Linux, mm/filemap.c. Rules D21, D27.
 
 mod find;
 mod map_pages;

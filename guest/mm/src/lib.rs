@@ -14,6 +14,7 @@
 //! | [`slab`] | mm/slub.c | object caches |
 //! | [`xarray`] | lib/xarray.c | the radix tree of the page cache |
 //! | [`filemap`] | mm/filemap.c | the page cache of one object |
+//! | [`page`] | include/linux/{mm_types,page-flags}.h | what is known about a frame; the states of a page's content |
 //! | [`vma`], [`vma_tree`] | mm/mmap.c | VMAs and their tree |
 //! | `interval_tree` | mm/interval_tree.c | VMAs by the pages that they map |
 //! | `rbtree` | lib/rbtree.c | what both trees have in common |
