@@ -1,6 +1,6 @@
-//! Loads the first program from the initrd: its file becomes an object of the page cache, its segments mappings of it.
+//! Loads the first program from the root file system, which is filled from the initrd: its segments are mappings of its file.
 //!
-//! The file is copied, and the initrd's memory then given to the memory manager like the rest of RAM: every frame that
+//! Files are copied, and the initrd's memory then given to the memory manager like the rest of RAM: every frame that
 //! it ever frees is one that it was given.
 //!
 //! Source: Linux, fs/binfmt_elf.c, fs/exec.c.
@@ -14,6 +14,7 @@ use faultlab_kernel::stack::{self, Contents};
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{cpio, line};
 use faultlab_linux::limits::Limits;
+use faultlab_linux::vfs::{Fs, PathAt, Task};
 use faultlab_mm::Error;
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::mmap::{map_flag, prot};
@@ -23,7 +24,8 @@ use faultlab_mm::vma::MmId;
 use crate::entry::{self, PtRegs};
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, COMM_BYTES, INIT_PID, Process, State};
-use crate::{boot, panic, ram, sched, uaccess, x86};
+use crate::syscall::Errno;
+use crate::{boot, panic, ram, rootfs, sched, uaccess, x86};
 
 /// Size of the stack: Linux's default `RLIMIT_STACK`.
 const STACK_BYTES: u64 = 8 << 20;
@@ -48,12 +50,32 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     sched::load_first(index);
 
     let sp = build_stack(mm, argv, envp, &program);
-    if let Err(error) = map_program(mm, &archive[file], &program) {
+    let task = root_file_system(process, archive, path);
+    let inode = LINUX
+        .open_exec(&task, PathAt::cwd(path))
+        .unwrap_or_else(|Errno(number)| boot::fail(&line!["exec: ", path, ": errno ", u32::from(number)]));
+    if let Err(error) = map_program(mm, inode, &program) {
         no_memory(path, error);
     }
     // Everything that the program needs of the initrd is copied by now; `path` and the others are not used any more.
     MEMORY.init(initrd, ram::end());
     entry::enter_program(&PtRegs::start(program.entry, sp))
+}
+
+/// Mounts the root and fills it; on whose behalf.
+fn root_file_system(process: &Process, archive: &[u8], path: &[u8]) -> Task {
+    LINUX.mount_root().unwrap_or_else(|_| no_memory(path, Error::Enomem));
+    process.fs.set(LINUX.first_fs());
+    let task = Task {
+        cred: process.cred.get(),
+        fs: Fs {
+            umask: 0,
+            ..process.fs.get()
+        },
+        table: process::current_files(),
+    };
+    rootfs::populate(&task, archive);
+    task
 }
 
 /// Where a file lies in the initrd.
@@ -140,9 +162,8 @@ fn build_stack(mm: MmId, argv: &[u8], envp: &[u8], program: &Program) -> u64 {
     })
 }
 
-/// Maps all segments, and sets the heap's start.
-fn map_program(mm: MmId, file: &[u8], program: &Program) -> Result<(), Error> {
-    let inode = file_of_bytes(mm, file)?;
+/// Maps all segments of a file, whose reference is given up, and sets the heap's start.
+fn map_program(mm: MmId, inode: InodeId, program: &Program) -> Result<(), Error> {
     for segment in program.segments() {
         map_segment(mm, segment, inode)?;
     }
@@ -150,24 +171,6 @@ fn map_program(mm: MmId, file: &[u8], program: &Program) -> Result<(), Error> {
     MEMORY.iput(inode);
     MEMORY.set_brk_start(mm, program.end.next_multiple_of(PAGE_SIZE));
     Ok(())
-}
-
-/// An object with this content, written through a mapping of it that is gone afterwards.
-fn file_of_bytes(mm: MmId, content: &[u8]) -> Result<InodeId, Error> {
-    let len = content.len() as u64;
-    let inode = MEMORY.shmem_file_setup(len, true)?;
-    let addr = MEMORY.do_mmap(
-        mm,
-        0,
-        len,
-        prot::READ | prot::WRITE,
-        map_flag::SHARED,
-        Some(inode.into()),
-        0,
-    )?;
-    uaccess::copy_to_user(addr, content).map_err(|_| Error::Enomem)?;
-    MEMORY.do_munmap(mm, addr, len)?;
-    Ok(inode)
 }
 
 /// Maps one segment: what is in the file, and the rest as zeroes.

@@ -4,6 +4,7 @@
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
+use faultlab_linux::vfs::Fs;
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
@@ -46,6 +47,7 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     child.parent.set(parent.pid.get());
     child.mm.set(Some(mm));
     child.files.set(Some(files));
+    child.fs.set(LINUX.copy_fs(parent.fs.get()));
     child.cred.set(parent.cred.get());
     child.limits.set(parent.limits.get());
     child.comm.set(parent.comm.get());
@@ -87,6 +89,7 @@ pub(crate) fn end(process: &Process, status: i32) {
     if let Some(files) = process.files.take() {
         LINUX.close_table(files);
     }
+    LINUX.exit_fs(process.fs.replace(Fs::NONE));
     process.state.set(State::Zombie(status));
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);

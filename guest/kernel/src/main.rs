@@ -12,6 +12,7 @@
 //! | [`trap`] | page faults and other exceptions |
 //! | [`gate`] | how system calls enter on this host |
 //! | [`syscall`] | system calls |
+//! | [`rootfs`] | the root file system, from the initrd |
 //! | [`process`], [`sched`], [`exit`], [`signal`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
@@ -43,6 +44,7 @@ mod panic;
 mod platform;
 mod process;
 mod ram;
+mod rootfs;
 mod sched;
 mod segments;
 mod serial;

@@ -18,6 +18,7 @@ use core::cell::{Cell, UnsafeCell};
 use faultlab_linux::cred::Cred;
 use faultlab_linux::fdtable::TableId;
 use faultlab_linux::limits::Limits;
+use faultlab_linux::vfs::Fs;
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::vma::MmId;
 
@@ -58,6 +59,7 @@ pub(crate) struct Process {
     pub(crate) state: Cell<State>,
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Option<TableId>>,
+    pub(crate) fs: Cell<Fs>,
     pub(crate) cred: Cell<Cred>,
     pub(crate) limits: Cell<Limits>,
     pub(crate) regs: Cell<PtRegs>,
@@ -76,6 +78,7 @@ impl Process {
             state: Cell::new(State::Free),
             mm: Cell::new(None),
             files: Cell::new(None),
+            fs: Cell::new(Fs::NONE),
             cred: Cell::new(Cred::ROOT),
             limits: Cell::new(Limits::NONE),
             regs: Cell::new(PtRegs::ZERO),

@@ -13,7 +13,8 @@
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
-//! | [`stat`] | fs/stat.c | `struct stat` |
+//! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
+//! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
 //! and every allocation can fail.
@@ -30,12 +31,14 @@ pub mod limits;
 pub mod memfd;
 pub mod read_write;
 pub mod stat;
+pub mod vfs;
 
 #[cfg(test)]
 mod tests;
 
 pub use errno::Errno;
 
+use faultlab_mm::record::ObjId;
 use faultlab_mm::slab::Cache;
 use faultlab_mm::sync::Word;
 use faultlab_mm::{Memory, Platform};
@@ -46,6 +49,9 @@ pub struct Linux<'m, P> {
     memory: &'m Memory<P>,
     files: Cache<{ file::File::WORDS }>,
     tables: Cache<{ fdtable::FdTable::WORDS }>,
+    names: vfs::Names,
+    texts: Cache<{ vfs::Text::WORDS }>,
+    mounts: vfs::Mounts,
     /// Open file descriptions that there have been.
     opened: Word,
 }
@@ -58,15 +64,32 @@ impl<'m, P: Platform> Linux<'m, P> {
             memory,
             files: Cache::new(),
             tables: Cache::new(),
+            names: vfs::Names::new(),
+            texts: Cache::new(),
+            mounts: vfs::Mounts::new(),
             opened: Word::new(0),
         }
     }
 
+    /// A zeroed record of a cache.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[inline]
+    fn alloc_record<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Result<ObjId, Errno> {
+        let allocated = self.memory.alloc_reclaiming(|| self.memory.cache_alloc(cache));
+        allocated.ok_or(Errno::ENOMEM)
+    }
+
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 2] {
+    pub fn live_records(&self) -> [(&'static str, u64); 6] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
+            ("dentry", self.names.dentries.objects()),
+            ("long name", self.names.long.objects()),
+            ("link target", self.texts.objects()),
+            ("mount", self.mounts.cache.objects()),
         ]
     }
 }

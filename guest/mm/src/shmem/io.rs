@@ -4,7 +4,7 @@
 //! Bytes go from page to page through [`Platform::copy_bytes`]. Fetching a program's page may reclaim, so it comes first, and what is
 //! found in the cache after it is used at once.
 
-use super::{InodeId, Sgp, seal};
+use super::{Inode, InodeId, Sgp, seal};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -70,7 +70,7 @@ impl<P: Platform> Memory<P> {
             }
         }
         if len != 0 {
-            inode.set_i_atime(self.platform.now_s());
+            self.accessed(inode);
         }
         Ok(done)
     }
@@ -185,9 +185,20 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Notes that content was read now: of mounted file systems only if nobody knows since the last change, or for a day. Source: Linux
+    /// `relatime_need_update`; mount(8), "relatime".
+    fn accessed(&self, inode: Inode<'_>) {
+        const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
+        let (now, known) = (self.platform.now_ns(), inode.i_atime());
+        let stale = known <= inode.i_mtime() || known <= inode.i_ctime() || now - known >= DAY_NS;
+        if stale || inode.i_sb().is_none() {
+            inode.set_i_atime(now);
+        }
+    }
+
     /// Notes that content changed now. Rule C23.
     pub(super) fn content_changed(&self, id: InodeId) {
-        let (inode, now) = (self.inode(id), self.platform.now_s());
+        let (inode, now) = (self.inode(id), self.platform.now_ns());
         inode.set_i_mtime(now);
         inode.set_i_ctime(now);
     }

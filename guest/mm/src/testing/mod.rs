@@ -182,8 +182,8 @@ impl Platform for FakeMachine {
         Ok(())
     }
 
-    fn now_s(&self) -> i64 {
-        1_000
+    fn now_ns(&self) -> i64 {
+        1_000_000_000_000
     }
 
     fn should_fail(&self) -> bool {
