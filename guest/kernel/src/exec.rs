@@ -1,7 +1,7 @@
 //! Loads the first program from the root file system, which is filled from the initrd: its segments are mappings of its file.
 //!
-//! Files are copied, and the initrd's memory then given to the memory manager like the rest of RAM: every frame that
-//! it ever frees is one that it was given.
+//! The initrd's memory is given to the memory manager as frames in use; those that do not become pages of files come free before the
+//! program runs.
 //!
 //! Source: Linux, fs/binfmt_elf.c, fs/exec.c.
 
@@ -50,32 +50,36 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     sched::load_first(index);
 
     let sp = build_stack(mm, argv, envp, &program);
-    let task = root_file_system(process, archive, path);
+    let end = Pfn::of_phys((initrd.phys() + initrd_len).next_multiple_of(PAGE_SIZE));
+    MEMORY.init_used(initrd, end);
+    if end < ram::end() {
+        MEMORY.init(end, ram::end());
+    }
+    let task = root_file_system(process, path);
+    rootfs::populate(&task, initrd, archive);
     let inode = LINUX
         .open_exec(&task, PathAt::cwd(path))
         .unwrap_or_else(|Errno(number)| boot::fail(&line!["exec: ", path, ": errno ", u32::from(number)]));
     if let Err(error) = map_program(mm, inode, &program) {
         no_memory(path, error);
     }
-    // Everything that the program needs of the initrd is copied by now; `path` and the others are not used any more.
-    MEMORY.init(initrd, ram::end());
+    // What is needed of the initrd is copied, or a page of a file, by now; `path` and the others are not used any more.
+    rootfs::free_archive(initrd, archive);
     entry::enter_program(&PtRegs::start(program.entry, sp))
 }
 
-/// Mounts the root and fills it; on whose behalf.
-fn root_file_system(process: &Process, archive: &[u8], path: &[u8]) -> Task {
+/// Mounts the root; on whose behalf it is to be filled.
+fn root_file_system(process: &Process, path: &[u8]) -> Task {
     LINUX.mount_root().unwrap_or_else(|_| no_memory(path, Error::Enomem));
     process.fs.set(LINUX.first_fs());
-    let task = Task {
+    Task {
         cred: process.cred.get(),
         fs: Fs {
             umask: 0,
             ..process.fs.get()
         },
         table: process::current_files(),
-    };
-    rootfs::populate(&task, archive);
-    task
+    }
 }
 
 /// Where a file lies in the initrd.

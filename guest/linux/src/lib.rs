@@ -12,6 +12,7 @@
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
+//! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
@@ -22,6 +23,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod copy;
 pub mod cred;
 pub mod errno;
 pub mod fcntl;

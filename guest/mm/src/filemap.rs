@@ -33,6 +33,8 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Eexist`] when there is something, [`Error::Enomem`] when no node can be had.
+    // Wherever it is called, so that faults do not pay for a call.
+    #[inline(always)]
     pub(crate) fn add_to_page_cache(&self, id: InodeId, index: u64, pfn: Pfn, flags: u32) -> Result<(), Error> {
         let inode = self.inode(id);
         {

@@ -8,6 +8,7 @@
 //!
 //! Source: Linux, mm/shmem.c. Rules A15, C1, C2, C3, C6, C7, C8, C37, F12, F13, F19.
 
+mod copy;
 mod fallocate;
 mod io;
 mod kernel_io;
@@ -19,6 +20,7 @@ mod stat;
 #[cfg(test)]
 mod tests;
 
+pub use copy::Position;
 pub use fallocate::falloc;
 pub use seals::seal;
 pub use seek::Whence;
@@ -205,24 +207,25 @@ impl<P: Platform> Memory<P> {
         self.free_inode(id);
     }
 
-    /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which must
-    /// belong to nobody.
+    /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which is one of
+    /// [`Memory::init_used`] and belongs to nobody yet. The size of the object grows with it.
     ///
     /// # Errors
-    /// [`Error::Eexist`] when the object has a page there, [`Error::Enomem`] without memory; the frame is still the caller's.
+    /// [`Error::Eexist`] when the object has a page there, [`Error::Enospc`], [`Error::Enomem`] without memory; the frame is still the
+    /// caller's.
+    #[inline(never)]
     pub fn shmem_add_frame(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
         let page = self.page(pfn);
-        page.flags.set(0);
-        page.mapcount.set(0);
-        page.private.set(0);
-        page.refcount.set(0);
         let inode = self.inode(id);
         self.charge_block(inode)?;
         if let Err(error) = self.add_to_page_cache(id, index, pfn, flag::UPTODATE | flag::DIRTY) {
             self.uncharge_blocks(inode, 1);
             return Err(error);
         }
+        // The caller's reference.
+        page.refcount.sub(1);
         inode.set_alloced(inode.alloced() + 1);
+        inode.set_i_size(inode.i_size().max((index + 1) << PAGE_SHIFT));
         Ok(())
     }
 
@@ -300,6 +303,8 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Fills a hole. The page is in the cache, locked, before it is cleared: others find it and wait.
+    // In both places, so that faults do not pay for a call.
+    #[inline(always)]
     fn shmem_alloc_page(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));

@@ -188,7 +188,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => clock_gettime(rdi, rsi),
         nr::CLONE | nr::FORK | nr::VFORK | nr::EXIT | nr::EXIT_GROUP | nr::WAIT4 | nr::SCHED_YIELD => return 1,
-        number => fs::call(number, [rdi, rsi, rdx, r10, r8, r9]).unwrap_or_else(|| unknown(number)),
+        number => fs::call(regs).unwrap_or_else(|| unknown(number)),
     };
     regs.rax = encode(result);
     trap::run_kswapd::<{ level::OFF }>();

@@ -84,7 +84,7 @@ impl<P: Platform> Linux<'_, P> {
         let file = self.alloc_file()?;
         match self.open_object(task, at, how) {
             Ok((inode, kind)) => {
-                const AT_OPENING: u64 = o::CREAT | o::EXCL | o::NOCTTY | o::TRUNC;
+                const AT_OPENING: u64 = o::CREAT | o::EXCL | o::NOCTTY | o::TRUNC | o::CLOEXEC;
                 self.set_file(file, kind, Some(inode), how.flags & !AT_OPENING);
                 self.fill(task.table, number, file, how.has(o::CLOEXEC));
                 Ok(number)

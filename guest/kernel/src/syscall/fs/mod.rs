@@ -7,6 +7,7 @@
 //! | `names.rs` | `mkdir rmdir unlink rename link symlink readlink mknod` and their `*at` |
 //! | `attributes.rs` | `stat lstat fstat newfstatat statx chmod chown utimensat access truncate umask` and their relatives |
 //! | `directory.rs` | `getdents64 chdir fchdir getcwd` |
+//! | `copy.rs` | `sendfile copy_file_range` |
 //! | `mounts.rs` | `mount umount2 statfs fstatfs sync syncfs` |
 //!
 //! Source: the man page of each.
@@ -17,11 +18,13 @@ use faultlab_linux::file::o;
 use faultlab_linux::vfs::{AT_FDCWD, PATH_MAX, PathAt, Task};
 
 use super::{Errno, cred};
+use crate::entry::VolatileRegs;
 use crate::platform::LINUX;
 use crate::process::{current, current_files};
 use crate::uaccess;
 
 mod attributes;
+mod copy;
 mod directory;
 mod mounts;
 mod names;
@@ -33,6 +36,7 @@ mod nr {
     pub(super) const FSTAT: u64 = 5;
     pub(super) const LSTAT: u64 = 6;
     pub(super) const ACCESS: u64 = 21;
+    pub(super) const SENDFILE: u64 = 40;
     pub(super) const TRUNCATE: u64 = 76;
     pub(super) const GETCWD: u64 = 79;
     pub(super) const CHDIR: u64 = 80;
@@ -73,6 +77,7 @@ mod nr {
     pub(super) const UTIMENSAT: u64 = 280;
     pub(super) const SYNCFS: u64 = 306;
     pub(super) const RENAMEAT2: u64 = 316;
+    pub(super) const COPY_FILE_RANGE: u64 = 326;
     pub(super) const STATX: u64 = 332;
     pub(super) const FACCESSAT2: u64 = 439;
     pub(super) const FCHMODAT2: u64 = 452;
@@ -81,12 +86,21 @@ mod nr {
 /// The working directory, as a call's register holds it.
 const CWD: u64 = AT_FDCWD as u64;
 
-/// A call, if its number is of this module.
+/// A call, if its number is of this module. It takes its arguments out of the registers itself: others need not all be loaded.
 #[inline(never)]
-pub(super) fn call(number: u64, [a, b, c, d, e, _]: [u64; 6]) -> Option<Result<u64, Errno>> {
+pub(super) fn call(regs: &VolatileRegs) -> Option<Result<u64, Errno>> {
     const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
     const AT_REMOVEDIR: u64 = 0x200;
-    Some(match number {
+    let VolatileRegs {
+        rdi: a,
+        rsi: b,
+        rdx: c,
+        r10: d,
+        r8: e,
+        r9: f,
+        ..
+    } = *regs;
+    Some(match regs.rax {
         nr::OPEN => open(CWD, a, b, c),
         nr::OPENAT => open(a, b, c, d),
         nr::CREAT => open(CWD, a, o::CREAT | o::WRONLY | o::TRUNC, b),
@@ -126,6 +140,8 @@ pub(super) fn call(number: u64, [a, b, c, d, e, _]: [u64; 6]) -> Option<Result<u
         nr::TRUNCATE => attributes::truncate(a, b),
         nr::UMASK => Ok(attributes::umask(a)),
         nr::GETDENTS64 => directory::getdents64(a, b, c),
+        nr::SENDFILE => copy::sendfile(a, b, c, d),
+        nr::COPY_FILE_RANGE => copy::copy_file_range([a, b, c, d, e, f]),
         nr::CHDIR => directory::chdir(a),
         nr::FCHDIR => directory::fchdir(a),
         nr::GETCWD => directory::getcwd(a, b),
