@@ -37,6 +37,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "one line for each rule of memory files: descriptors, reading and writing, size, holes, seals, mappings",
     ),
     (
+        "rules-tmpfs",
+        "one line for each rule of tmpfs: names, links, mounts and their limits, rights, times; mounts one on /dev/shm",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

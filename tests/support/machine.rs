@@ -20,11 +20,13 @@ pub(crate) enum Needs {
     Simulator,
     /// A KVM that can run guests, and root's rights over IPC namespaces.
     KvmAndIpcNamespace,
+    /// A KVM that can run guests, and root's rights over mounts.
+    KvmAndMountNamespace,
 }
 
 impl Needs {
     fn kvm(self) -> bool {
-        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces | Needs::KvmAndIpcNamespace)
+        !matches!(self, Needs::Nothing | Needs::Namespaces | Needs::Simulator)
     }
 
     fn namespaces(self) -> bool {
@@ -47,6 +49,7 @@ pub(crate) struct Machine {
     namespaces: OnceLock<Option<String>>,
     simulator: OnceLock<Option<String>>,
     ipc_namespace: OnceLock<Option<String>>,
+    mount_namespace: OnceLock<Option<String>>,
 }
 
 impl Machine {
@@ -62,12 +65,11 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
-        let reason = if needs == Needs::KvmAndIpcNamespace {
-            self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone()
-        } else {
-            let namespaces = needs.namespaces();
-            let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
-            reason.flatten()
+        let reason = match needs {
+            Needs::KvmAndIpcNamespace => self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone(),
+            Needs::KvmAndMountNamespace => self.mount_namespace.get_or_init(mount_namespace_is_missing).clone(),
+            needs if needs.namespaces() => self.namespaces.get_or_init(namespaces_are_missing).clone(),
+            _ => None,
         };
         reason.map(|reason| Lack {
             reason,
@@ -91,27 +93,36 @@ fn kvm_is_missing() -> Option<String> {
 }
 
 fn ipc_namespace_is_missing() -> Option<String> {
-    let tried = Command::new("unshare")
-        .args(["--ipc", "setpriv", "--reuid=1", "--regid=1", "--clear-groups", "true"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match tried {
-        Ok(status) if status.success() => None,
-        Ok(_) => Some("a new IPC namespace and other users' ids are root's".to_owned()),
-        Err(error) => Some(format!("unshare(1): {error}")),
-    }
+    unshare_fails(
+        &["--ipc", "setpriv", "--reuid=1", "--regid=1", "--clear-groups", "true"],
+        "a new IPC namespace and other users' ids are root's",
+    )
+}
+
+fn mount_namespace_is_missing() -> Option<String> {
+    unshare_fails(
+        &["--mount", "mount", "-t", "tmpfs", "none", "/dev/shm"],
+        "a new mount namespace and its mounts are root's",
+    )
 }
 
 fn namespaces_are_missing() -> Option<String> {
+    unshare_fails(
+        &["-Urm", "setpriv", "--bounding-set", "-all", "true"],
+        "user and mount namespaces are not permitted here",
+    )
+}
+
+/// Why `unshare` cannot do this, if it cannot.
+fn unshare_fails(arguments: &[&str], reason: &str) -> Option<String> {
     let tried = Command::new("unshare")
-        .args(["-Urm", "setpriv", "--bounding-set", "-all", "true"])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     match tried {
         Ok(status) if status.success() => None,
-        Ok(_) => Some("user and mount namespaces are not permitted here".to_owned()),
+        Ok(_) => Some(reason.to_owned()),
         Err(error) => Some(format!("unshare(1): {error}")),
     }
 }
