@@ -27,6 +27,9 @@ const fn case(program: &'static str, arguments: &'static str, options: &'static 
 /// Shows what an IPC namespace looks like in which nothing else is.
 const RULES_SHM: &str = "rules-shm";
 
+/// Mounts file systems of its own.
+const RULES_TMPFS: &str = "rules-tmpfs";
+
 const CASES: &[Case] = &[
     case(RULES_SHM, "", "--swap 0", 0),
     case(RULES_SHM, "limit", "", 0),
@@ -37,6 +40,8 @@ const CASES: &[Case] = &[
     case("rules-file", "", "", 0),
     case("rules-signal", "", "", 0),
     case("rules-exec", "", "", 0),
+    case(RULES_TMPFS, "", "", 0),
+    case(RULES_TMPFS, "all", "", 2),
     case("shm-pair", "", "", 0),
     case("shm-pair", "1M", "", 0),
     case("shm-pair", "12345", "--memory 8M", 0),
@@ -79,6 +84,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         let host_programs = Arc::clone(&suite.host_programs);
         let needs = match case.program {
             RULES_SHM => Needs::KvmAndIpcNamespace,
+            RULES_TMPFS => Needs::KvmAndMountNamespace,
             _ => Needs::Kvm,
         };
         suite.test(format!("oracle::{name}"), needs, move || {
@@ -91,6 +97,7 @@ fn compare(case: &Case, host_programs: &HostPrograms) {
     let arguments: Vec<&str> = case.arguments.split_ascii_whitespace().collect();
     let host = match case.program {
         RULES_SHM => host_programs.run_in_an_ipc_namespace(case.program, &arguments),
+        RULES_TMPFS => host_programs.run_in_a_mount_namespace(case.program, &arguments),
         _ => host_programs.run(case.program, &arguments, &[]),
     };
     let host = host.expect(case.status);

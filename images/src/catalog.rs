@@ -49,6 +49,10 @@ pub const CATALOG: &[(&str, &str)] = &[
         "one line for each case of processes: what execve keeps and ends, how children are waited for, groups, sleep",
     ),
     (
+        "rules-tmpfs",
+        "one line for each rule of tmpfs: names, links, mounts and their limits, rights, times; mounts one on /dev/shm",
+    ),
+    (
         "lab-check",
         "asks /dev/faultlab for everything it can do, verifies each state, and tries hostile arguments",
     ),

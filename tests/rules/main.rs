@@ -12,8 +12,9 @@ use std::path::Path;
 use std::{env, fs};
 
 /// Where rules may be named, from the repository's root.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "guest/mm/src",
+    "guest/linux/src",
     "guest/kernel/src",
     "guest/programs/src/bin",
     "vmm/src",
@@ -29,7 +30,7 @@ Generated from the tests by `FAULTLAB_RECORD=1 cargo test --release --test rules
 write. Rules are numbered after the part of Linux that they are about: A System V shm, B address spaces, C shmem and tmpfs, D page cache and
 XArray, E page allocation, F reclaim and swap, G huge pages, H userfaultfd, I reporting. P0 is the core, P1 what users expect, P2 beyond.
 
-`rules-*` are programs that run on Linux and in the guest, and print the same. `mm::` tests run on a fake machine. A test that is named shows the
+`rules-*` are programs that run on Linux and in the guest, and print the same. `mm::` and `linux::` tests run on a fake machine. A test that is named shows the
 rule's main clause; it need not show every clause.
 
 ";

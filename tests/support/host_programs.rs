@@ -46,6 +46,13 @@ impl HostPrograms {
         self.start(command, arguments, &[])
     }
 
+    /// Runs it where nobody else sees what it mounts, which takes root.
+    pub(crate) fn run_in_a_mount_namespace<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Ran {
+        let mut command = Command::new("unshare");
+        command.arg("--mount").arg(self.path(name));
+        self.start(command, arguments, &[])
+    }
+
     fn start<A: AsRef<OsStr>>(&self, mut command: Command, arguments: &[A], environment: &[(&str, &OsStr)]) -> Ran {
         let path = self.path("");
         let since = Instant::now();

@@ -24,15 +24,13 @@ pub(crate) enum Needs {
     KvmAndRecentIpcNamespace,
     /// A KVM that can run guests, and a C compiler with a static C library.
     KvmAndStaticC,
+    /// A KVM that can run guests, and root's rights over mounts.
+    KvmAndMountNamespace,
 }
 
 impl Needs {
     fn kvm(self) -> bool {
-        matches!(self, Needs::Kvm | Needs::KvmAndNamespaces | Needs::KvmAndStaticC) || self.ipc_namespace()
-    }
-
-    fn ipc_namespace(self) -> bool {
-        matches!(self, Needs::KvmAndIpcNamespace | Needs::KvmAndRecentIpcNamespace)
+        !matches!(self, Needs::Nothing | Needs::Namespaces | Needs::Simulator)
     }
 
     fn namespaces(self) -> bool {
@@ -56,6 +54,7 @@ pub(crate) struct Machine {
     simulator: OnceLock<Option<String>>,
     ipc_namespace: OnceLock<Option<String>>,
     static_c: OnceLock<Option<String>>,
+    mount_namespace: OnceLock<Option<String>>,
 }
 
 impl Machine {
@@ -71,15 +70,16 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
-        let reason = if needs.ipc_namespace() {
-            let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
-            missing.or_else(|| (needs == Needs::KvmAndRecentIpcNamespace).then(linux_is_old).flatten())
-        } else if needs == Needs::KvmAndStaticC {
-            self.static_c.get_or_init(static_c_is_missing).clone()
-        } else {
-            let namespaces = needs.namespaces();
-            let reason = namespaces.then(|| self.namespaces.get_or_init(namespaces_are_missing).clone());
-            reason.flatten()
+        let reason = match needs {
+            Needs::KvmAndIpcNamespace => self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone(),
+            Needs::KvmAndRecentIpcNamespace => {
+                let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
+                missing.or_else(linux_is_old)
+            }
+            Needs::KvmAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
+            Needs::KvmAndMountNamespace => self.mount_namespace.get_or_init(mount_namespace_is_missing).clone(),
+            needs if needs.namespaces() => self.namespaces.get_or_init(namespaces_are_missing).clone(),
+            _ => None,
         };
         reason.map(|reason| Lack {
             reason,
@@ -130,27 +130,36 @@ fn linux_is_old() -> Option<String> {
 }
 
 fn ipc_namespace_is_missing() -> Option<String> {
-    let tried = Command::new("unshare")
-        .args(["--ipc", "setpriv", "--reuid=1", "--regid=1", "--clear-groups", "true"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match tried {
-        Ok(status) if status.success() => None,
-        Ok(_) => Some("a new IPC namespace and other users' ids are root's".to_owned()),
-        Err(error) => Some(format!("unshare(1): {error}")),
-    }
+    unshare_fails(
+        &["--ipc", "setpriv", "--reuid=1", "--regid=1", "--clear-groups", "true"],
+        "a new IPC namespace and other users' ids are root's",
+    )
+}
+
+fn mount_namespace_is_missing() -> Option<String> {
+    unshare_fails(
+        &["--mount", "mount", "-t", "tmpfs", "none", "/dev/shm"],
+        "a new mount namespace and its mounts are root's",
+    )
 }
 
 fn namespaces_are_missing() -> Option<String> {
+    unshare_fails(
+        &["-Urm", "setpriv", "--bounding-set", "-all", "true"],
+        "user and mount namespaces are not permitted here",
+    )
+}
+
+/// Why `unshare` cannot do this, if it cannot.
+fn unshare_fails(arguments: &[&str], reason: &str) -> Option<String> {
     let tried = Command::new("unshare")
-        .args(["-Urm", "setpriv", "--bounding-set", "-all", "true"])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     match tried {
         Ok(status) if status.success() => None,
-        Ok(_) => Some("user and mount namespaces are not permitted here".to_owned()),
+        Ok(_) => Some(reason.to_owned()),
         Err(error) => Some(format!("unshare(1): {error}")),
     }
 }

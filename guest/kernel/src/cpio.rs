@@ -13,6 +13,9 @@ const MAGICS: [&[u8]; 2] = [b"070701", b"070702"];
 const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// Offsets of the fields that matter, each eight hexadecimal digits.
+const MODE_AT: usize = 14;
+const UID_AT: usize = 22;
+const GID_AT: usize = 30;
 const FILESIZE_AT: usize = 54;
 const NAMESIZE_AT: usize = 94;
 
@@ -23,33 +26,57 @@ pub struct Malformed {
     pub at: usize,
 }
 
+/// One file of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where its name lies, without a leading `/` or `./`, nor the NULs.
+    pub name: Range<usize>,
+    /// Type and rights, as `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Where its content lies.
+    pub data: Range<usize>,
+    next: usize,
+}
+
+/// The files of an archive, in their order. After a malformed one there are no more.
+pub fn entries(archive: &[u8]) -> impl Iterator<Item = Result<Entry, Malformed>> {
+    let mut at = 0;
+    // Zero padding after the trailer, or an archive without one, is accepted as its end.
+    core::iter::from_fn(move || {
+        if at >= archive.len() {
+            return None;
+        }
+        let Some(entry) = entry(archive, at) else {
+            let malformed = Malformed { at };
+            at = archive.len();
+            return Some(Err(malformed));
+        };
+        if archive.get(entry.name.clone()) == Some(TRAILER) {
+            at = archive.len();
+            return None;
+        }
+        at = entry.next;
+        Some(Ok(entry))
+    })
+}
+
 /// Where the content of the file `name` lies in `archive`, if it is there. A leading `/` or `./` of names does not
 /// count.
 ///
 /// # Errors
 /// When the archive is malformed at or before that file.
 pub fn find(archive: &[u8], name: &[u8]) -> Result<Option<Range<usize>>, Malformed> {
-    let mut at = 0;
-    // Zero padding after the trailer, or an archive without one, is accepted as its end.
-    while at < archive.len() {
-        let entry = entry(archive, at).ok_or(Malformed { at })?;
-        let entry_name = archive.get(entry.name).unwrap_or_default();
-        if entry_name == TRAILER {
-            break;
-        }
-        if relative(entry_name) == relative(name) {
+    for entry in entries(archive) {
+        let entry = entry?;
+        if archive.get(entry.name) == Some(&name[relative(name)..]) {
             return Ok(Some(entry.data));
         }
-        at = entry.next;
     }
     Ok(None)
-}
-
-struct Entry {
-    /// Without the NULs.
-    name: Range<usize>,
-    data: Range<usize>,
-    next: usize,
 }
 
 fn entry(archive: &[u8], at: usize) -> Option<Entry> {
@@ -59,12 +86,16 @@ fn entry(archive: &[u8], at: usize) -> Option<Entry> {
     }
     let name_start = at + HEADER_BYTES;
     let name_end = name_start.checked_add(hex(header, NAMESIZE_AT)?)?;
-    let name_len = archive.get(name_start..name_end)?.iter().position(|byte| *byte == 0)?;
+    let name = archive.get(name_start..name_end)?;
+    let name_len = name.iter().position(|byte| *byte == 0)?;
     let data_start = name_end.checked_next_multiple_of(4)?;
     let data_end = data_start.checked_add(hex(header, FILESIZE_AT)?)?;
     archive.get(data_start..data_end)?;
     Some(Entry {
-        name: name_start..name_start + name_len,
+        name: name_start + relative(&name[..name_len])..name_start + name_len,
+        mode: hex(header, MODE_AT)? as u32,
+        uid: hex(header, UID_AT)? as u32,
+        gid: hex(header, GID_AT)? as u32,
         data: data_start..data_end,
         next: data_end.checked_next_multiple_of(4)?,
     })
@@ -76,12 +107,13 @@ fn hex(header: &[u8], at: usize) -> Option<usize> {
     })
 }
 
-fn relative(name: &[u8]) -> &[u8] {
-    let name = name
-        .strip_prefix(b".")
-        .filter(|rest| rest.first() == Some(&b'/'))
-        .unwrap_or(name);
-    name.strip_prefix(b"/").unwrap_or(name)
+/// Bytes of a leading `/` or `./`.
+fn relative(name: &[u8]) -> usize {
+    match name {
+        [b'.', b'/', ..] => 2,
+        [b'/', ..] => 1,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +149,27 @@ mod tests {
         assert_eq!(content(b"hello"), None);
         assert_eq!(content(b"late"), None, "after the trailer");
         assert_eq!(content(b".init"), None);
+    }
+
+    #[test]
+    fn entries_are_listed_to_the_trailer() {
+        let archive = archive();
+        let names: Vec<_> = entries(&archive)
+            .map(|entry| &archive[entry.expect("well-formed").name])
+            .collect();
+        assert_eq!(names, [&b"bin/hello"[..], b"init"]);
+        let mut long = Vec::new();
+        long.extend(format!("070701{:08x}{:08x}{:08x}{:08x}", 1, 0o100_750, 7, 8).bytes());
+        long.extend(
+            format!("{:032x}{:032x}{:08x}{:08x}", 0, 0, 2, 0)
+                .replace(' ', "")
+                .bytes(),
+        );
+        long.resize(HEADER_BYTES, b'0');
+        long[NAMESIZE_AT..NAMESIZE_AT + 8].copy_from_slice(b"00000002");
+        long.extend(b"x\0");
+        let entry = entries(&long).next().expect("one").expect("well-formed");
+        assert_eq!((entry.mode, entry.uid, entry.gid), (0o100_750, 7, 8));
     }
 
     #[test]

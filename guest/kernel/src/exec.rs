@@ -6,23 +6,20 @@
 //! | `exec/first.rs` | the first program, from the initrd |
 //! | `exec/replace.rs` | `execve` |
 //!
-//! The programs that there are: the one that the initrd names, by its path there or as `/proc/self/exe`. Its file is an object of the page
-//! cache as any other.
+//! A program is a regular file that may be executed, of any file system. `/proc/self/exe`, which has no directory yet, is the running one.
 //!
 //! Source: Linux, fs/binfmt_elf.c, fs/exec.c; execve(2).
-
-use core::cell::Cell;
 
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
 use faultlab_kernel::stack::{self, Contents, Strings};
 use faultlab_linux::signal::Place;
+use faultlab_linux::vfs::{PATH_MAX, PathAt};
 use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
-use crate::global::Global;
-use crate::platform::MEMORY;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{COMM_BYTES, Process};
 use crate::syscall::Errno;
 use crate::{fpu, uaccess, x86};
@@ -35,23 +32,24 @@ pub(crate) use replace::execve;
 
 /// Size of the stack: Linux's default `RLIMIT_STACK`.
 const STACK_BYTES: u64 = 8 << 20;
-/// Longest path with its NUL. Source: Linux `PATH_MAX`.
-const PATH_MAX: usize = 4096;
 
-/// The program that the initrd named: its object, and its path without the NUL.
-static PROGRAM: Global<Cell<Option<InodeId>>> = Global::new(Cell::new(None));
-static PROGRAM_PATH: Global<Cell<[u8; PATH_MAX]>> = Global::new(Cell::new([0; PATH_MAX]));
-
-/// The program at a path, without its NUL.
+/// The program at a path, without its NUL: a reference to its file.
 ///
 /// # Errors
-/// `ENOENT`.
-fn program_at(path: &[u8]) -> Result<InodeId, Errno> {
-    let known = PROGRAM_PATH.as_array_of_cells().iter().map(Cell::get);
-    let same = known.take_while(|byte| *byte != 0).eq(path.iter().copied());
-    match PROGRAM.get() {
-        Some(program) if same || path == b"/proc/self/exe" => Ok(program),
-        _ => Err(Errno::ENOENT),
+/// As [`faultlab_linux::Linux::open_exec`].
+fn program_at(process: &Process, path: &[u8]) -> Result<InodeId, Errno> {
+    if path == b"/proc/self/exe" {
+        let program = process.exe.get().ok_or(Errno::ENOENT)?;
+        MEMORY.ihold(program);
+        return Ok(program);
+    }
+    LINUX.open_exec(&process.task(), PathAt::cwd(path))
+}
+
+/// Makes a file the program that a process runs; its reference is the process's from now on.
+fn set_program(process: &Process, file: InodeId) {
+    if let Some(old) = process.exe.replace(Some(file)) {
+        MEMORY.iput(old);
     }
 }
 

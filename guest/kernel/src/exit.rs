@@ -5,6 +5,7 @@
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
 use faultlab_linux::signal::{Handler, Info, Signal, sa};
+use faultlab_linux::vfs::Fs;
 use faultlab_mm::oom::Candidate;
 
 use crate::entry::PtRegs;
@@ -58,6 +59,10 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
     child.parent.set(parent.pid.get());
     child.mm.set(Some(mm));
     child.files.set(Some(files));
+    child.fs.set(LINUX.copy_fs(parent.fs.get()));
+    child
+        .exe
+        .set(parent.exe.get().inspect(|&program| MEMORY.ihold(program)));
     child.cred.set(parent.cred.get());
     child.limits.set(parent.limits.get());
     child.comm.set(parent.comm.get());
@@ -108,6 +113,10 @@ pub(crate) fn end(process: &Process, status: i32) {
     LINUX.exit_signals(&process.signals);
     fpu::free(process);
     process::set_deadline(process, None);
+    LINUX.exit_fs(process.fs.replace(Fs::NONE));
+    if let Some(program) = process.exe.take() {
+        MEMORY.iput(program);
+    }
     process.state.set(State::Zombie(status));
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);

@@ -12,6 +12,7 @@
 //! | [`trap`] | page faults and other exceptions |
 //! | [`gate`], [`ring3`] | how system calls enter on this host; instructions that ring 0 may lack |
 //! | [`syscall`] | system calls |
+//! | [`rootfs`] | the root file system, from the initrd |
 //! | [`process`], [`sched`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
@@ -45,6 +46,7 @@ mod platform;
 mod process;
 mod ram;
 mod ring3;
+mod rootfs;
 mod sched;
 mod segments;
 mod serial;

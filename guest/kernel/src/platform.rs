@@ -118,8 +118,8 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         swap_disk::write(slot, from)
     }
 
-    fn now_s(&self) -> i64 {
-        (clock::realtime_ns() / 1_000_000_000).cast_signed()
+    fn now_ns(&self) -> i64 {
+        clock::realtime_ns().cast_signed()
     }
 
     fn alloc_failed(&self, order: u32) {

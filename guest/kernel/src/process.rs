@@ -20,7 +20,9 @@ use faultlab_linux::cred::Cred;
 use faultlab_linux::fdtable::TableId;
 use faultlab_linux::limits::Limits;
 use faultlab_linux::signal::{Signal, Signals};
+use faultlab_linux::vfs::{Fs, Task};
 use faultlab_mm::ipc::Caller;
+use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
@@ -83,6 +85,9 @@ pub(crate) struct Process {
     pub(crate) state: Cell<State>,
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Option<TableId>>,
+    pub(crate) fs: Cell<Fs>,
+    /// The program that it runs.
+    pub(crate) exe: Cell<Option<InodeId>>,
     pub(crate) cred: Cell<Cred>,
     pub(crate) limits: Cell<Limits>,
     pub(crate) regs: Cell<PtRegs>,
@@ -116,6 +121,8 @@ impl Process {
             state: Cell::new(State::Free),
             mm: Cell::new(None),
             files: Cell::new(None),
+            fs: Cell::new(Fs::NONE),
+            exe: Cell::new(None),
             cred: Cell::new(Cred::ROOT),
             limits: Cell::new(Limits::NONE),
             regs: Cell::new(PtRegs::ZERO),
@@ -132,6 +139,21 @@ impl Process {
             report: Cell::new(Report::Nothing),
             deadline: Cell::new(None),
             fpu: FpuState::new(),
+        }
+    }
+
+    /// On whose behalf its paths are walked.
+    ///
+    /// # Panics
+    /// If it has no descriptors: it has ended.
+    pub(crate) fn task(&self) -> Task {
+        let Some(table) = self.files.get() else {
+            panic!("process {} has no descriptors", self.pid.get())
+        };
+        Task {
+            cred: self.cred.get(),
+            fs: self.fs.get(),
+            table,
         }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Source: Linux, `copy_from_user(9)`.
 
+use core::mem::MaybeUninit;
+
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_mm::addr::{Pfn, VirtAddr};
 use faultlab_mm::platform::PteFormat;
@@ -168,6 +170,39 @@ pub(crate) fn string_len(addr: u64, most: usize) -> Result<Option<usize>, Errno>
         match piece[..step].iter().position(|byte| *byte == 0) {
             Some(end) => return Ok(Some(len + end).filter(|len| *len <= most)),
             None => len += step,
+        }
+    }
+    Ok(None)
+}
+
+/// A program's string without its NUL, in a buffer that it must fit in with it; `None` when it does not.
+///
+/// # Errors
+/// `EFAULT`.
+pub(crate) fn read_string(buffer: &mut [MaybeUninit<u8>], addr: u64) -> Result<Option<&[u8]>, Errno> {
+    let mut len = 0;
+    while len < buffer.len() {
+        let at = addr.wrapping_add(len as u64);
+        let step = (PAGE_SIZE - at % PAGE_SIZE).min((buffer.len() - len) as u64);
+        let mut ended = false;
+        for_each_piece(at, step, false, |piece| {
+            // SAFETY: the piece lies in one frame of RAM, which no program changes while the kernel runs.
+            let bytes = unsafe { core::slice::from_raw_parts(piece.address(), piece.len as usize) };
+            for (to, from) in buffer[len..].iter_mut().zip(bytes) {
+                if *from == 0 {
+                    ended = true;
+                    break;
+                }
+                to.write(*from);
+                len += 1;
+            }
+            Ok(())
+        })?;
+        if ended {
+            // SAFETY: so many were just written.
+            return Ok(Some(unsafe {
+                core::slice::from_raw_parts(buffer.as_ptr().cast(), len)
+            }));
         }
     }
     Ok(None)

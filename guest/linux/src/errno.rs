@@ -21,6 +21,7 @@ errnos! {
     ESRCH = 3, "No such process.";
     EINTR = 4, "Interrupted system call.";
     EIO = 5, "Input/output error.";
+    ENXIO = 6, "No such device or address.";
     E2BIG = 7, "Argument list too long.";
     ENOEXEC = 8, "Exec format error.";
     EBADF = 9, "Bad file descriptor.";
@@ -29,14 +30,24 @@ errnos! {
     ENOMEM = 12, "Cannot allocate memory.";
     EACCES = 13, "Permission denied.";
     EFAULT = 14, "Bad address.";
+    EBUSY = 16, "Device or resource busy.";
+    EEXIST = 17, "File exists.";
+    EXDEV = 18, "Invalid cross-device link.";
     ENODEV = 19, "No such device.";
+    ENOTDIR = 20, "Not a directory.";
+    EISDIR = 21, "Is a directory.";
     EINVAL = 22, "Invalid argument.";
     EMFILE = 24, "Too many open files.";
     ENOTTY = 25, "Inappropriate ioctl for device.";
     EFBIG = 27, "File too large.";
+    ENOSPC = 28, "No space left on device.";
     ESPIPE = 29, "Illegal seek.";
+    EROFS = 30, "Read-only file system.";
+    ERANGE = 34, "Numerical result out of range.";
     ENAMETOOLONG = 36, "File name too long.";
     ENOSYS = 38, "Function not implemented.";
+    ENOTEMPTY = 39, "Directory not empty.";
+    ELOOP = 40, "Too many levels of symbolic links.";
     EOPNOTSUPP = 95, "Operation not supported.";
 }
 

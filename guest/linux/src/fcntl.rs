@@ -27,7 +27,17 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `EBADF`, `EINVAL` for unknown commands and for seals of what has none; as the command says.
     pub fn fcntl(&self, table: TableId, descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
-        let file = self.get(table, descriptor)?;
+        let file = self.get_any(table, descriptor)?;
+        let of_numbers = [
+            command::DUPFD,
+            command::DUPFD_CLOEXEC,
+            command::GETFD,
+            command::SETFD,
+            command::GETFL,
+        ];
+        if file.f_flags() & o::PATH != 0 && !of_numbers.contains(&(command as u32)) {
+            return Err(Errno::EBADF);
+        }
         match command as u32 {
             command::DUPFD => self.dup(table, descriptor, u64::from(argument as u32), false),
             command::DUPFD_CLOEXEC => self.dup(table, descriptor, u64::from(argument as u32), true),
@@ -47,12 +57,14 @@ impl<P: Platform> Linux<'_, P> {
                     return Err(Errno::EPERM);
                 }
                 match file.kind() {
-                    Kind::Object(inode) => Ok(self.memory.add_seals(inode, u64::from(argument as u32)).map(|()| 0)?),
+                    Kind::Object(inode) if !self.is_ramfs(inode) => {
+                        Ok(self.memory.add_seals(inode, u64::from(argument as u32)).map(|()| 0)?)
+                    }
                     _ => Err(Errno::EINVAL),
                 }
             }
             command::GET_SEALS => match file.kind() {
-                Kind::Object(inode) => Ok(self.memory.seals(inode)),
+                Kind::Object(inode) if !self.is_ramfs(inode) => Ok(self.memory.seals(inode)),
                 _ => Err(Errno::EINVAL),
             },
             _ => Err(Errno::EINVAL),

@@ -72,8 +72,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     fn alloc_block(&self) -> Result<TableId, Errno> {
-        let id = self.memory.alloc_reclaiming(|| self.tables.alloc(self.memory));
-        id.map(TableId).ok_or(Errno::ENOMEM)
+        self.alloc_record(&self.tables).map(TableId)
     }
 
     /// A table whose first three descriptors are the standard streams.
@@ -83,12 +82,15 @@ impl<P: Platform> Linux<'_, P> {
     pub fn standard_table(&self) -> Result<TableId, Errno> {
         let id = self.alloc_block()?;
         for stream in 0..3 {
-            let opened = self
-                .alloc_file(Kind::Stream(stream), o::RDWR)
-                .and_then(|file| self.install(id, file, 0, false));
-            if let Err(errno) = opened {
-                self.close_table(id);
-                return Err(errno);
+            match self.alloc_file() {
+                Ok(file) => {
+                    self.set_file(file, Kind::Stream(stream), None, o::RDWR);
+                    self.fill(id, stream, file, false);
+                }
+                Err(errno) => {
+                    self.close_table(id);
+                    return Err(errno);
+                }
             }
         }
         Ok(id)
@@ -186,6 +188,19 @@ impl<P: Platform> Linux<'_, P> {
     /// `EBADF`.
     #[inline]
     pub fn get(&self, table: TableId, descriptor: u64) -> Result<File<'_>, Errno> {
+        let file = self.get_any(table, descriptor)?;
+        if file.f_flags() & o::PATH != 0 {
+            return Err(Errno::EBADF);
+        }
+        Ok(file)
+    }
+
+    /// As [`Linux::get`], for calls that also take what was opened with `O_PATH`. Source: Linux `fdget_raw`.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    #[inline]
+    pub fn get_any(&self, table: TableId, descriptor: u64) -> Result<File<'_>, Errno> {
         Ok(self.file(self.get_id(table, descriptor)?))
     }
 
@@ -242,13 +257,22 @@ impl<P: Platform> Linux<'_, P> {
         Err(Errno::EMFILE)
     }
 
-    /// Opens `/dev/faultlab`.
+    /// The lowest free number, with room for it: [`Linux::fill`] cannot fail.
     ///
     /// # Errors
     /// `EMFILE`, `ENOMEM`.
-    pub fn open_lab(&self, table: TableId, flags: u64) -> Result<u64, Errno> {
-        let file = self.alloc_file(Kind::Lab, flags & o::ACCMODE)?;
-        self.install(table, file, 0, flags & o::CLOEXEC != 0)
+    pub(crate) fn reserve(&self, table: TableId) -> Result<u64, Errno> {
+        let number = self.lowest_free(table, 0)?;
+        self.reach(table, number)?;
+        Ok(number)
+    }
+
+    /// Gives a file a number that [`Linux::reserve`] found.
+    pub(crate) fn fill(&self, table: TableId, number: u64, file: FileId, cloexec: bool) {
+        if let Some(block) = self.block_of(table, number) {
+            self.get_file(file);
+            block.fill(number, file, cloexec);
+        }
     }
 
     /// `close`.

@@ -22,19 +22,16 @@ record! {
         f_count, set_f_count: u64 = 0;
         /// [`o`] bits.
         f_flags, set_f_flags: u64 = 1;
-        /// Where the next `read` or `write` begins, in bytes; at most 2^63-1.
+        /// Where the next `read` or `write` begins, in bytes; at most 2^63-1. Of a directory: which names were listed.
         f_pos, set_f_pos: u64 = 2;
-        /// The memory object, if it is one.
+        /// The object, with a reference; streams have none.
         inode, set_inode: Option<InodeId> = 3;
-        /// Otherwise: number of the stream, or [`LAB`].
-        device, set_device: u64 = 4;
+        /// What it is: see [`Kind::to_word`].
+        kind_word, set_kind_word: u64 = 4;
         /// A number that no other has had.
         opened, set_opened: u64 = 5;
     }
 }
-
-/// [`File::device`] of `/dev/faultlab`.
-pub const LAB: u64 = u64::MAX;
 
 /// `O_*` flags. Source: open(2).
 pub mod o {
@@ -46,6 +43,14 @@ pub mod o {
     pub const WRONLY: u64 = 1;
     /// For both.
     pub const RDWR: u64 = 2;
+    /// It is made if it is not there.
+    pub const CREAT: u64 = 0o100;
+    /// With `CREAT`: it must not be there. With `TMPFILE`: it never gets a name.
+    pub const EXCL: u64 = 0o200;
+    /// A terminal does not become the process's.
+    pub const NOCTTY: u64 = 0o400;
+    /// It is emptied.
+    pub const TRUNC: u64 = 0o1000;
     /// Every write goes to the end.
     pub const APPEND: u64 = 0o2000;
     /// Calls do not wait.
@@ -58,8 +63,18 @@ pub mod o {
     pub const LARGEFILE: u64 = 0o100_000;
     /// Reading leaves the access time alone.
     pub const NOATIME: u64 = 0o1_000_000;
+    /// It must be a directory.
+    pub const DIRECTORY: u64 = 0o200_000;
+    /// It must not be a link.
+    pub const NOFOLLOW: u64 = 0o400_000;
     /// The descriptor closes with `execve`.
     pub const CLOEXEC: u64 = 0o2_000_000;
+    /// Only its place is meant: it can be neither read nor written.
+    pub const PATH: u64 = 0o10_000_000;
+    /// A file without a name, in this directory; with `DIRECTORY`.
+    pub const TMPFILE: u64 = 0o20_000_000;
+    /// All that are known. Source: Linux `VALID_OPEN_FLAGS`.
+    pub const VALID: u64 = 0o37_777_703;
 }
 
 /// What a descriptor refers to.
@@ -69,34 +84,89 @@ pub enum Kind {
     Stream(u64),
     /// `/dev/faultlab`.
     Lab,
-    /// A memory object.
+    /// A file.
     Object(InodeId),
+    /// A directory.
+    Directory(InodeId),
+    /// Anything, opened with `O_PATH`.
+    Path(InodeId),
+    /// `/dev/null`.
+    Null,
+    /// `/dev/zero`.
+    Zero,
+    /// `/dev/full`.
+    Full,
 }
+
+impl Kind {
+    const OBJECT: u64 = 0;
+    const DIRECTORY: u64 = 1;
+    const PATH: u64 = 2;
+    const LAB: u64 = 3;
+    const NULL: u64 = 4;
+    const ZERO: u64 = 5;
+    const FULL: u64 = 6;
+    /// That of standard input.
+    const STREAM: u64 = 7;
+
+    /// As a word; the object is kept besides.
+    fn to_word(self) -> u64 {
+        match self {
+            Self::Object(_) => Self::OBJECT,
+            Self::Directory(_) => Self::DIRECTORY,
+            Self::Path(_) => Self::PATH,
+            Self::Lab => Self::LAB,
+            Self::Null => Self::NULL,
+            Self::Zero => Self::ZERO,
+            Self::Full => Self::FULL,
+            Self::Stream(stream) => Self::STREAM + stream,
+        }
+    }
+
+    /// What a character device with this number is. Source: Linux, Documentation/admin-guide/devices.txt.
+    pub(crate) fn of_device(device: u64) -> Option<Self> {
+        match device {
+            0x103 => Some(Self::Null),
+            0x105 => Some(Self::Zero),
+            0x107 => Some(Self::Full),
+            LAB_DEVICE => Some(Self::Lab),
+            _ => None,
+        }
+    }
+}
+
+/// Number of `/dev/faultlab`: one of those for local use. Source: as above.
+pub const LAB_DEVICE: u64 = 60 << 8;
 
 impl File<'_> {
     /// What it refers to.
     #[inline]
     #[must_use]
     pub fn kind(self) -> Kind {
-        match (self.inode(), self.device()) {
-            (Some(inode), _) => Kind::Object(inode),
-            (None, LAB) => Kind::Lab,
-            (None, stream) => Kind::Stream(stream),
+        match (self.kind_word(), self.inode()) {
+            (Kind::OBJECT, Some(inode)) => Kind::Object(inode),
+            (Kind::DIRECTORY, Some(inode)) => Kind::Directory(inode),
+            (Kind::PATH, Some(inode)) => Kind::Path(inode),
+            (Kind::LAB, _) => Kind::Lab,
+            (Kind::NULL, _) => Kind::Null,
+            (Kind::ZERO, _) => Kind::Zero,
+            (Kind::FULL, _) => Kind::Full,
+            (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
 
-    /// Whether it was opened for reading.
+    /// Whether it was opened for reading. Both bits of the mode together are neither. Source: Linux `OPEN_FMODE`.
     #[inline]
     #[must_use]
     pub fn readable(self) -> bool {
-        self.f_flags() & o::ACCMODE != o::WRONLY
+        (self.f_flags() + 1) & 1 != 0
     }
 
     /// Whether it was opened for writing.
     #[inline]
     #[must_use]
     pub fn writable(self) -> bool {
-        self.f_flags() & o::ACCMODE != o::RDONLY
+        (self.f_flags() + 1) & 2 != 0
     }
 }
 
@@ -106,28 +176,36 @@ impl<P: Platform> Linux<'_, P> {
         File(object(self.memory, id.0))
     }
 
-    /// A new open file description, named by nobody yet. It takes over the caller's reference to the object, also when this fails.
+    /// An open file description of nothing yet, named by nobody.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(crate) fn alloc_file(&self, kind: Kind, flags: u64) -> Result<FileId, Errno> {
-        let allocated = self.memory.alloc_reclaiming(|| self.files.alloc(self.memory));
-        let Some(id) = allocated.map(FileId) else {
-            if let Kind::Object(inode) = kind {
-                self.memory.iput(inode);
-            }
-            return Err(Errno::ENOMEM);
-        };
+    pub(crate) fn alloc_file(&self) -> Result<FileId, Errno> {
+        self.alloc_record(&self.files).map(FileId)
+    }
+
+    /// Takes back [`Linux::alloc_file`].
+    pub(crate) fn free_empty_file(&self, id: FileId) {
+        self.files.free(self.memory, id.0);
+    }
+
+    /// Says what a description is of. It takes over the caller's reference to the object.
+    pub(crate) fn set_file(&self, id: FileId, kind: Kind, inode: Option<InodeId>, flags: u64) {
         let file = self.file(id);
         self.opened.add(1);
         file.set_opened(self.opened.get());
-        file.set_f_flags(flags & !o::CLOEXEC);
-        match kind {
-            Kind::Stream(stream) => file.set_device(stream),
-            Kind::Lab => file.set_device(LAB),
-            Kind::Object(inode) => file.set_inode(Some(inode)),
+        file.set_f_flags(flags);
+        file.set_inode(inode);
+        file.set_kind_word(kind.to_word());
+        self.count_writer(file, 1);
+    }
+
+    fn count_writer(&self, file: File<'_>, by: u64) {
+        let sb = file.inode().and_then(|inode| self.object(inode).i_sb());
+        if let Some(sb) = sb.filter(|_| file.writable()) {
+            let sb = self.super_block(sb);
+            sb.set_writers(sb.writers().wrapping_add(by));
         }
-        Ok(id)
     }
 
     pub(crate) fn get_file(&self, id: FileId) {
@@ -146,13 +224,16 @@ impl<P: Platform> Linux<'_, P> {
 
     pub(crate) fn free_file(&self, id: FileId) {
         let file = self.file(id);
-        if let Some(inode) = file.inode() {
-            self.memory.iput(inode);
-        }
+        self.count_writer(file, u64::MAX);
+        let inode = file.inode();
         for word in file.0 {
             word.set(0);
         }
         self.files.free(self.memory, id.0);
+        if let Some(inode) = inode {
+            self.put_inode(inode);
+            self.reap_detached();
+        }
     }
 
     /// What `mmap` needs to know of a descriptor's file, or which device it is.

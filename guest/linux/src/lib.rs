@@ -12,9 +12,11 @@
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
+//! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
-//! | [`stat`] | fs/stat.c | `struct stat` |
 //! | [`signal`] | kernel/signal.c | signals |
+//! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
+//! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
 //! and every allocation can fail.
@@ -22,6 +24,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod copy;
 pub mod cred;
 pub mod errno;
 pub mod fcntl;
@@ -32,12 +35,14 @@ pub mod memfd;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
+pub mod vfs;
 
 #[cfg(test)]
 mod tests;
 
 pub use errno::Errno;
 
+use faultlab_mm::record::ObjId;
 use faultlab_mm::slab::Cache;
 use faultlab_mm::sync::Word;
 use faultlab_mm::{Memory, Platform};
@@ -50,6 +55,9 @@ pub struct Linux<'m, P> {
     tables: Cache<{ fdtable::FdTable::WORDS }>,
     actions: Cache<{ signal::Actions::WORDS }>,
     queued: Cache<{ signal::Queued::WORDS }>,
+    names: vfs::Names,
+    texts: Cache<{ vfs::Text::WORDS }>,
+    mounts: vfs::Mounts,
     /// Open file descriptions that there have been.
     opened: Word,
 }
@@ -64,17 +72,34 @@ impl<'m, P: Platform> Linux<'m, P> {
             tables: Cache::new(),
             actions: Cache::new(),
             queued: Cache::new(),
+            names: vfs::Names::new(),
+            texts: Cache::new(),
+            mounts: vfs::Mounts::new(),
             opened: Word::new(0),
         }
     }
 
+    /// A zeroed record of a cache.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[inline]
+    fn alloc_record<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Result<ObjId, Errno> {
+        let allocated = self.memory.alloc_reclaiming(|| self.memory.cache_alloc(cache));
+        allocated.ok_or(Errno::ENOMEM)
+    }
+
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 4] {
+    pub fn live_records(&self) -> [(&'static str, u64); 8] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
             ("signal actions", self.actions.objects()),
             ("queued signal", self.queued.objects()),
+            ("dentry", self.names.dentries.objects()),
+            ("long name", self.names.long.objects()),
+            ("link target", self.texts.objects()),
+            ("mount", self.mounts.cache.objects()),
         ]
     }
 }

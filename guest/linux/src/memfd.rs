@@ -48,8 +48,18 @@ impl<P: Platform> Linux<'_, P> {
         } else {
             (0o777, seal::SEAL)
         };
-        let inode = self.memory.memfd_create(S_IFREG | mode, owner, seals)?;
-        let file = self.alloc_file(Kind::Object(inode), o::RDWR | o::LARGEFILE)?;
-        self.install(table, file, 0, flags & flag::CLOEXEC != 0)
+        let number = self.reserve(table)?;
+        let file = self.alloc_file()?;
+        match self.memory.memfd_create(S_IFREG | mode, owner, seals) {
+            Ok(inode) => {
+                self.set_file(file, Kind::Object(inode), Some(inode), o::RDWR | o::LARGEFILE);
+                self.fill(table, number, file, flags & flag::CLOEXEC != 0);
+                Ok(number)
+            }
+            Err(error) => {
+                self.free_empty_file(file);
+                Err(error.into())
+            }
+        }
     }
 }

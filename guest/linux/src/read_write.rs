@@ -87,23 +87,35 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `ESPIPE` for devices, `EINVAL` for unknown kinds and for positions out of range, `ENXIO` where there is nothing. Rule C21.
     pub fn lseek(&self, file: File<'_>, offset: u64, whence: u64) -> Result<u64, Errno> {
-        let Kind::Object(inode) = file.kind() else {
-            return Err(Errno::ESPIPE);
-        };
         let relative = |base: u64| base.checked_add_signed(offset.cast_signed());
-        let wanted = match whence as u32 {
-            0 => Some(offset),
-            1 => relative(file.f_pos()),
-            2 => relative(self.memory.i_size(inode)),
-            3 => Some(self.memory.shmem_seek(inode, offset, Whence::Data)?),
-            4 => Some(self.memory.shmem_seek(inode, offset, Whence::Hole)?),
-            _ => None,
+        let wanted = match (file.kind(), whence as u32) {
+            (Kind::Null | Kind::Zero | Kind::Full, _) => Some(0),
+            (Kind::Object(_) | Kind::Directory(_), 0) => Some(offset),
+            (Kind::Object(_) | Kind::Directory(_), 1) => relative(file.f_pos()),
+            (Kind::Object(inode), 2) => relative(self.memory.i_size(inode)),
+            (Kind::Object(inode), 3) => Some(self.seek_content(inode, offset, Whence::Data)?),
+            (Kind::Object(inode), 4) => Some(self.seek_content(inode, offset, Whence::Hole)?),
+            (Kind::Object(_) | Kind::Directory(_), _) => None,
+            _ => return Err(Errno::ESPIPE),
         };
         let position = wanted
             .filter(|&position| position <= POSITION_MAX)
             .ok_or(Errno::EINVAL)?;
         file.set_f_pos(position);
         Ok(position)
+    }
+
+    /// Where there is data, or none. A file of ramfs is all data. Rules C21, C52.
+    fn seek_content(&self, inode: InodeId, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        if !self.is_ramfs(inode) {
+            return Ok(self.memory.shmem_seek(inode, offset, whence)?);
+        }
+        let size = self.memory.i_size(inode);
+        match whence {
+            _ if offset >= size => Err(Errno::ENXIO),
+            Whence::Data => Ok(offset),
+            Whence::Hole => Ok(size),
+        }
     }
 
     /// `ftruncate`.
@@ -144,6 +156,9 @@ impl<P: Platform> Linux<'_, P> {
         };
         if offset.checked_add(len).is_none() {
             return Err(Errno::EFBIG);
+        }
+        if self.is_ramfs(inode) {
+            return Err(Errno::EOPNOTSUPP);
         }
         Ok(self
             .memory

@@ -43,18 +43,18 @@ fn a_process_begins_with_its_streams() {
 
 #[test]
 fn the_lowest_free_number_is_taken_until_none_is_left() {
-    let memory = machine(256, 0);
+    let memory = machine(512, 0);
     let linux = Linux::new(&memory);
     let table = linux.standard_table().expect("a table");
-    let all: Vec<u64> = std::iter::from_fn(|| linux.open_lab(table, 2).ok()).collect();
+    let all: Vec<u64> = std::iter::from_fn(|| linux.memfd_create(table, 0, (0, 0)).ok()).collect();
     assert_eq!(all, (3..NOFILE).collect::<Vec<_>>());
-    assert_eq!(linux.open_lab(table, 2), Err(Errno::EMFILE));
+    assert_eq!(linux.memfd_create(table, 0, (0, 0)), Err(Errno::EMFILE));
     for closed in [900, 70, 1] {
         linux.close(table, closed).expect("open");
     }
     assert_eq!(linux.dup(table, 0, 71, false), Ok(900));
-    assert_eq!(linux.open_lab(table, 2), Ok(1));
-    assert_eq!(linux.open_lab(table, 2), Ok(70));
+    assert_eq!(linux.memfd_create(table, 0, (0, 0)), Ok(1));
+    assert_eq!(linux.memfd_create(table, 0, (0, 0)), Ok(70));
     linux.close_table(table);
     assert_nothing_is_left(&memory, &linux);
 }

@@ -85,12 +85,20 @@ impl<P: Platform> Memory<P> {
         self.count(Vmstat::NrShmem);
     }
 
+    /// A page that has just entered the cache is of ramfs: not shared memory, and with no place in swap. Rule C52.
+    pub(crate) fn no_shared_memory(&self, pfn: Pfn) {
+        self.page(pfn).clear_flags(flag::SWAPBACKED);
+        self.uncount(Vmstat::NrShmem);
+    }
+
     /// What a page of the cache knew about its owner is no longer so; the cache's reference is still to be dropped.
     #[inline]
     pub(crate) fn page_leaves_cache(&self, inode: Inode<'_>, pfn: Pfn) {
         self.page(pfn).mapping.set(0);
         inode.set_nrpages(inode.nrpages() - 1);
         self.uncount(Vmstat::NrFilePages);
-        self.uncount(Vmstat::NrShmem);
+        if self.page(pfn).has(flag::SWAPBACKED) {
+            self.uncount(Vmstat::NrShmem);
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::page::Page;
 use crate::platform::{Platform, Vmstat};
 use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
-use crate::shmem::{Inode, InodeId};
+use crate::shmem::{Inode, InodeId, SuperBlock, SuperId};
 use crate::slab::{Cache, Frames, object};
 use crate::swap::SwapArea;
 use crate::sync::{Lock, Word32};
@@ -69,6 +69,7 @@ pub(crate) struct Caches {
     inodes: Cache<{ Inode::WORDS }>,
     anon_vmas: Cache<{ AnonVma::WORDS }>,
     segments: Cache<{ Segment::WORDS }>,
+    supers: Cache<{ SuperBlock::WORDS }>,
 }
 
 impl<P: Platform> Memory<P> {
@@ -87,6 +88,7 @@ impl<P: Platform> Memory<P> {
                 inodes: Cache::new(),
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
+                supers: Cache::new(),
             },
             overcommit: Overcommit::new(),
             fault_around: FaultAround::new(),
@@ -113,9 +115,9 @@ impl<P: Platform> Memory<P> {
         &self.platform.memmap()[pfn.index()]
     }
 
-    /// An object of a cache, without reclaim. Every record comes this way.
+    /// An object of a cache, without reclaim. Every record comes this way, also those of who builds on the manager.
     #[inline(always)]
-    fn cache_alloc<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Option<ObjId> {
+    pub fn cache_alloc<const WORDS: usize>(&self, cache: &Cache<WORDS>) -> Option<ObjId> {
         if self.platform.should_fail() {
             return None;
         }
@@ -168,11 +170,12 @@ records! {
     Inode, InodeId, inodes, inode, alloc_inode, free_inode;
     AnonVma, AnonVmaId, anon_vmas, anon_vma, anon_vma_alloc, anon_vma_free;
     Segment, ShmId, segments, segment, segment_alloc, segment_free;
+    SuperBlock, SuperId, supers, sb, alloc_super, free_super;
 }
 
 impl<P: Platform> Memory<P> {
     /// Frames that each kind of record holds, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 6] {
+    pub fn live_records(&self) -> [(&'static str, u64); 7] {
         [
             ("xarray nodes", self.caches.nodes.objects()),
             ("vm_area_struct", self.caches.vmas.objects()),
@@ -180,6 +183,7 @@ impl<P: Platform> Memory<P> {
             ("inode", self.caches.inodes.objects()),
             ("anon_vma", self.caches.anon_vmas.objects()),
             ("shmid_kernel", self.caches.segments.objects()),
+            ("super_block", self.caches.supers.objects()),
         ]
     }
 }

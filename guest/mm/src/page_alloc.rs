@@ -43,6 +43,20 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// Gives the manager the frames `[start, end)`, all with content that somebody needs. Each becomes a page of an object
+    /// ([`Memory::shmem_add_frame`]), or comes free ([`Memory::free_given`]).
+    ///
+    /// # Panics
+    /// When the range holds no frame.
+    pub fn init_used(&self, start: Pfn, end: Pfn) {
+        self.zone.add_used_range(self.platform.memmap(), start, end);
+    }
+
+    /// Frees a frame of [`Memory::init_used`] that has become nothing else.
+    pub fn free_given(&self, pfn: Pfn) {
+        self.free_page(pfn);
+    }
+
     /// Frames that can be had without reclaim, in pages.
     pub fn nr_free_pages(&self) -> u64 {
         self.zone.free_pages_count()

@@ -60,8 +60,13 @@ pub trait Platform {
     /// When the disk says so; then none of the slots may be relied on.
     fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError>;
 
+    /// Nanoseconds since 1970-01-01 UTC.
+    fn now_ns(&self) -> i64;
+
     /// Seconds since 1970-01-01 UTC.
-    fn now_s(&self) -> i64;
+    fn now_s(&self) -> i64 {
+        self.now_ns() / 1_000_000_000
+    }
 
     /// Whether this attempt to allocate (a frame, or a record of a cache) is to fail. For tests of what happens then; a machine
     /// has no reason to say yes, and code that asks costs nothing where the answer is known. Source: Linux, fault-injection

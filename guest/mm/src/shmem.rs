@@ -1,26 +1,31 @@
 //! shmem: memory objects whose pages live in the page cache and, under pressure, in swap.
 //!
-//! System V segments, shared anonymous mappings and the files of the initrd are shmem objects on a kernel-internal mount
-//! without limits. At every instant each index of an object is one of: a hole, a page in the page cache, a value naming a swap slot.
+//! System V segments, shared anonymous mappings and memory files are shmem objects on a kernel-internal mount without limits; the
+//! objects of a mounted file system name its super block, which limits them. At every instant each index of an object is one of: a hole, a page in the page cache, a value naming a swap slot.
 //!
 //! # Invariants
 //! `alloced` = pages in the cache + values (`nrpages + swapped`): what `st_blocks` reports, in units of 8. Rule C8.
 //!
 //! Source: Linux, mm/shmem.c. Rules A15, C1, C2, C3, C6, C7, C8, C37, F12, F13, F19.
 
+mod copy;
 mod fallocate;
 mod io;
+mod kernel_io;
 mod seals;
 mod seek;
 mod size;
+mod space;
 mod stat;
 #[cfg(test)]
 mod tests;
 
+pub use copy::Position;
 pub use fallocate::falloc;
 pub use seals::seal;
 pub use seek::Whence;
-pub use stat::Kstat;
+pub use space::{FsType, Limits, SuperBlock, SuperId, super_flag};
+pub use stat::{Kstat, SHM_MNT_DEV};
 
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
@@ -54,7 +59,7 @@ record! {
         i_mmap, set_i_mmap: Members = 7;
         /// [`inode_flag`] bits.
         i_flags, set_i_flags: u64 = 8;
-        /// When its content last changed, seconds since 1970.
+        /// When its content last changed, nanoseconds since 1970.
         i_mtime, set_i_mtime: i64 = 9;
         /// Pages charged to the commit counter at creation.
         commit, set_commit: u64 = 10;
@@ -68,14 +73,22 @@ record! {
         i_gid, set_i_gid: u32 = 14;
         /// Names.
         i_nlink, set_i_nlink: u64 = 15;
-        /// When its content or what is known about it last changed, seconds since 1970.
+        /// When its content or what is known about it last changed, nanoseconds since 1970.
         i_ctime, set_i_ctime: i64 = 16;
-        /// When it was last read, seconds since 1970.
+        /// When it was last read, nanoseconds since 1970.
         i_atime, set_i_atime: i64 = 17;
+        /// The mounted file system that it is of.
+        i_sb, set_i_sb: Option<SuperId> = 18;
+        /// Its number there, from 1 on; 0 without a file system.
+        i_ino, set_i_ino: u64 = 19;
         /// Next object on the swap list.
         swap_next, set_swap_next: Option<InodeId> = 20;
         /// Previous object on the swap list.
         swap_prev, set_swap_prev: Option<InodeId> = 21;
+        /// The file system's own: what a directory, symbolic link or device node has instead of pages.
+        i_private, set_i_private: u64 = 22;
+        /// The file system's own: what names a directory.
+        i_dentry, set_i_dentry: u64 = 23;
     }
 }
 
@@ -90,6 +103,18 @@ impl Inode<'_> {
 pub mod inode_flag {
     /// `SHM_LOCK`: pages stay in memory.
     pub const LOCKED: u64 = 1;
+    /// The file system's own: another is mounted here.
+    pub const MOUNTPOINT: u64 = 2;
+    /// The file system's own: an unnamed file that may get a name.
+    pub const LINKABLE: u64 = 4;
+    /// `noswap`: pages are not written to swap.
+    pub const NOSWAP: u64 = 8;
+    /// Of ramfs: its pages are no shared memory, and have no other place than RAM.
+    pub const RAMFS: u64 = 16;
+    /// Why pages are not written to swap.
+    pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
+    /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.
+    pub(crate) const UNEVICTABLE: u64 = LOCKED | RAMFS;
     /// It is on the list of objects that may have pages in swap. Source: Linux `info->swaplist`.
     pub const SWAPLIST: u64 = 1 << 63;
 }
@@ -176,32 +201,37 @@ impl<P: Platform> Memory<P> {
         );
         self.shmem_unacct_blocks(id, inode.alloced());
         self.vm_unacct_memory(inode.commit());
+        self.leave_super(inode);
         if inode.i_flags() & inode_flag::SWAPLIST != 0 {
             self.swaplist_del(id);
         }
         self.free_inode(id);
     }
 
-    /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which must
-    /// belong to nobody.
+    /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which is one of
+    /// [`Memory::init_used`] and belongs to nobody yet. The size of the object grows with it.
     ///
     /// # Errors
-    /// [`Error::Eexist`] when the object has a page there, [`Error::Enospc`] when so much may not be promised, [`Error::Enomem`] without
-    /// memory; the frame is still the caller's.
+    /// [`Error::Eexist`] when the object has a page there, [`Error::Enospc`], [`Error::Enomem`] without memory; the frame is still the
+    /// caller's.
+    #[inline(never)]
     pub fn shmem_add_frame(&self, id: InodeId, index: u64, pfn: Pfn) -> Result<(), Error> {
         let page = self.page(pfn);
-        page.flags.set(0);
-        page.mapcount.set(0);
-        page.private.set(0);
-        page.refcount.set(0);
-        self.shmem_acct_block(id)?;
-        if let Err(error) = self.add_to_page_cache_called(id, index, pfn) {
-            self.shmem_unacct_blocks(id, 1);
+        let inode = self.inode(id);
+        self.charge_block(inode)?;
+        let entered = self.shmem_acct_block(id).and_then(|()| {
+            self.add_to_page_cache_called(id, index, pfn)
+                .inspect_err(|_| self.shmem_unacct_blocks(id, 1))
+        });
+        if let Err(error) = entered {
+            self.uncharge_blocks(inode, 1);
             return Err(error);
         }
         page.steps([Event::Uptodate, Event::Unlock]);
-        let inode = self.inode(id);
+        // The caller's reference.
+        page.refcount.sub(1);
         inode.set_alloced(inode.alloced() + 1);
+        inode.set_i_size(inode.i_size().max((index + 1) << PAGE_SHIFT));
         Ok(())
     }
 
@@ -245,6 +275,7 @@ impl<P: Platform> Memory<P> {
                     Ok(GotPage { pfn, major: false })
                 }
                 (None, Some(value)) => self.shmem_swapin_page(id, index, SwapSlot::of_entry(value)),
+                (None, None) if self.inode(id).i_sb().is_some() => self.shmem_alloc_limited(id, index, sgp),
                 (None, None) => self.shmem_alloc_page(id, index, sgp),
             };
             // Somebody else (reclaim, too) changed what is at the index meanwhile: look again. Rule C3.
@@ -272,7 +303,23 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// [`Memory::shmem_alloc_page`] for a file system that counts its blocks. Rules C6, C12, C52.
+    #[inline(never)]
+    fn shmem_alloc_limited(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        let inode = self.inode(id);
+        self.charge_block(inode)?;
+        let got = self.shmem_alloc_page(id, index, sgp);
+        match got {
+            Ok(got) if inode.i_flags() & inode_flag::RAMFS != 0 => self.no_shared_memory(got.pfn),
+            Ok(_) => {}
+            Err(_) => self.uncharge_blocks(inode, 1),
+        }
+        got
+    }
+
     /// Fills a hole. The page is in the cache, locked, before it is cleared: others find it and wait.
+    // In both places, so that faults do not pay for a call.
+    #[inline(always)]
     fn shmem_alloc_page(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         self.shmem_acct_block(id)?;
         let Some(pfn) = self.alloc_page() else {
@@ -373,10 +420,12 @@ impl<P: Platform> Memory<P> {
         let id = self.inode_of(pfn)?;
         let inode = self.inode(id);
         if inode.i_flags() != inode_flag::SWAPLIST {
-            if inode.i_flags() & inode_flag::LOCKED != 0 {
+            if inode.i_flags() & inode_flag::STAYS != 0 {
                 return None;
             }
-            self.swaplist_add(id);
+            if inode.i_flags() & inode_flag::SWAPLIST == 0 {
+                self.swaplist_add(id);
+            }
         }
         let slot = self.add_to_swap(pfn, 1)?;
         self.fill_locked(pfn);
@@ -426,7 +475,7 @@ impl<P: Platform> Memory<P> {
     #[inline]
     pub(crate) fn page_is_locked_in(&self, pfn: Pfn) -> bool {
         self.inode_of(pfn)
-            .is_some_and(|id| self.inode(id).i_flags() & inode_flag::LOCKED != 0)
+            .is_some_and(|id| self.inode(id).i_flags() & inode_flag::UNEVICTABLE != 0)
     }
 
     /// The object whose page a frame is.

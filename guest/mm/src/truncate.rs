@@ -23,6 +23,7 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn shmem_remove_pages(&self, id: InodeId, first: u64, last: u64, cows: Cows) {
         self.unmap_mapping_range(id, first, last, cows);
         let inode = self.inode(id);
+        let before = inode.alloced();
         inode.i_pages().erase_range(self, first, last, |_, entry| {
             inode.set_alloced(inode.alloced() - 1);
             self.shmem_unacct_blocks(id, 1);
@@ -37,6 +38,7 @@ impl<P: Platform> Memory<P> {
                 }
             }
         });
+        self.uncharge_blocks(inode, before - inode.alloced());
     }
 
     /// Removes every entry that maps pages `first..=last` of an object.

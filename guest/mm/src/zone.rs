@@ -128,6 +128,28 @@ impl Zone {
     /// before, or is one more than [`RANGES_MAX`].
     pub fn add_range(&self, memmap: &[Page], start: Pfn, end: Pfn) {
         let _guard = self.lock.lock();
+        self.new_range(memmap, start, end);
+        self.nr_free.add(u64::from(end.0 - start.0));
+    }
+
+    /// Gives the zone frames that are in use, each with one reference, flags 0 and no owner; they come free one by one.
+    ///
+    /// # Panics
+    /// As [`Zone::add_range`].
+    pub fn add_used_range(&self, memmap: &[Page], start: Pfn, end: Pfn) {
+        let _guard = self.lock.lock();
+        self.new_range(memmap, start, end);
+        self.range_of(start.0).hand_out();
+        for page in &memmap[start.index()..end.index()] {
+            page.flags.set(0);
+            page.refcount.set(1);
+            page.mapcount.set(0);
+            page.mapping.set(0);
+            page.private.set(0);
+        }
+    }
+
+    fn new_range(&self, memmap: &[Page], start: Pfn, end: Pfn) {
         assert!(
             0 < start.0 && start < end,
             "frames [{}, {}): give at least one frame, not frame 0",
@@ -141,9 +163,7 @@ impl Zone {
             memmap.len()
         );
         self.defer_range(start.0, end.0);
-        let frames = u64::from(end.0 - start.0);
-        self.managed.add(frames);
-        self.nr_free.add(frames);
+        self.managed.add(u64::from(end.0 - start.0));
         self.set_watermarks(watermark::watermarks_of(self.managed.get()));
     }
 

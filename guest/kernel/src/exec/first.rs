@@ -1,25 +1,26 @@
-//! The first program: its file is copied out of the initrd, whose memory then goes to the memory manager like the rest of RAM, so that every
-//! frame that this ever frees is one that it was given.
+//! The first program, from the root file system, which is filled from the initrd.
+//!
+//! The initrd's memory is given to the memory manager as frames in use; those that do not become pages of files come free before the
+//! program runs.
 
 use core::ops::Range;
 
 use faultlab_abi::lab::panic_reason;
-use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP};
+use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE};
 use faultlab_kernel::elf::Program;
 use faultlab_kernel::stack::{self, Block};
 use faultlab_kernel::{cpio, line};
 use faultlab_linux::limits::Limits;
+use faultlab_linux::vfs::{Fs, Task};
 use faultlab_mm::addr::Pfn;
-use faultlab_mm::mmap::{map_flag, prot};
-use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
-use super::{NotLoaded, PROGRAM, PROGRAM_PATH, load, set_name};
+use super::{NotLoaded, load, program_at, set_name, set_program};
 use crate::entry::{self, PtRegs};
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, INIT_PID, Process, State};
 use crate::syscall::Errno;
-use crate::{boot, fpu, panic, ram, sched, uaccess};
+use crate::{boot, fpu, panic, ram, rootfs, sched};
 
 /// Loads the program that the initrd names and enters it.
 pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
@@ -49,17 +50,34 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     let mm = MEMORY.mm_alloc().unwrap_or_else(|_| no_memory(name, Errno::ENOMEM));
     prepare(process, mm, name).unwrap_or_else(|errno| no_memory(name, errno));
     sched::load_first(index);
-    let sp = file_of_bytes(mm, &archive[file])
+    let end = Pfn::of_phys((initrd.phys() + initrd_len).next_multiple_of(PAGE_SIZE));
+    MEMORY.init_used(initrd, end);
+    if end < ram::end() {
+        MEMORY.init(end, ram::end());
+    }
+    let task = root_file_system(process, name);
+    rootfs::populate(&task, initrd, archive);
+    let sp = program_at(process, name)
         .map_err(NotLoaded::Errno)
         .and_then(|inode| {
-            PROGRAM.set(Some(inode));
+            set_program(process, inode);
             load(mm, inode, process, &program, path, (arguments, environment))
         })
         .unwrap_or_else(|error| cannot_load(name, &error));
-    keep_path(name);
-    // Everything that is needed of the initrd is copied by now; `path` and the others are not used any more.
-    MEMORY.init(initrd, ram::end());
+    // What is needed of the initrd is copied, or a page of a file, by now; `path` and the others are not used any more.
+    rootfs::free_archive(initrd, archive);
     entry::enter_program(&PtRegs::start(program.entry, sp))
+}
+
+/// Mounts the root; on whose behalf it is to be filled.
+fn root_file_system(process: &Process, path: &[u8]) -> Task {
+    LINUX.mount_root().unwrap_or_else(|errno| no_memory(path, errno));
+    process.fs.set(LINUX.first_fs());
+    let task = process.task();
+    Task {
+        fs: Fs { umask: 0, ..task.fs },
+        ..task
+    }
 }
 
 /// Where a file lies in the initrd.
@@ -112,29 +130,4 @@ fn prepare(process: &Process, mm: MmId, path: &[u8]) -> Result<(), Errno> {
     fpu::alloc(process)?;
     fpu::reset(process);
     Ok(())
-}
-
-/// An object with this content, written through a mapping of it that is gone afterwards.
-fn file_of_bytes(mm: MmId, content: &[u8]) -> Result<InodeId, Errno> {
-    let len = content.len() as u64;
-    let inode = MEMORY.shmem_file_setup(len, true)?;
-    let addr = MEMORY.do_mmap(
-        mm,
-        0,
-        len,
-        prot::READ | prot::WRITE,
-        map_flag::SHARED,
-        Some(inode.into()),
-        0,
-    )?;
-    uaccess::copy_to_user(addr, content).map_err(|_| Errno::ENOMEM)?;
-    MEMORY.do_munmap(mm, addr, len)?;
-    Ok(inode)
-}
-
-/// Keeps the program's path for `execve`, as far as that takes it.
-fn keep_path(path: &[u8]) {
-    for (to, from) in PROGRAM_PATH.as_array_of_cells().iter().zip(path) {
-        to.set(*from);
-    }
 }

@@ -17,7 +17,7 @@ use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
-use super::{NotLoaded, PATH_MAX, load, program_at, set_name};
+use super::{NotLoaded, PATH_MAX, load, program_at, set_name, set_program};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::syscall::{Errno, Outcome};
@@ -36,11 +36,10 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     let mut name = [0; PATH_MAX];
     let len = uaccess::string_len(path, PATH_MAX - 1)?.ok_or(Errno::ENAMETOOLONG)?;
     uaccess::copy_from_user(&mut name[..len], path)?;
-    let file = program_at(&name[..len])?;
     let strings = (UserStrings::measure(argv, true)?, UserStrings::measure(envp, false)?);
-
     let process = process::current();
-    let mm = MEMORY.mm_alloc()?;
+    let file = program_at(process, &name[..len])?;
+    let mm = MEMORY.mm_alloc().inspect_err(|_| MEMORY.iput(file))?;
     MEMORY.set_rlimits(mm, process.limits.get().of_memory(process.cred.get().privileged()));
     let loaded = read_program(mm, file).and_then(|program| {
         let sp = load(mm, file, process, &program, &name[..=len], strings).map_err(|error| match error {
@@ -53,6 +52,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     match loaded {
         Ok(start) => {
             *regs = start;
+            set_program(process, file);
             if let Some(old) = process.mm.replace(Some(mm)) {
                 sched::enter_address_space(mm);
                 MEMORY.mmput(old, pid);
@@ -60,6 +60,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
         }
         Err(errno) => {
             MEMORY.mmput(mm, pid);
+            MEMORY.iput(file);
             return Err(errno);
         }
     }

@@ -1,13 +1,11 @@
 //! Descriptors: what they name, and what is known about it.
 
-use faultlab_abi::dev;
 use faultlab_linux::file::{File, Kind};
 use faultlab_linux::memfd;
 use faultlab_mm::mmap::MapFile;
 
 use super::{Errno, cred, device};
-use crate::lab;
-use crate::platform::{LINUX, MEMORY};
+use crate::platform::LINUX;
 use crate::process::current_files;
 use crate::uaccess;
 
@@ -15,28 +13,6 @@ use crate::uaccess;
 #[inline]
 pub(super) fn file(descriptor: u64) -> Result<File<'static>, Errno> {
     LINUX.get(current_files(), descriptor)
-}
-
-/// `open` and `openat`: there is one file, at an absolute path.
-#[inline(never)]
-pub(super) fn open(path: u64, flags: u64) -> Result<u64, Errno> {
-    const PAGE_BYTES: u64 = 4096;
-    let name = dev::PATH.as_bytes();
-    let mut buffer = [0; dev::PATH.len() + 1];
-    // Not past the page, which may be the last one mapped, unless the name goes on there.
-    let first = (PAGE_BYTES - path % PAGE_BYTES).min(buffer.len() as u64) as usize;
-    let (head, tail) = buffer.split_at_mut(first);
-    uaccess::copy_from_user(head, path)?;
-    if !tail.is_empty() {
-        if !name.starts_with(head) {
-            return Err(Errno::ENOENT);
-        }
-        uaccess::copy_from_user(tail, path.wrapping_add(first as u64))?;
-    }
-    if buffer.last() != Some(&0) || !buffer.starts_with(name) || !lab::is_present() {
-        return Err(Errno::ENOENT);
-    }
-    LINUX.open_lab(current_files(), flags)
 }
 
 #[inline(never)]
@@ -48,7 +24,7 @@ pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
     match file(descriptor)?.kind() {
         Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
-        Kind::Stream(_) | Kind::Object(_) => Err(Errno::ENOTTY),
+        _ => Err(Errno::ENOTTY),
     }
 }
 
@@ -83,30 +59,22 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
     LINUX.memfd_create(current_files(), flags, (cred.user.effective, cred.group.effective))
 }
 
-#[inline(never)]
-pub(super) fn fstat(descriptor: u64, addr: u64) -> Result<u64, Errno> {
-    let stat = LINUX.fstat(file(descriptor)?);
-    uaccess::copy_to_user(addr, &stat).map(|()| 0)
+/// What a descriptor names, to be mapped.
+pub(super) enum MapTarget {
+    /// A file.
+    File(MapFile),
+    /// `/dev/zero`: nobody's memory.
+    Anonymous,
+    /// `/dev/faultlab`.
+    Lab,
 }
 
-/// `fchmod`: root's and the owner's to use.
-#[inline(never)]
-pub(super) fn fchmod(descriptor: u64, mode: u64) -> Result<u64, Errno> {
-    let Kind::Object(inode) = file(descriptor)?.kind() else {
-        return Err(Errno::EPERM);
-    };
-    let cred = cred::current();
-    if !cred.privileged() && cred.user.effective != MEMORY.getattr(inode).uid {
-        return Err(Errno::EPERM);
-    }
-    Ok(MEMORY.shmem_chmod(inode, mode as u32).map(|()| 0)?)
-}
-
-/// The object that a descriptor names, to be mapped; `None` for `/dev/faultlab`.
-pub(super) fn mmap_target(descriptor: u64) -> Result<Option<MapFile>, Errno> {
+/// What there is to be mapped of a descriptor.
+pub(super) fn mmap_target(descriptor: u64) -> Result<MapTarget, Errno> {
     match LINUX.map_file(file(descriptor)?) {
-        Ok(object) => Ok(Some(object)),
-        Err(Kind::Lab) => Ok(None),
+        Ok(object) => Ok(MapTarget::File(object)),
+        Err(Kind::Lab) => Ok(MapTarget::Lab),
+        Err(Kind::Zero) => Ok(MapTarget::Anonymous),
         Err(_) => Err(Errno::ENODEV),
     }
 }

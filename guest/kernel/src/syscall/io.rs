@@ -22,6 +22,14 @@ fn buffer(addr: u64, len: u64) -> Buffer {
 fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.read(file, inode, at, buffer(addr, len)),
+        Kind::Null | Kind::Zero | Kind::Full if !file.readable() => Err(Errno::EBADF),
+        Kind::Null => Ok(0),
+        Kind::Zero | Kind::Full => {
+            let len = len.min(RW_MAX_BYTES);
+            uaccess::clear_user(addr, len).map(|()| len)
+        }
+        Kind::Directory(_) => Err(Errno::EISDIR),
+        Kind::Path(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
         // Nobody types.
         Kind::Stream(0) => Ok(0),
@@ -33,7 +41,10 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
 fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.write(file, inode, at, buffer(addr, len)),
-        Kind::Stream(0) => Err(Errno::EBADF),
+        Kind::Null | Kind::Zero | Kind::Full if !file.writable() => Err(Errno::EBADF),
+        Kind::Null | Kind::Zero => Ok(len.min(RW_MAX_BYTES)),
+        Kind::Full => Err(Errno::ENOSPC),
+        Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),
@@ -178,7 +189,7 @@ pub(super) fn fallocate(descriptor: u64, mode: u64, offset: u64, len: u64) -> Re
 #[inline(never)]
 pub(super) fn fsync(descriptor: u64) -> Result<u64, Errno> {
     match file(descriptor)?.kind() {
-        Kind::Object(_) => Ok(0),
-        Kind::Stream(_) | Kind::Lab => Err(Errno::EINVAL),
+        Kind::Object(_) | Kind::Directory(_) => Ok(0),
+        _ => Err(Errno::EINVAL),
     }
 }

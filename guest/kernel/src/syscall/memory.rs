@@ -3,6 +3,7 @@
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::mmap::map_flag;
 
+use super::file::MapTarget;
 use super::{Errno, device, file};
 use crate::platform::MEMORY;
 use crate::process::current_mm;
@@ -16,9 +17,16 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     if flags & map_flag::ANONYMOUS != 0 {
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
-    if let Some(object) = file::mmap_target(descriptor)? {
-        let pgoff = offset / PAGE_SIZE;
-        return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+    let pgoff = offset / PAGE_SIZE;
+    match file::mmap_target(descriptor)? {
+        MapTarget::File(object) => {
+            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+        }
+        MapTarget::Anonymous => {
+            let flags = flags | map_flag::ANONYMOUS;
+            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, pgoff)?);
+        }
+        MapTarget::Lab => {}
     }
     // Device memory, at an address of the kernel's choice.
     if flags & map_flag::TYPE != map_flag::SHARED || flags & map_flag::FIXED != 0 {

@@ -3,7 +3,8 @@
 //! | file | calls |
 //! |---|---|
 //! | `mod.rs` | the dispatch; identity, FS and GS |
-//! | `file.rs` | `open openat close ioctl dup dup2 dup3 fcntl fstat fchmod memfd_create` |
+//! | `file.rs` | `close ioctl dup dup2 dup3 fcntl memfd_create` |
+//! | `fs/` | what takes a path, or is about files that have one |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
@@ -40,6 +41,7 @@ use crate::{exec, log, sched, trap, uaccess, vmstat, x86};
 mod cred;
 mod device;
 mod file;
+mod fs;
 mod info;
 mod io;
 mod limits;
@@ -55,9 +57,7 @@ mod time;
 mod nr {
     pub(super) const READ: u64 = 0;
     pub(super) const WRITE: u64 = 1;
-    pub(super) const OPEN: u64 = 2;
     pub(super) const CLOSE: u64 = 3;
-    pub(super) const FSTAT: u64 = 5;
     pub(super) const LSEEK: u64 = 8;
     pub(super) const MMAP: u64 = 9;
     pub(super) const MPROTECT: u64 = 10;
@@ -90,7 +90,6 @@ mod nr {
     pub(super) const FSYNC: u64 = 74;
     pub(super) const FDATASYNC: u64 = 75;
     pub(super) const FTRUNCATE: u64 = 77;
-    pub(super) const FCHMOD: u64 = 91;
     pub(super) const GETRLIMIT: u64 = 97;
     pub(super) const GETUID: u64 = 102;
     pub(super) const GETGID: u64 = 104;
@@ -116,7 +115,6 @@ mod nr {
     pub(super) const SET_TID_ADDRESS: u64 = 218;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
-    pub(super) const OPENAT: u64 = 257;
     pub(super) const FALLOCATE: u64 = 285;
     pub(super) const DUP3: u64 = 292;
     pub(super) const PRLIMIT64: u64 = 302;
@@ -175,15 +173,11 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::FTRUNCATE => io::ftruncate(rdi, rsi),
         nr::FALLOCATE => io::fallocate(rdi, rsi, rdx, r10),
         nr::FSYNC | nr::FDATASYNC => io::fsync(rdi),
-        nr::FSTAT => file::fstat(rdi, rsi),
-        nr::FCHMOD => file::fchmod(rdi, rsi),
         nr::DUP => file::dup(rdi),
         nr::DUP2 => file::dup2(rdi, rsi),
         nr::DUP3 => file::dup3(rdi, rsi, rdx),
         nr::FCNTL => file::fcntl(rdi, rsi, rdx),
         nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
-        nr::OPEN => file::open(rdi, rsi),
-        nr::OPENAT => file::open(rsi, rdx),
         nr::CLOSE => file::close(rdi),
         nr::IOCTL => file::ioctl(rdi, rsi, rdx),
         nr::MMAP => memory::mmap([rdi, rsi, rdx, r10, r8, r9]),
@@ -223,7 +217,10 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => time::clock_gettime(rdi, rsi),
-        _ => return long_way(regs),
+        _ => match fs::call(regs) {
+            Some(result) => result,
+            None => return long_way(regs),
+        },
     };
     regs.rax = encode(result);
     trap::run_kswapd::<{ level::OFF }>();

@@ -97,8 +97,8 @@ impl<P: Platform> Linux<'_, P> {
     /// Takes the first signal that is not blocked.
     pub(super) fn dequeue(&self, pending: &Pending, blocked: SigSet) -> Option<Info> {
         let signal = pending.set.get().minus(blocked).first()?;
-        let info = self.unlink(pending, signal);
-        if self.find(pending, signal).is_none() {
+        let info = self.unlink_queued(pending, signal);
+        if self.find_queued(pending, signal).is_none() {
             pending.set.set(pending.set.get().minus(SigSet::of(signal)));
         }
         // Nothing more is known of one that found no memory.
@@ -106,7 +106,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// The first record of a signal, and the one before it.
-    fn find(&self, pending: &Pending, signal: Signal) -> Option<(Option<QueuedId>, QueuedId)> {
+    fn find_queued(&self, pending: &Pending, signal: Signal) -> Option<(Option<QueuedId>, QueuedId)> {
         let (mut previous, mut next) = (None, pending.first.get());
         while let Some(id) = next {
             let record = self.queued(id);
@@ -119,8 +119,8 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Takes the first record of a signal out.
-    fn unlink(&self, pending: &Pending, signal: Signal) -> Option<Info> {
-        let (previous, id) = self.find(pending, signal)?;
+    fn unlink_queued(&self, pending: &Pending, signal: Signal) -> Option<Info> {
+        let (previous, id) = self.find_queued(pending, signal)?;
         let record = self.queued(id);
         match previous {
             Some(previous) => self.queued(previous).set_next(record.next()),
@@ -142,7 +142,7 @@ impl<P: Platform> Linux<'_, P> {
     pub(super) fn flush(&self, pending: &Pending, signals: SigSet) {
         let mut left = pending.set.get().intersection(signals);
         while let Some(signal) = left.first() {
-            while self.unlink(pending, signal).is_some() {}
+            while self.unlink_queued(pending, signal).is_some() {}
             left = left.minus(SigSet::of(signal));
         }
         pending.set.set(pending.set.get().minus(signals));

@@ -4,7 +4,7 @@
 //! Bytes go from page to page through [`Platform::copy_bytes`]. Fetching a program's page may reclaim, so it comes first, and what is
 //! found in the cache after it is used at once.
 
-use super::{InodeId, Sgp, seal};
+use super::{Inode, InodeId, Sgp, seal};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::error::Error;
 use crate::filemap::fgp;
@@ -61,7 +61,8 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Efault`] when the program could not store there, [`Error::Eio`], [`Error::Enomem`]; only if nothing was copied. Rule C13.
     pub fn shmem_file_read(&self, id: InodeId, pos: u64, mm_id: MmId, addr: u64, len: u64) -> Result<u64, Error> {
         let inode = self.inode(id);
-        let len = len.min(inode.i_size().saturating_sub(pos));
+        let wanted = len;
+        let len = wanted.min(inode.i_size().saturating_sub(pos));
         let mut done = 0;
         while done < len {
             let chunk = Chunk::next(pos + done, addr + done, len - done);
@@ -71,8 +72,9 @@ impl<P: Platform> Memory<P> {
                 Err(_) => break,
             }
         }
-        if len != 0 {
-            inode.set_i_atime(self.platform.now_s());
+        // Also at the end, where there is nothing.
+        if wanted != 0 {
+            self.accessed(inode);
         }
         Ok(done)
     }
@@ -148,7 +150,7 @@ impl<P: Platform> Memory<P> {
 
     /// Whether seals allow a write that ends at `end`. Rule C49.
     #[inline]
-    fn may_write(&self, id: InodeId, end: u64) -> Result<(), Error> {
+    pub(super) fn may_write(&self, id: InodeId, end: u64) -> Result<(), Error> {
         let inode = self.inode(id);
         let seals = inode.seals();
         if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 || (seals & seal::GROW != 0 && end > inode.i_size()) {
@@ -198,9 +200,20 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Notes that content was read now: of mounted file systems only if nobody knows since the last change, or for a day. Source: Linux
+    /// `relatime_need_update`; mount(8), "relatime".
+    pub(super) fn accessed(&self, inode: Inode<'_>) {
+        const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
+        let (now, known) = (self.platform.now_ns(), inode.i_atime());
+        let stale = known <= inode.i_mtime() || known <= inode.i_ctime() || now - known >= DAY_NS;
+        if stale || inode.i_sb().is_none() {
+            inode.set_i_atime(now);
+        }
+    }
+
     /// Notes that content changed now. Rule C23.
     pub(super) fn content_changed(&self, id: InodeId) {
-        let (inode, now) = (self.inode(id), self.platform.now_s());
+        let (inode, now) = (self.inode(id), self.platform.now_ns());
         inode.set_i_mtime(now);
         inode.set_i_ctime(now);
     }

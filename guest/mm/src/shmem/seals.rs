@@ -34,7 +34,7 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Enomem`].
     pub fn memfd_create(&self, mode: u32, owner: (u32, u32), seals: u64) -> Result<InodeId, Error> {
         let id = self.shmem_file_setup(0, true)?;
-        let (inode, now) = (self.inode(id), self.platform.now_s());
+        let (inode, now) = (self.inode(id), self.platform.now_ns());
         inode.set_i_mode(mode);
         inode.set_i_uid(owner.0);
         inode.set_i_gid(owner.1);

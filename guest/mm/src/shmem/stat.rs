@@ -4,10 +4,15 @@ use super::InodeId;
 use crate::memory::Memory;
 use crate::platform::Platform;
 
+/// Number of the internal mount that objects without a name live on. Source: proc_pid_maps(5) shows it as 00:01.
+pub const SHM_MNT_DEV: u64 = 1;
+
 /// What `fstat` tells of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kstat {
-    /// Its number.
+    /// Number of its file system.
+    pub dev: u64,
+    /// Its number there.
     pub ino: u64,
     /// Type and rights.
     pub mode: u32,
@@ -21,12 +26,12 @@ pub struct Kstat {
     pub size: u64,
     /// Units of 512 bytes, in memory and in swap.
     pub blocks: u64,
-    /// Last read, seconds since 1970.
-    pub atime_s: i64,
-    /// Last change of the content, seconds since 1970.
-    pub mtime_s: i64,
-    /// Last change of anything, seconds since 1970.
-    pub ctime_s: i64,
+    /// Last read, nanoseconds since 1970.
+    pub atime_ns: i64,
+    /// Last change of the content, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Last change of anything, nanoseconds since 1970.
+    pub ctime_ns: i64,
 }
 
 impl<P: Platform> Memory<P> {
@@ -34,16 +39,22 @@ impl<P: Platform> Memory<P> {
     pub fn getattr(&self, id: InodeId) -> Kstat {
         let inode = self.inode(id);
         Kstat {
-            ino: u64::from(id.0.get()),
+            dev: inode.i_sb().map_or(SHM_MNT_DEV, |sb| self.sb(sb).s_dev()),
+            // Objects without a file system have no number of their own.
+            ino: if inode.i_ino() != 0 {
+                inode.i_ino()
+            } else {
+                u64::from(id.0.get())
+            },
             mode: inode.i_mode(),
             nlink: inode.i_nlink(),
             uid: inode.i_uid(),
             gid: inode.i_gid(),
             size: inode.i_size(),
             blocks: inode.alloced() * 8,
-            atime_s: inode.i_atime(),
-            mtime_s: inode.i_mtime(),
-            ctime_s: inode.i_ctime(),
+            atime_ns: inode.i_atime(),
+            mtime_ns: inode.i_mtime(),
+            ctime_ns: inode.i_ctime(),
         }
     }
 
@@ -59,7 +70,7 @@ impl<P: Platform> Memory<P> {
             return Err(crate::Error::Eperm);
         }
         inode.set_i_mode(new);
-        inode.set_i_ctime(self.platform.now_s());
+        inode.set_i_ctime(self.platform.now_ns());
         Ok(())
     }
 }

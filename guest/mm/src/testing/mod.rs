@@ -212,8 +212,8 @@ impl Platform for FakeMachine {
         Ok(())
     }
 
-    fn now_s(&self) -> i64 {
-        self.clock_s.get()
+    fn now_ns(&self) -> i64 {
+        self.clock_s.get() * 1_000_000_000
     }
 
     fn should_fail(&self) -> bool {

@@ -98,7 +98,7 @@ fn times_of_changes() {
         .unwrap();
     let times = || {
         let stat = memory.getattr(file);
-        (stat.mtime_s, stat.ctime_s)
+        (stat.mtime_ns / 1_000_000_000, stat.ctime_ns / 1_000_000_000)
     };
     let hole = falloc::KEEP_SIZE | falloc::PUNCH_HOLE;
     let changes: [&dyn Fn() -> Result<(), Error>; 7] = [

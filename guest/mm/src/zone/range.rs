@@ -33,6 +33,11 @@ impl Range {
         (self.next.get(), self.end.get())
     }
 
+    /// Notes that all its frames are in use.
+    pub(super) fn hand_out(&self) {
+        self.next.set(self.end.get());
+    }
+
     /// Whether the `pages` frames from `pfn` on are in the range.
     #[inline]
     pub(super) fn contains(&self, pfn: u32, pages: u32) -> bool {

@@ -487,3 +487,19 @@ fn ranges_are_counted() {
     let ranges: Vec<(u32, u32)> = (1..=RANGES_MAX as u32 + 1).map(|i| (i, i + 1)).collect();
     zone_of(&ranges);
 }
+
+/// Frames that are given in use are not handed out; freed one by one, they join into blocks like others.
+#[test]
+fn used_frames_come_free() {
+    let (zone, memmap) = zone_of(&[(16, 1024)]);
+    let before = zone.free_pages_count();
+    zone.add_used_range(&memmap, Pfn(1024), Pfn(2048));
+    assert_eq!(zone.managed(), 2032);
+    assert_eq!(zone.free_pages_count(), before);
+    assert!(free_frames(&zone, &memmap).iter().all(|&frame| frame < 1024));
+    zone.check(&memmap);
+    (1024..2048).rev().for_each(|frame| free(&zone, &memmap, Pfn(frame), 0));
+    assert_eq!(zone.free_pages_count(), before + 1024);
+    zone.check(&memmap);
+    assert_eq!(zone.rmqueue(&memmap, MAX_ORDER), Some(Pfn(1024)), "one block again");
+}

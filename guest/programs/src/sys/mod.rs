@@ -32,6 +32,7 @@ macro_rules! bare {
 pub mod address_space;
 pub mod files;
 pub mod memory;
+pub mod paths;
 pub mod process;
 pub mod signals;
 pub mod swap;
@@ -66,6 +67,14 @@ impl fmt::Display for Errno {
             errno::EFAULT => "EFAULT",
             errno::EBUSY => "EBUSY",
             errno::EEXIST => "EEXIST",
+            errno::EXDEV => "EXDEV",
+            errno::ENOTDIR => "ENOTDIR",
+            errno::EISDIR => "EISDIR",
+            errno::EROFS => "EROFS",
+            errno::ERANGE => "ERANGE",
+            errno::ENAMETOOLONG => "ENAMETOOLONG",
+            errno::ENOTEMPTY => "ENOTEMPTY",
+            errno::ELOOP => "ELOOP",
             errno::ENODEV => "ENODEV",
             errno::EINVAL => "EINVAL",
             errno::ENXIO => "ENXIO",

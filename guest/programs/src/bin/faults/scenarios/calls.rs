@@ -67,7 +67,7 @@ pub(super) fn fork(phases: &mut Phases, calls: usize) -> Result<(), Failure> {
     })
 }
 
-fn expected(operations: usize, calls_each: usize) -> PhaseArgs {
+pub(super) fn expected(operations: usize, calls_each: usize) -> PhaseArgs {
     PhaseArgs {
         count: operations as u64,
         expect_syscalls: (operations * calls_each) as u64,

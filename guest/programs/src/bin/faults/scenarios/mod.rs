@@ -9,6 +9,7 @@
 //! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
 //! | `swap.rs` | shared memory and the swap disk |
 //! | `calls.rs` | none: system calls |
+//! | `tmpfs.rs` | files of tmpfs: calls on them |
 //! | `exits.rs` | none: exits of the vCPU |
 //!
 //! What one operation must be counted as stands in the catalogue ([`faultlab_abi::scenario`]) in words, and in each function
@@ -23,6 +24,7 @@ mod resident;
 mod segment;
 mod shared;
 mod swap;
+mod tmpfs;
 mod window;
 
 use faultlab_abi::dev::{HostInfo, PhaseArgs, access};
@@ -69,6 +71,8 @@ pub(crate) fn runner(scenario: Scenario) -> Runner {
         Scenario::MmapMunmap => calls::mmap_munmap,
         Scenario::Munmap => calls::munmap,
         Scenario::Mprotect => calls::mprotect,
+        Scenario::Pread => tmpfs::pread,
+        Scenario::CreateUnlink => tmpfs::create_unlink,
         Scenario::Fork => calls::fork,
         Scenario::PioExit => exits::pio,
         Scenario::MmioExit => exits::mmio,

@@ -1,0 +1,455 @@
+//! Mounts: file systems in the tree of names. Source: Linux, fs/namespace.c (`path_mount`, `do_new_mount`, `do_umount`), mm/shmem.c
+//! (`shmem_fill_super`, `shmem_reconfigure`); mount(2), umount(2). Rules C31 to C37, C52.
+//!
+//! A file system is mounted in one place. Differs from Linux: no bind mounts, no mount propagation; the root stays; what is detached
+//! while in use goes when a descriptor closes or a process ends that finds it unused, not with its last mapping.
+//!
+//! # Invariants
+//! A mount holds its root and what it covers; what is covered is marked [`inode_flag::MOUNTPOINT`].
+
+use faultlab_mm::shmem::{FsType, InodeId, Limits, SuperId, inode_flag, super_flag};
+use faultlab_mm::slab::{Cache, object};
+use faultlab_mm::sync::{Word, Word32};
+use faultlab_mm::{Platform, id_type, record};
+
+use faultlab_mm::record::Field;
+
+use super::namei::Follow;
+use super::options::Options;
+use super::{PathAt, Task, is_dir};
+use crate::{Errno, Linux};
+
+id_type!(
+    /// Number of a [`Mount`].
+    MountId
+);
+
+record! {
+    /// A file system in the tree, or one that was there and is still in use.
+    pub struct Mount[8] {
+        /// What is mounted.
+        sb, set_sb: Option<SuperId> = 0;
+        /// Its root directory, with a reference.
+        root, set_root: Option<InodeId> = 1;
+        /// What it covers, with a reference; nothing for the root of all, and for what is detached.
+        covered, set_covered: Option<InodeId> = 2;
+        /// The mount made before it.
+        next, set_next: Option<MountId> = 3;
+    }
+}
+
+/// All mounts.
+#[derive(Debug)]
+pub(crate) struct Mounts {
+    pub(crate) cache: Cache<{ Mount::WORDS }>,
+    /// The newest.
+    first: Word32,
+    /// The root directory of all.
+    root: Word32,
+    /// Device number given last.
+    last_dev: Word,
+    /// How many are detached.
+    detached: Word,
+}
+
+impl Mounts {
+    pub(crate) const fn new() -> Self {
+        Self {
+            cache: Cache::new(),
+            first: Word32::new(0),
+            root: Word32::new(0),
+            last_dev: Word::new(faultlab_mm::shmem::SHM_MNT_DEV),
+            detached: Word::new(0),
+        }
+    }
+}
+
+/// Flags of `mount` and `umount2`. Source: mount(2), umount(2).
+pub mod mount_flag {
+    /// Nothing may be changed.
+    pub const RDONLY: u64 = 1;
+    /// Other options for what is mounted.
+    pub const REMOUNT: u64 = 0x20;
+    /// What this kernel has not: `MS_BIND`, `MS_MOVE`, and the kinds of propagation.
+    pub const ELSEWHERE: u64 = 0x1000 | 0x2000 | 0x1e_0000;
+    /// `umount2`: go on, whatever uses it. Changes nothing here.
+    pub const MNT_FORCE: u32 = 1;
+    /// `umount2`: out of the tree now, the rest when nobody uses it.
+    pub const MNT_DETACH: u32 = 2;
+    /// `umount2`: a last link is not followed.
+    pub const UMOUNT_NOFOLLOW: u32 = 8;
+}
+
+/// What `mount` was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct MountArguments<'a> {
+    /// Where.
+    pub target: &'a [u8],
+    /// Which kind; none with a null pointer.
+    pub fstype: Option<&'a [u8]>,
+    /// [`mount_flag`] bits.
+    pub flags: u64,
+    /// Options, separated by commas.
+    pub data: &'a [u8],
+}
+
+impl<P: Platform> Linux<'_, P> {
+    #[inline(always)]
+    fn mount_record(&self, id: MountId) -> Mount<'_> {
+        Mount(object(self.memory, id.0))
+    }
+
+    fn mounts(&self) -> impl Iterator<Item = (MountId, Mount<'_>)> {
+        let mut next = <Option<MountId>>::from_word(u64::from(self.mounts.first.get()));
+        core::iter::from_fn(move || {
+            let id = next?;
+            let mount = self.mount_record(id);
+            next = mount.next();
+            Some((id, mount))
+        })
+    }
+
+    /// The root directory of all.
+    ///
+    /// # Panics
+    /// Before [`Linux::mount_root`].
+    pub(crate) fn root(&self) -> InodeId {
+        match Field::from_word(u64::from(self.mounts.root.get())) {
+            Some(root) => root,
+            None => panic!("no root is mounted"),
+        }
+    }
+
+    /// Mounts the root of all: a tmpfs with the limits of its kind. Source: Linux `init_mount_tree`.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn mount_root(&self) -> Result<(), Errno> {
+        let limits = self.memory.default_limits();
+        let mount = self.alloc_record(&self.mounts.cache).map(MountId)?;
+        let root = match self.new_file_system(FsType::Tmpfs, limits, 0, (0o755, (0, 0))) {
+            Ok(sb) => self.enter_mount(mount, sb, None),
+            Err(errno) => {
+                self.mounts.cache.free(self.memory, mount.0);
+                return Err(errno);
+            }
+        };
+        self.mounts.root.set(Field::to_word(Some(root)) as u32);
+        Ok(())
+    }
+
+    fn new_file_system(
+        &self,
+        kind: FsType,
+        limits: Limits,
+        flags: u64,
+        root: (u32, (u32, u32)),
+    ) -> Result<SuperId, Errno> {
+        let sb = self
+            .memory
+            .new_super(kind, self.mounts.last_dev.get() + 1, limits, flags, root)?;
+        self.mounts.last_dev.add(1);
+        if let Some(root) = self.super_block(sb).s_root() {
+            self.init_dir(root);
+        }
+        Ok(sb)
+    }
+
+    /// Puts a file system into the tree; its root.
+    fn enter_mount(&self, id: MountId, sb: SuperId, covered: Option<InodeId>) -> InodeId {
+        let Some(root) = self.super_block(sb).s_root() else {
+            panic!("a file system without a root");
+        };
+        let mount = self.mount_record(id);
+        mount.set_sb(Some(sb));
+        mount.set_root(Some(root));
+        mount.set_covered(covered);
+        mount.set_next(Field::from_word(u64::from(self.mounts.first.get())));
+        self.mounts.first.set(id.0.get());
+        if let Some(covered) = covered {
+            self.memory.ihold(covered);
+            let covered = self.object(covered);
+            covered.set_i_flags(covered.i_flags() | inode_flag::MOUNTPOINT);
+        }
+        root
+    }
+
+    /// What is seen where `inode` is: the root of what is mounted there, and of what is mounted on that.
+    pub(crate) fn cross_mounts(&self, mut inode: InodeId) -> InodeId {
+        while self.is_mountpoint(inode) {
+            let Some(root) = self.mount_on(inode).and_then(|(_, mount)| mount.root()) else {
+                break;
+            };
+            inode = root;
+        }
+        inode
+    }
+
+    fn mount_on(&self, covered: InodeId) -> Option<(MountId, Mount<'_>)> {
+        self.mounts().find(|(_, mount)| mount.covered() == Some(covered))
+    }
+
+    fn mount_of(&self, root: InodeId) -> Option<(MountId, Mount<'_>)> {
+        self.mounts().find(|(_, mount)| mount.root() == Some(root))
+    }
+
+    /// What the file system of this root covers.
+    pub(crate) fn covered_by(&self, root: InodeId) -> Option<InodeId> {
+        self.mount_of(root)?.1.covered()
+    }
+
+    /// `mount`.
+    ///
+    /// # Errors
+    /// `EPERM` for others than root; `EINVAL` for what is unknown or malformed, or not a mount to be changed; `ENODEV` for other kinds;
+    /// `ENOTDIR`, `EBUSY`, `ENOMEM`; those of a walk.
+    pub fn mount(&self, task: &Task, arguments: &MountArguments<'_>) -> Result<(), Errno> {
+        let target = self.lookup(task, PathAt::cwd(arguments.target), Follow::Yes, false)?;
+        if !task.cred.privileged() {
+            return Err(Errno::EPERM);
+        }
+        if arguments.flags & mount_flag::REMOUNT != 0 {
+            return self.remount(target, arguments);
+        }
+        if arguments.flags & mount_flag::ELSEWHERE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let kind = match arguments.fstype {
+            None => return Err(Errno::EINVAL),
+            Some(b"tmpfs") => FsType::Tmpfs,
+            Some(b"ramfs") => FsType::Ramfs,
+            Some(_) => return Err(Errno::ENODEV),
+        };
+        let total = self.memory.totalram_pages();
+        let (options, defaults, mode) = match kind {
+            FsType::Tmpfs => (
+                Options::of_tmpfs(arguments.data, total)?,
+                self.memory.default_limits(),
+                0o1777,
+            ),
+            FsType::Ramfs => (
+                Options::of_ramfs(arguments.data)?,
+                Limits { blocks: 0, inodes: 0 },
+                0o755,
+            ),
+        };
+        if !is_dir(self.object(target)) {
+            return Err(Errno::ENOTDIR);
+        }
+        let limits = Limits {
+            blocks: options.blocks.unwrap_or(defaults.blocks),
+            inodes: options.inodes.unwrap_or(defaults.inodes),
+        };
+        let flags = if arguments.flags & mount_flag::RDONLY != 0 {
+            super_flag::RDONLY
+        } else {
+            0
+        } | if options.noswap { super_flag::NOSWAP } else { 0 };
+        let owner = (
+            options.uid.unwrap_or(task.cred.user.effective),
+            options.gid.unwrap_or(task.cred.group.effective),
+        );
+        let mount = self.alloc_record(&self.mounts.cache).map(MountId)?;
+        match self.new_file_system(kind, limits, flags, (options.mode.unwrap_or(mode), owner)) {
+            Ok(sb) => {
+                self.enter_mount(mount, sb, Some(target));
+                Ok(())
+            }
+            Err(errno) => {
+                self.mounts.cache.free(self.memory, mount.0);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Other options for what is mounted: limits, and whether anything may be changed. Mode and owner are not looked at. Rule C34.
+    fn remount(&self, root: InodeId, arguments: &MountArguments<'_>) -> Result<(), Errno> {
+        if !self.is_root(root) {
+            return Err(Errno::EINVAL);
+        }
+        let sb = self.super_block(self.sb_of(root));
+        let options = match sb.s_type() {
+            FsType::Tmpfs => Options::of_tmpfs(arguments.data, self.memory.totalram_pages())?,
+            FsType::Ramfs => Options {
+                mode: None,
+                ..Options::of_ramfs(arguments.data)?
+            },
+        };
+        let readonly = arguments.flags & mount_flag::RDONLY != 0;
+        if readonly && sb.writers() != 0 {
+            return Err(Errno::EBUSY);
+        }
+        let fits = |wanted: Option<u64>, max: u64, used: u64| {
+            wanted.is_none_or(|wanted| wanted == 0 || (max != 0 && used <= wanted))
+        };
+        let noswap = sb.s_flags() & super_flag::NOSWAP != 0;
+        if !fits(options.blocks, sb.max_blocks(), sb.used_blocks())
+            || !fits(options.inodes, sb.max_inodes(), sb.used_inodes())
+            || options.noswap && !noswap
+        {
+            return Err(Errno::EINVAL);
+        }
+        sb.set_max_blocks(options.blocks.unwrap_or(sb.max_blocks()));
+        sb.set_max_inodes(options.inodes.unwrap_or(sb.max_inodes()));
+        sb.set_s_flags(sb.s_flags() & !super_flag::RDONLY | if readonly { super_flag::RDONLY } else { 0 });
+        Ok(())
+    }
+
+    /// `umount2`.
+    ///
+    /// # Errors
+    /// `EINVAL` for unknown flags and for what is no mount, `EPERM` for others than root, `EBUSY`; those of a walk.
+    pub fn umount(&self, task: &Task, target: &[u8], flags: u32) -> Result<(), Errno> {
+        if flags & !(mount_flag::MNT_FORCE | mount_flag::MNT_DETACH | mount_flag::UMOUNT_NOFOLLOW) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let follow = if flags & mount_flag::UMOUNT_NOFOLLOW != 0 {
+            Follow::IfSlash
+        } else {
+            Follow::Yes
+        };
+        let root = self.lookup(task, PathAt::cwd(target), follow, false)?;
+        if !task.cred.privileged() {
+            return Err(Errno::EPERM);
+        }
+        let (id, mount) = self.mount_of(root).ok_or(Errno::EINVAL)?;
+        let Some(covered) = mount.covered() else {
+            return Err(Errno::EBUSY);
+        };
+        let lazy = flags & mount_flag::MNT_DETACH != 0;
+        if !lazy && self.in_use(root) {
+            return Err(Errno::EBUSY);
+        }
+        if lazy {
+            self.detach_below(root);
+        }
+        self.uncover(mount, covered);
+        if self.in_use(root) {
+            let sb = self.super_block(self.sb_of(root));
+            sb.set_s_flags(sb.s_flags() | super_flag::DETACHED);
+            self.mounts.detached.add(1);
+        } else {
+            self.free_mount(id);
+        }
+        Ok(())
+    }
+
+    /// Takes a mount out of the tree.
+    fn uncover(&self, mount: Mount<'_>, covered: InodeId) {
+        mount.set_covered(None);
+        let object = self.object(covered);
+        object.set_i_flags(object.i_flags() & !inode_flag::MOUNTPOINT);
+        self.put_inode(covered);
+    }
+
+    /// Detaches what is mounted in a file system.
+    fn detach_below(&self, root: InodeId) {
+        let sb = self.sb_of(root);
+        loop {
+            let below = self
+                .mounts()
+                .find_map(|(_, mount)| Some((mount, mount.covered().filter(|&covered| self.sb_of(covered) == sb)?)));
+            let Some((mount, covered)) = below else { return };
+            if let Some(root) = mount.root() {
+                self.detach_below(root);
+                let sb = self.super_block(self.sb_of(root));
+                sb.set_s_flags(sb.s_flags() | super_flag::DETACHED);
+                self.mounts.detached.add(1);
+            }
+            self.uncover(mount, covered);
+        }
+    }
+
+    /// Frees what is detached and no longer in use.
+    pub(crate) fn reap_detached(&self) {
+        while self.mounts.detached.get() != 0 {
+            let unused = self.mounts().find(|(_, mount)| {
+                let detached = |sb| self.super_block(sb).s_flags() & super_flag::DETACHED != 0;
+                mount.sb().is_some_and(detached) && mount.root().is_some_and(|root| !self.in_use(root))
+            });
+            let Some((id, _)) = unused else { return };
+            self.mounts.detached.sub(1);
+            self.free_mount(id);
+        }
+    }
+
+    /// Whether anything but names, and the mount itself, refers to an object of a file system.
+    fn in_use(&self, root: InodeId) -> bool {
+        if self.super_block(self.sb_of(root)).orphans() != 0 {
+            return true;
+        }
+        let mut used = self.object(root).i_count() != 1;
+        self.for_each_below(root, |inode| {
+            let object = self.object(inode);
+            let names = if is_dir(object) { 1 } else { object.i_nlink() };
+            used |= object.i_count() != names;
+        });
+        used
+    }
+
+    /// Visits what every name below a directory names.
+    fn for_each_below(&self, top: InodeId, mut each: impl FnMut(InodeId)) {
+        let mut next = self.newest_name(top);
+        while let Some(entry) = next {
+            let Some(inode) = self.dentry(entry).inode() else {
+                return;
+            };
+            each(inode);
+            let down = is_dir(self.object(inode)).then(|| self.newest_name(inode)).flatten();
+            next = down.or_else(|| self.next_after(entry, top));
+        }
+    }
+
+    /// The next name in a walk of a tree, what is below `entry` left out.
+    fn next_after(&self, mut entry: super::dentry::DentryId, top: InodeId) -> Option<super::dentry::DentryId> {
+        loop {
+            let dentry = self.dentry(entry);
+            if let Some(older) = dentry.older() {
+                return Some(older);
+            }
+            let dir = dentry.parent().filter(|&dir| dir != top)?;
+            entry = self.name_of_dir(dir)?;
+        }
+    }
+
+    /// Frees a file system that nobody uses, all its names first.
+    fn free_mount(&self, id: MountId) {
+        let mount = self.mount_record(id);
+        if let Some(root) = mount.root() {
+            self.remove_all(root);
+            self.memory.clear_nlink(root);
+            self.put_inode(root);
+        }
+        self.forget_mount(id);
+    }
+
+    /// Removes every name below a directory, those without names below them first.
+    fn remove_all(&self, top: InodeId) {
+        let mut dir = top;
+        loop {
+            match self.newest_name(dir) {
+                Some(entry) => match self.dentry(entry).inode().filter(|&inode| is_dir(self.object(inode))) {
+                    Some(below) if self.newest_name(below).is_some() => dir = below,
+                    Some(_) => self.remove_dir(entry),
+                    None => self.remove_link(entry),
+                },
+                None if dir == top => return,
+                None => {
+                    let above = self.name_of_dir(dir).and_then(|entry| self.dentry(entry).parent());
+                    dir = above.unwrap_or(top);
+                }
+            }
+        }
+    }
+
+    fn forget_mount(&self, id: MountId) {
+        let next = self.mount_record(id).next();
+        let before = self.mounts().find(|(_, mount)| mount.next() == Some(id));
+        match before {
+            Some((_, before)) => before.set_next(next),
+            None => self.mounts.first.set(Field::to_word(next) as u32),
+        }
+        self.mount_record(id).0.iter().for_each(|word| word.set(0));
+        self.mounts.cache.free(self.memory, id.0);
+    }
+}

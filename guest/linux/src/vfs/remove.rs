@@ -1,0 +1,95 @@
+//! Names go: `unlink`, `rmdir`. Source: Linux, fs/namei.c (`do_unlinkat`, `do_rmdir`), mm/shmem.c (`shmem_unlink`, `shmem_rmdir`). Rules C35, C40.
+
+use faultlab_mm::Platform;
+
+use super::dentry::DentryId;
+use super::namei::{Component, Follow, Last, Target};
+use super::{PathAt, Task, at, is_dir};
+use crate::{Errno, Linux};
+
+impl<P: Platform> Linux<'_, P> {
+    /// `unlinkat`, which is `rmdir` with [`at::REMOVEDIR`].
+    ///
+    /// # Errors
+    /// `EINVAL` for unknown flags; `ENOENT`, `EACCES`, `EPERM`, `EROFS`, `EBUSY` under a mount; of files `EISDIR`; of directories `ENOTDIR`,
+    /// `ENOTEMPTY`, `EINVAL` for `.`; those of a walk.
+    pub fn unlinkat(&self, task: &Task, at: PathAt<'_>, flags: u32) -> Result<(), Errno> {
+        if flags & !at::REMOVEDIR != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let target = self.walk(task, at, Follow::Name, &mut Component::new())?;
+        if flags == 0 {
+            self.unlink(task, &target)
+        } else {
+            self.rmdir(task, &target)
+        }
+    }
+
+    fn unlink(&self, task: &Task, target: &Target) -> Result<(), Errno> {
+        if target.last != Last::Name {
+            return Err(Errno::EISDIR);
+        }
+        self.want_write(target.dir)?;
+        let dentry = target.dentry.ok_or(Errno::ENOENT)?;
+        if target.slash {
+            let inode = target.inode.ok_or(Errno::ENOENT)?;
+            return Err(if is_dir(self.object(inode)) {
+                Errno::EISDIR
+            } else {
+                Errno::ENOTDIR
+            });
+        }
+        self.may_delete(task.cred, target.dir, dentry, false)?;
+        self.remove_link(dentry);
+        self.changed(target.dir, true);
+        Ok(())
+    }
+
+    /// Takes a name off something that is no directory.
+    pub(super) fn remove_link(&self, dentry: DentryId) {
+        let inode = self.remove_name(dentry);
+        let object = self.object(inode);
+        if object.i_nlink() > 1
+            && let Some(sb) = object.i_sb()
+        {
+            self.memory.unreserve_inode(sb);
+        }
+        self.changed(inode, false);
+        self.memory.drop_nlink(inode);
+        self.put_inode(inode);
+    }
+
+    fn rmdir(&self, task: &Task, target: &Target) -> Result<(), Errno> {
+        match target.last {
+            Last::Name => {}
+            Last::Dot => return Err(Errno::EINVAL),
+            Last::DotDot => return Err(Errno::ENOTEMPTY),
+            Last::Root => return Err(Errno::EBUSY),
+        }
+        self.want_write(target.dir)?;
+        let dentry = target.dentry.ok_or(Errno::ENOENT)?;
+        self.may_delete(task.cred, target.dir, dentry, true)?;
+        let inode = self.dentry(dentry).inode().ok_or(Errno::ENOENT)?;
+        if self.is_mountpoint(inode) {
+            return Err(Errno::EBUSY);
+        }
+        if self.newest_name(inode).is_some() {
+            return Err(Errno::ENOTEMPTY);
+        }
+        self.remove_dir(dentry);
+        self.changed(target.dir, true);
+        Ok(())
+    }
+
+    /// Takes its name off an empty directory.
+    pub(super) fn remove_dir(&self, dentry: DentryId) {
+        let dir = self.dentry(dentry).parent();
+        let inode = self.remove_name(dentry);
+        if let Some(dir) = dir {
+            self.memory.drop_nlink(dir);
+        }
+        self.changed(inode, false);
+        self.memory.clear_nlink(inode);
+        self.put_inode(inode);
+    }
+}

@@ -1,0 +1,54 @@
+//! `statfs`. Source: Linux, fs/statfs.c, mm/shmem.c (`shmem_statfs`); statfs(2). Rules C32, C33, C52.
+
+use faultlab_mm::Platform;
+use faultlab_mm::shmem::{FsType, InodeId, super_flag};
+
+use super::NAME_MAX;
+use crate::Linux;
+use crate::stat::Fields;
+
+/// Bytes of a `struct statfs`.
+pub const STATFS_BYTES: usize = 120;
+/// `f_type`. Source: Linux, include/uapi/linux/magic.h.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+const BLOCK_BYTES: u64 = 4096;
+/// `f_flags`: that they are valid; that access times are kept up roughly; that nothing may be changed.
+const ST_VALID: u64 = 0x20;
+const ST_RELATIME: u64 = 0x1000;
+const ST_RDONLY: u64 = 1;
+
+impl<P: Platform> Linux<'_, P> {
+    /// What is known about the file system of an object. That of memory files has no limits.
+    pub fn statfs(&self, inode: InodeId) -> [u8; STATFS_BYTES] {
+        let sb = self.object(inode).i_sb().map(|id| self.super_block(id));
+        let of = |max: u64, used: u64| if max == 0 { [0, 0] } else { [max, max - used] };
+        let ([blocks, bfree], [files, ffree]) = sb.map_or(([0; 2], [0; 2]), |sb| {
+            let blocks = of(sb.max_blocks(), sb.used_blocks());
+            (blocks, of(sb.max_inodes(), sb.used_inodes()))
+        });
+        let ramfs = sb.is_some_and(|sb| sb.s_type() == FsType::Ramfs);
+        let flags = sb.map_or(ST_VALID, |sb| {
+            let readonly = if sb.s_flags() & super_flag::RDONLY != 0 {
+                ST_RDONLY
+            } else {
+                0
+            };
+            ST_VALID | ST_RELATIME | readonly
+        });
+        let mut bytes = [0; STATFS_BYTES];
+        let mut put = Fields(&mut bytes);
+        put.u64(0, if ramfs { RAMFS_MAGIC } else { TMPFS_MAGIC });
+        put.u64(8, BLOCK_BYTES);
+        put.u64(16, blocks);
+        put.u64(24, bfree);
+        put.u64(32, bfree);
+        put.u64(40, files);
+        put.u64(48, ffree);
+        put.u64(56, sb.map_or(0, faultlab_mm::shmem::SuperBlock::s_dev));
+        put.u64(64, NAME_MAX as u64);
+        put.u64(72, BLOCK_BYTES);
+        put.u64(80, flags);
+        bytes
+    }
+}

@@ -1,0 +1,70 @@
+//! Content of an object for the kernel itself: symbolic links, and files of the initrd. Source: Linux, mm/shmem.c (`shmem_symlink`,
+//! `shmem_get_link`).
+
+use super::{InodeId, Sgp};
+use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::page::flag;
+use crate::platform::Platform;
+
+impl<P: Platform> Memory<P> {
+    /// Writes bytes from `pos` on; the size grows with them.
+    ///
+    /// # Errors
+    /// [`Error::Enospc`], [`Error::Enomem`], [`Error::Eio`]; what was written before stays.
+    pub fn kernel_write(&self, id: InodeId, pos: u64, bytes: &[u8]) -> Result<(), Error> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = pos + done as u64;
+            let offset = (at & PAGE_MASK) as usize;
+            let len = (PAGE_SIZE as usize - offset).min(bytes.len() - done);
+            let got = self.shmem_getpage_called(id, at >> PAGE_SHIFT, Sgp::Write)?;
+            self.fill_if_fallocated(got.pfn);
+            self.set_bytes(got.pfn, offset, &bytes[done..done + len]);
+            self.page(got.pfn).set_flags(flag::DIRTY);
+            self.put_page(got.pfn);
+            done += len;
+            let inode = self.inode(id);
+            inode.set_i_size(inode.i_size().max(pos + done as u64));
+        }
+        Ok(())
+    }
+
+    /// Reads bytes from `pos` on; how many there were before the end. Holes are zeroes, and get pages.
+    ///
+    /// # Errors
+    /// [`Error::Enospc`], [`Error::Enomem`], [`Error::Eio`].
+    pub fn kernel_read(&self, id: InodeId, pos: u64, bytes: &mut [u8]) -> Result<usize, Error> {
+        let available = self.inode(id).i_size().saturating_sub(pos);
+        let wanted = bytes.len().min(usize::try_from(available).unwrap_or(usize::MAX));
+        let mut done = 0;
+        while done < wanted {
+            let at = pos + done as u64;
+            let offset = (at & PAGE_MASK) as usize;
+            let len = (PAGE_SIZE as usize - offset).min(wanted - done);
+            let got = self.shmem_getpage_called(id, at >> PAGE_SHIFT, Sgp::Cache)?;
+            for (at, byte) in (offset..).zip(&mut bytes[done..done + len]) {
+                *byte = self.platform.frame(got.pfn)[at / 8].get().to_le_bytes()[at % 8];
+            }
+            self.put_page(got.pfn);
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// Stores bytes in a frame, a word at a time.
+    fn set_bytes(&self, pfn: Pfn, offset: usize, bytes: &[u8]) {
+        let frame = self.platform.frame(pfn);
+        let (mut at, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let word = &frame[at / 8];
+            let mut content = word.get().to_le_bytes();
+            let (part, behind) = rest.split_at(rest.len().min(8 - at % 8));
+            content[at % 8..at % 8 + part.len()].copy_from_slice(part);
+            word.set(u64::from_le_bytes(content));
+            at += part.len();
+            rest = behind;
+        }
+    }
+}
