@@ -8,6 +8,14 @@
 //! Free objects hold zeroes: a new frame is cleared once, and whoever frees an object has zeroed it, as a constructor that
 //! runs once for an object demands. So allocating clears nothing.
 //!
+//! # The fast path
+//! Most allocations and frees touch the per-CPU list only: an index is read, an object's number read or written, the index written; no
+//! frame, no bitmap, nothing that another CPU would use. Linux does these steps without a lock, by exchanging the head of the list
+//! together with a transaction number that every operation changes and that differs between CPUs: whoever was interrupted or moved to
+//! another CPU in between finds another number, and begins again. Here one vCPU is in the manager at a time and nothing comes in
+//! between, so plain loads and stores do; with more vCPUs, each would have a list, and the exchange would take their place in
+//! `HotRing::push` and `HotRing::pop`.
+//!
 //! # Invariants
 //! - An object is in use, on the per-CPU list, or free in its frame's bitmap; the bitmap shows objects of the per-CPU list as used.
 //! - [`Page::index`] of a cache's frame is the cache's object size, in words.

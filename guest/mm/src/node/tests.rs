@@ -109,6 +109,16 @@ impl Machine {
         std::iter::from_fn(|| (zone.free_pages_count() > free).then(|| zone.rmqueue(&self.memmap, 0).expect("a frame")))
             .collect()
     }
+
+    /// Leaves every second frame of a zone free, all of them in movable pageblocks.
+    fn scatter(&self, node: usize, kind: ZoneType) {
+        let zone = self.zone(node, kind);
+        for pfn in self.leave(node, kind, 0).into_iter().step_by(2) {
+            self.memmap[pfn.index()].refcount.set(0);
+            zone.free_one_page(&self.memmap, pfn, 0);
+        }
+        zone.drain_all_pages(&self.memmap);
+    }
 }
 
 impl Nodes for Machine {
@@ -295,23 +305,14 @@ fn pageblocks_are_mixed_rather_than_another_node_used() {
         "a normal zone with another below it"
     );
     // The normal zone's free frames are scattered over movable pageblocks.
-    let normal = machine.zone(0, Normal);
-    let scatter = |zone: &Zone| {
-        let frames: Vec<Pfn> = std::iter::from_fn(|| zone.rmqueue(&machine.memmap, 0)).collect();
-        for pfn in frames.iter().step_by(2) {
-            machine.memmap[pfn.index()].refcount.set(0);
-            zone.free_one_page(&machine.memmap, *pfn, 0);
-        }
-        zone.drain_all_pages(&machine.memmap);
-    };
-    scatter(normal);
+    machine.scatter(0, Normal);
     assert_eq!(
         machine.from(&context),
         Some((0, Dma32)),
         "the lower zone has whole pageblocks"
     );
-    scatter(machine.zone(0, Dma32));
-    scatter(machine.zone(0, Dma));
+    machine.scatter(0, Dma32);
+    machine.scatter(0, Dma);
     assert_eq!(
         machine.from(&context),
         Some((0, Normal)),
@@ -326,13 +327,7 @@ fn pageblocks_are_mixed_rather_than_another_node_used() {
     // (7) On a single node the second look is the last.
     let alone = Machine::new(1);
     for kind in [Normal, Dma32, Dma] {
-        let zone = alone.zone(0, kind);
-        let frames: Vec<Pfn> = std::iter::from_fn(|| zone.rmqueue(&alone.memmap, 0)).collect();
-        for pfn in frames.iter().step_by(2) {
-            alone.memmap[pfn.index()].refcount.set(0);
-            zone.free_one_page(&alone.memmap, *pfn, 0);
-        }
-        zone.drain_all_pages(&alone.memmap);
+        alone.scatter(0, kind);
     }
     assert_eq!(alone.from(&alone.context(Gfp::KERNEL, 0)), Some((0, Normal)));
 }

@@ -217,6 +217,26 @@ fn the_object_freed_last_comes_first() {
     }
 }
 
+/// E18: the per-CPU list, then partial frames, then the spare one; a new frame only when no object is free anywhere.
+#[test]
+fn a_new_frame_is_the_last_resort() {
+    let mut model = Model::<16>::new();
+    let slots = Cache::<16>::SLOTS;
+    for round in 0..6 {
+        for i in 0..model.order.len() * 2 / 3 {
+            model.free(i * 31 + round);
+        }
+        let frames = model.cache.frames();
+        while model.order.len() < slots * frames as usize {
+            model.alloc(1);
+            assert_eq!(model.cache.frames(), frames, "round {round}: objects were free");
+        }
+        model.alloc(1);
+        assert_eq!(model.cache.frames(), frames + 1);
+        model.check();
+    }
+}
+
 #[test]
 fn one_empty_frame_is_kept() {
     let mut model = Model::<512>::new();

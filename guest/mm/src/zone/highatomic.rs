@@ -30,13 +30,16 @@ impl Zone {
         let Some((pfn, order)) = self.free_area.iter().zip(0..).find_map(first) else {
             return false;
         };
-        let pageblocks = 1 << order.saturating_sub(PAGEBLOCK_ORDER);
+        // A block of two pageblocks may be reserved in half.
+        let pageblocks = (pfn..pfn + (1 << order)).step_by(PAGEBLOCK_NR_PAGES as usize);
+        let reserved = pageblocks.filter(|at| self.pageblock_type(*at) == MigrateType::HighAtomic);
+        self.reserved_highatomic
+            .sub(u64::from(PAGEBLOCK_NR_PAGES) * reserved.count() as u64);
         if order > PAGEBLOCK_ORDER {
             self.retype_block(memmap, pfn, order, self.grouped(to));
         } else {
             self.retype_pageblock(memmap, pfn, self.grouped(to));
         }
-        self.reserved_highatomic.sub(u64::from(PAGEBLOCK_NR_PAGES) * pageblocks);
         true
     }
 

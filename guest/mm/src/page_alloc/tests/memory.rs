@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn the_fast_path_is_a_look_at_the_free_list(frees in prop::collection::vec((any::<usize>(), 1..200usize), 1..20)) {
         let run = |alloc: &dyn Fn(&Memory<FakeMachine>) -> Option<Pfn>| {
-            let memory = machine(1024, 0);
+            let memory = machine(384, 0);
             let (mut held, mut seen) = (Vec::new(), Vec::new());
             for &(which, count) in &frees {
                 for _ in 0..count {
@@ -156,7 +156,7 @@ proptest! {
                     seen.push(pfn);
                     held.extend(pfn);
                 }
-                for i in 0..count / 2 {
+                for i in 0..count / 3 {
                     if !held.is_empty() {
                         memory.free_page(held.swap_remove((which ^ i) % held.len()));
                     }
