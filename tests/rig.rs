@@ -11,7 +11,9 @@ use crate::support::{Needs, Suite, faultlab};
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    let simulated: [(&str, fn()); 4] = [
+    let simulated: [(&str, fn()); 6] = [
+        ("words for its Linux reach it", appended),
+        ("a program on Linux and in the guest", program_versus_linux),
         ("a program of this host runs there, with its libraries", foreign),
         ("SIGINT ends the command, whose partial report comes back", interrupted),
         ("a simulator that dies leaves nothing behind", killed),
@@ -20,11 +22,50 @@ pub(crate) fn tests(suite: &mut Suite) {
     for (name, body) in simulated {
         suite.test(format!("rig::{name}"), Needs::Simulator, body);
     }
+    suite.test("rig::beside Linux is for what runs", Needs::Nothing, || {
+        faultlab("rig --versus-linux -- doctor")
+            .run()
+            .expect_refusal(2, &["--versus-linux"]);
+    });
     suite.test("rig::side by side is for what measures", Needs::Nothing, || {
         faultlab("rig --machine all -- doctor")
             .run()
             .expect_refusal(2, &["--machine all", "run"]);
     });
+}
+
+fn appended() {
+    let ran = faultlab("--quiet rig --append")
+        .args(["hugepages=8 quiet", "--exec", "--", "/bin/sh", "-c"])
+        .args(["read -r pages < /proc/sys/vm/nr_hugepages; echo \"$pages\""])
+        .run()
+        .expect(0);
+    assert_eq!(ran.stdout(), "8\n");
+}
+
+fn program_versus_linux() {
+    let ran = faultlab("--quiet rig --versus-linux -- exec -- hello 7")
+        .run()
+        .expect(7);
+    assert_eq!(ran.stdout(), "argv[0] = hello\nargv[1] = 7\n");
+    let told = ran.stderr();
+    let cells = |name: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{told}"));
+        line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let number = |text: &String| text.parse::<f64>().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let costs: Vec<f64> = cells("instructions").iter().map(number).collect();
+    let [linux, guest, ratio] = costs[..] else {
+        panic!("{told}")
+    };
+    assert!(
+        linux > 10_000.0 && guest > 10_000.0 && (guest / linux - ratio).abs() < 0.001,
+        "{told}"
+    );
+    assert!(number(&cells("page faults")[1]) > 0.0, "{told}");
+    assert_eq!(cells("exit status"), ["7", "7"]);
+    assert_eq!(cells("stdout"), ["the", "same", "28", "bytes"], "{told}");
 }
 
 fn foreign() {

@@ -20,8 +20,8 @@ mod values;
 pub(crate) use self::refusal::one_line;
 pub(crate) use self::swap::{SwapBackend, SwapFaultArgs, SwapServer};
 use self::values::{
-    backing_names, parse_fail_on, parse_memory, parse_pages, parse_pattern, parse_percent, parse_ring, parse_size,
-    parse_swap, parse_window, scenario_names, with_all, with_groups,
+    backing_names, parse_fail_on, parse_kernel_words, parse_memory, parse_pages, parse_pattern, parse_percent,
+    parse_ring, parse_size, parse_swap, parse_window, scenario_names, with_all, with_groups,
 };
 
 /// The group of scenarios that show how the cost of a minor fault grows. Not part of `all`: making thousands of mappings takes a
@@ -312,6 +312,9 @@ impl fmt::Display for Pages {
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
+    /// Run the same program on this machine's own Linux first, and print on standard error what it cost on each, and the ratio
+    #[arg(long)]
+    pub(crate) versus_linux: bool,
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
     pub(crate) backing: Backing,
@@ -382,10 +385,13 @@ pub(crate) struct RigArgs {
     /// Leave the kernel's defences against speculative execution on
     #[arg(long)]
     pub(crate) mitigations: bool,
+    /// Further words for the command line of the machine's Linux, such as hugepages=64; may be given several times
+    #[arg(long, value_name = "WORDS", value_parser = parse_kernel_words)]
+    pub(crate) append: Vec<String>,
     /// End the machine after this many seconds, with status 124
     #[arg(long, value_name = "SECS", default_value = "600", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
-    /// Run it on the machine's own Linux, too, and print both and the ratio: ARGS are those of run or bench
+    /// Run it on the machine's own Linux, too, and print both and the ratio: ARGS are those of run, bench or exec
     #[arg(long, conflicts_with = "exec")]
     pub(crate) versus_linux: bool,
     /// Run a program of this machine there in faultlab's place; ARGS are its path and its arguments

@@ -79,6 +79,17 @@ fn memory_is_8m_to_3g_in_whole_pages() {
 }
 
 #[test]
+fn words_for_a_kernel_have_no_quotes() {
+    assert_eq!(
+        parse_kernel_words("hugepages=64 quiet"),
+        Ok("hugepages=64 quiet".to_owned())
+    );
+    for text in ["a'b", "a\"b", "a\\b", "a\nb", "\u{e9}", &"a".repeat(1025)] {
+        assert!(parse_kernel_words(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn swap_may_be_none() {
     assert_eq!(parse_swap("0"), Ok(0));
     assert_eq!(parse_swap("40K"), Ok(40 << 10));

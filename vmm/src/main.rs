@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::compare(args),
     };
     let status = status.unwrap_or_else(|failure| {
-        complain(&format!("faultlab: {failure}"));
+        complain(&failure.line());
         failure.exit_status()
     });
     ExitCode::from(status)

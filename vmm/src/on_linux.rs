@@ -6,6 +6,10 @@
 //!
 //! Source: memfd_create(2); prctl(2), `PR_SET_PDEATHSIG`.
 
+mod whole;
+
+pub use whole::{Whole, run};
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -52,18 +56,12 @@ impl Process {
     /// # Errors
     /// The operating system's.
     pub fn start(program: &[u8], arguments: &[OsString]) -> io::Result<Process> {
-        let mut file = File::from(rustix::fs::memfd_create("faultlab-program", MemfdFlags::CLOEXEC)?);
-        file.write_all(program)?;
+        let file = in_memory(program)?;
         let (records, end) = io::pipe()?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        if let Some((name, arguments)) = arguments.split_first() {
-            command.arg0(name).args(arguments);
-        }
+        let mut command = command(&file, arguments);
         command.arg("--record").arg(end.as_raw_fd().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stdout(Stdio::null());
         inherit(&mut command, end);
-        // SAFETY: between fork and exec only one system call is made, no memory is allocated and no lock taken.
-        unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
         let child = command.spawn()?;
         Ok(Process {
             child: Arc::new(Mutex::new(child)),
@@ -90,6 +88,26 @@ impl Process {
         }
         self.child.lock().unwrap_or_else(PoisonError::into_inner).wait()
     }
+}
+
+/// A file in memory with these contents, at its beginning if there are none.
+fn in_memory(contents: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("faultlab-program", MemfdFlags::CLOEXEC)?);
+    file.write_all(contents)?;
+    Ok(file)
+}
+
+/// What starts the program in `file` with these arguments, its name first, and nothing on standard input. It ends with this thread at
+/// the latest.
+fn command(file: &File, arguments: &[OsString]) -> Command {
+    let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    if let Some((name, arguments)) = arguments.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    command.stdin(Stdio::null());
+    // SAFETY: between fork and exec only one system call is made, no memory is allocated and no lock taken.
+    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
+    command
 }
 
 impl Drop for Process {

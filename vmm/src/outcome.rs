@@ -35,6 +35,9 @@ pub struct Outcome {
     pub start_to_guest: Duration,
     /// From the call of [`crate::Vm::new`] to the first `KVM_RUN`.
     pub build: Duration,
+    /// From the kernel's first command, after which it loads the program, to the end, in cycles of the host's time-stamp counter;
+    /// `None` without [`Outcome::hello`].
+    pub program_cycles: Option<u64>,
     /// What the guest traced; empty with tracing off.
     pub trace: Trace,
     /// What the VMM and the host did meanwhile; `None` without [`crate::TraceLevel::Timeline`].

@@ -32,7 +32,7 @@ use crate::swap_faults::SwapFaults;
 use crate::swap_file::{SwapConfig, SwapFile};
 use crate::swap_io::SwapIo;
 use crate::timeline::Timeline;
-use crate::timeline::clock::GuestClock;
+use crate::timeline::clock::{GuestClock, host_tsc};
 use crate::timeline::log::{Log, SharedLog};
 use crate::trace_ring;
 use crate::vcpu::kick::StopHandle;
@@ -237,6 +237,7 @@ impl Vm {
             bus: self.bus.counters(),
         };
         let stopped = vcpu::run(&mut self.vcpu, &mut self.bus, &mut session, &mut watch);
+        let program_cycles = self.bus.lab.hello_tsc().map(|since| host_tsc().saturating_sub(since));
         drop(watch);
         if let Some(block) = &mut self.bus.block {
             block.shut_down();
@@ -255,6 +256,7 @@ impl Vm {
         });
         let end = self.end(stopped?);
         Ok(Outcome {
+            program_cycles,
             timeline,
             ..self.outcome(end, build, start_to_guest)
         })
@@ -299,6 +301,7 @@ impl Vm {
             vmm_resident_kib: process::resident_kib_without(&self.ram.host_addresses()),
             start_to_guest,
             build,
+            program_cycles: None,
             trace,
             timeline: None,
         }

@@ -10,6 +10,9 @@ use super::{GROWTH, Pages, Pattern, show_size};
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
 
+/// Linux takes a command line of 2,048 bytes and cuts off the rest.
+const KERNEL_WORDS_MAX_BYTES: usize = 1024;
+
 /// The most samples that one phase can hand over ([`faultlab_abi::dev::Samples::count`]).
 const PAGES_MAX: u64 = 65_536;
 
@@ -115,6 +118,17 @@ pub(super) fn parse_pages(text: &str) -> Result<Pages, String> {
     match text.parse() {
         Ok(pages @ 1..=PAGES_MAX) => Ok(Pages::Exactly(pages)),
         _ => Err(format!("not a number of pages; give 1 to {PAGES_MAX}, or auto")),
+    }
+}
+
+/// Words for a kernel's command line. Quotes are the boot loader's.
+pub(super) fn parse_kernel_words(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic() && !matches!(byte, b'\'' | b'"' | b'\\');
+    match text.bytes().all(is_plain) && text.len() <= KERNEL_WORDS_MAX_BYTES {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "not words for a kernel; give at most {KERNEL_WORDS_MAX_BYTES} printable ASCII characters without quotes"
+        )),
     }
 }
 

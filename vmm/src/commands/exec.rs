@@ -6,12 +6,17 @@ use faultlab::report::stages;
 use faultlab::{Host, Observer, StopHandle, Stream, Vm};
 use signal_hook::consts::SIGPIPE;
 
+mod versus;
+
 use super::signals::StopOnSignals;
 use super::{Failure, report_end, vm_config};
 use crate::cli::{ExecArgs, TraceLevel};
 
 /// Runs the program; its exit status.
 pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
+    if args.versus_linux {
+        return versus::exec(args);
+    }
     vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
     let vm = Vm::new(vm_config::of(&args.vm, args.backing, &args.command)?, &host)?;

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use faultlab::exit;
 use faultlab::gate::{Baseline, Comparison, GateError, PAGES, scenarios, table};
-use faultlab::report::JsonFile;
 use faultlab::rig::{Machine, RigConfig};
 use serde_json::Value;
 
 use super::progress::Progress;
 use super::rig::{Passed, run_in_machine};
-use super::{Failure, print};
+use super::{Failure, claim, print};
 use crate::cli::{GateArgs, RigMachine};
 
 /// Measures and compares; the exit status says whether nothing became dearer.
@@ -46,7 +45,7 @@ pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
     if let Some(target) = target {
         target
             .write(&now)
-            .map_err(|source| cannot_write(&args.baseline, source))?;
+            .map_err(|source| Failure::cannot_write(&args.baseline, source))?;
         let scenarios = now.instructions.len();
         print(&format!(
             "Recorded {scenarios} scenarios in {}.\n",
@@ -59,7 +58,7 @@ pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
 }
 
 /// The recorded baseline; `None` if one is to be recorded and there is none to compare with.
-fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
+pub(super) fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
     let told = |reason: String| Failure::Usage(format!("--baseline {}: {reason}", path.display()));
     let read = match fs::read_to_string(path) {
         Ok(text) => Baseline::parse(&text).map_err(|error| error.to_string()),
@@ -69,17 +68,6 @@ fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
         Ok(baseline) => Ok(Some(baseline)),
         Err(_) if record => Ok(None),
         Err(reason) => Err(told(reason)),
-    }
-}
-
-fn claim(path: &Path) -> Result<JsonFile, Failure> {
-    JsonFile::create(path).map_err(|source| cannot_write(path, source))
-}
-
-fn cannot_write(path: &Path, source: io::Error) -> Failure {
-    Failure::Write {
-        path: path.to_owned(),
-        source,
     }
 }
 
@@ -105,6 +93,7 @@ fn measure(args: &GateArgs, machine: Machine, pages: u64, quiet: bool) -> Result
         modules: args.modules.clone(),
         icount: true,
         mitigations: false,
+        append: String::new(),
         timeout: Duration::from_secs(args.timeout),
     };
     let mut stdout = Vec::new();

@@ -13,13 +13,15 @@ mod rig_all;
 pub(crate) mod run;
 pub(crate) mod trace;
 
+#[cfg(test)]
+mod planning_tests;
 mod signals;
 mod vm_config;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use faultlab::report::{Report, read};
+use faultlab::report::{JsonFile, Report, read};
 use faultlab::{End, Outcome, exit};
 
 /// Why a command could not do what it was asked for. The message is one line with the value and the remedy.
@@ -57,6 +59,19 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The file or directory at `path` could not be written.
+    pub(crate) fn cannot_write(path: &Path, source: io::Error) -> Failure {
+        Failure::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What is told of it: one line, whatever the names in it are.
+    pub(crate) fn line(&self) -> String {
+        format!("faultlab: {self}").replace(char::is_control, "?")
+    }
+
     /// The exit status that reports it.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
@@ -78,10 +93,20 @@ impl From<faultlab::error::HostError> for Failure {
     }
 }
 
+/// Claims the file at `path` for a report: whether it can be written is known before anything is measured.
+pub(crate) fn claim(path: &Path) -> Result<JsonFile, Failure> {
+    JsonFile::create(path).map_err(|source| Failure::cannot_write(path, source))
+}
+
 /// Writes `text` to standard output. A reader that has gone away (`| head`) is no failure: it has what it wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same of what need not be text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Stdout(error)),
         _ => Ok(()),
     }

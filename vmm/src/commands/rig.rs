@@ -1,7 +1,7 @@
 //! `faultlab rig`: any other command inside a simulated machine; its output, files and exit status are the command's.
 
 use std::cell::RefCell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -49,11 +49,12 @@ pub(super) fn run_in_machine(
 }
 
 /// Answers a command line that the machine would only refuse, before booting it.
-fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
+pub(super) fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
     if args.exec {
         return Ok(());
     }
-    let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
+    let arguments = arguments_there(args);
+    let words = std::iter::once(OsStr::new("faultlab")).chain(arguments.iter().map(AsRef::as_ref));
     match Cli::try_parse_from(words) {
         Ok(Cli {
             command: Command::Rig(_) | Command::Gate(_),
@@ -72,17 +73,20 @@ fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
     }
 }
 
-/// What is asked for, on this machine.
-pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
-    let (program, arguments) = match args.arguments.split_first() {
-        Some((program, arguments)) if args.exec => (Some(program.into()), arguments),
-        _ => (None, args.arguments.as_slice()),
-    };
-    let mut arguments = arguments.to_vec();
+/// The arguments of the command in the machine.
+fn arguments_there(args: &RigArgs) -> Vec<OsString> {
+    let mut arguments = args.arguments.clone();
     if args.versus_linux {
         // Before what may be a program's.
         arguments.insert(1.min(arguments.len()), "--versus-linux".into());
     }
+    arguments
+}
+
+/// What is asked for, on this machine.
+pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
+    let mut arguments = arguments_there(args);
+    let program = (args.exec && !arguments.is_empty()).then(|| arguments.remove(0).into());
     RigConfig {
         machine,
         program,
@@ -91,6 +95,7 @@ pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
         modules: args.modules.clone(),
         icount: !args.no_icount,
         mitigations: args.mitigations,
+        append: args.append.join(" "),
         timeout: Duration::from_secs(args.timeout),
     }
 }

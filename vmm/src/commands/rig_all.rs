@@ -11,11 +11,11 @@ use std::thread;
 
 use clap::Parser;
 use faultlab::exit;
-use faultlab::report::{Collection, JsonFile, Report, read, side_by_side};
+use faultlab::report::{Collection, Report, read, side_by_side};
 use faultlab::rig::Machine;
 
 use super::rig::{config, run_in_machine};
-use super::{Failure, print};
+use super::{Failure, claim, print};
 use crate::cli::{self, Cli, RigArgs};
 
 /// Where every machine writes its report.
@@ -49,7 +49,9 @@ pub(super) fn all(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
     let collection = Collection::of(reports);
     if !collection.reports.is_empty() {
         if let (Some(target), Some(path)) = (target, &json) {
-            target.write(&collection).map_err(|source| cannot_write(path, source))?;
+            target
+                .write(&collection)
+                .map_err(|source| Failure::cannot_write(path, source))?;
         }
         print(&side_by_side::render(&collection.reports))?;
     }
@@ -57,7 +59,7 @@ pub(super) fn all(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
 }
 
 /// The command without `--json FILE`, which is for the whole, and the file.
-fn without_json(arguments: &[OsString]) -> Result<(Vec<OsString>, Option<PathBuf>), Failure> {
+pub(super) fn without_json(arguments: &[OsString]) -> Result<(Vec<OsString>, Option<PathBuf>), Failure> {
     let words = std::iter::once(OsStr::new("faultlab")).chain(arguments.iter().map(AsRef::as_ref));
     let parsed = Cli::try_parse_from(words).ok().map(|cli| cli.command);
     let json = match parsed {
@@ -122,17 +124,6 @@ fn reports_in(stdout: &[u8]) -> Vec<Report> {
     match values.next() {
         Some(Ok(_)) => read::parse(&stdout[..values.byte_offset()]).unwrap_or_default(),
         _ => Vec::new(),
-    }
-}
-
-fn claim(path: &Path) -> Result<JsonFile, Failure> {
-    JsonFile::create(path).map_err(|source| cannot_write(path, source))
-}
-
-fn cannot_write(path: &Path, source: io::Error) -> Failure {
-    Failure::Write {
-        path: path.to_owned(),
-        source,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use faultlab::report::JsonFile;
 use faultlab::timeline::chrome::ChromeTrace;
 use faultlab::timeline::{Timeline, text};
 use faultlab::trace_ring::{Fault, Trace};
@@ -10,15 +9,11 @@ use faultlab::{Host, TraceLevel, Vm, VmConfig};
 
 use super::exec::Output;
 use super::signals::StopOnSignals;
-use super::{Failure, report_end, vm_config};
+use super::{Failure, claim, report_end, vm_config};
 use crate::cli::TraceArgs;
 
 /// Runs the program and writes the file; the program's exit status.
 pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
-    let failed = |source| Failure::Write {
-        path: args.out.clone(),
-        source,
-    };
     vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
     let tsc_khz = host.identity().tsc_khz;
@@ -32,12 +27,12 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
     let stop = vm.stop_handle();
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     // Claimed now: a path that cannot be written is known before anything runs.
-    let file = JsonFile::create(&args.out).map_err(failed)?;
+    let file = claim(&args.out)?;
     let mut output = Output { stop, failure: None };
     let outcome = vm.run(&mut output)?;
     let timeline = outcome.timeline.clone().unwrap_or_default();
     file.write(&ChromeTrace::new(&outcome.trace, &timeline, tsc_khz))
-        .map_err(failed)?;
+        .map_err(|source| Failure::cannot_write(&args.out, source))?;
     drop(signals);
     if let Some(failure) = output.failure {
         return Err(Failure::Stdout(failure));

@@ -1,10 +1,11 @@
 //! The comparison as text: one line a scenario, what moved marked, and what to do about it.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::Table;
 
 use super::TOLERANCE_PERCENT;
 use super::baseline::Baseline;
 use super::compare::{Change, Comparison, Verdict};
+use crate::report::plain;
 
 /// The table of `comparison`, every line ended. `now` is the run; `record` is the command that makes it the baseline.
 #[must_use]
@@ -34,11 +35,7 @@ pub fn conditions(now: &Baseline) -> String {
 }
 
 fn grid(comparison: &Comparison) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty();
+    let mut table = plain::table(false);
     table.set_header([
         "\nscenario",
         "instructions, p50\nbaseline",
@@ -51,16 +48,7 @@ fn grid(comparison: &Comparison) -> Table {
     for change in &comparison.changes {
         table.add_row(cells(change));
     }
-    let columns = table.column_count();
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((u16::from(at != 0) * 2, 0));
-        let text = at == 0 || at + 1 == columns;
-        column.set_cell_alignment(if text {
-            CellAlignment::Left
-        } else {
-            CellAlignment::Right
-        });
-    }
+    plain::align(&mut table, 2, plain::outer);
     table
 }
 

@@ -1,14 +1,15 @@
 //! The report as CSV: a line of column names, then one line a row of every report in the file.
 //!
-//! Units are in the names. `cycles` are what `cost_unit` says. A counter that a row lacks is an empty field. Text that a
+//! The columns of the host's side (`host_side_*`) are empty unless it was asked for (`--host-events`); where the host does not tell,
+//! `host_side_unavailable` says why. Units are in the names. `cycles` are what `cost_unit` says. A counter that a row lacks is an empty field. Text that a
 //! spreadsheet would take for a formula has an apostrophe before it.
 //!
 //! Source: RFC 4180.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::header;
 use super::model::{Report, Scenario};
+use super::{header, host_side};
 
 /// Columns that every row has, before the counters.
 const COLUMNS: [&str; 33] = [
@@ -54,7 +55,7 @@ const COLUMNS: [&str; 33] = [
 pub fn render(reports: &[Report]) -> csv::Result<String> {
     let counters = counter_columns(reports);
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let names = COLUMNS.iter().map(|name| (*name).to_owned());
+    let names = COLUMNS.iter().chain(&host_side::COLUMNS).map(|name| (*name).to_owned());
     let counter_names = counters
         .iter()
         .map(|(group, name)| plain(&format!("{group}_{name}_per_fault")));
@@ -66,7 +67,9 @@ pub fn render(reports: &[Report]) -> csv::Result<String> {
                 let moved = moved.and_then(|(_, counters)| counters.get(name));
                 moved.map_or_else(String::new, ToString::to_string)
             });
-            writer.write_record(fields(number + 1, report, row).into_iter().chain(counted))?;
+            let host_side = host_side::fields(row).map(|field| plain(&field));
+            let fields = fields(number + 1, report, row).into_iter().chain(host_side);
+            writer.write_record(fields.chain(counted))?;
         }
     }
     let bytes = writer.into_inner().map_err(|failure| failure.into_error())?;
@@ -148,6 +151,7 @@ mod tests {
     use super::super::measured::Regime;
     use super::super::testing::report;
     use super::*;
+    use crate::host_events::{HostSide, HostSideTimes};
 
     /// The cells of `reports`, read back: names, then rows.
     fn cells(reports: &[Report]) -> Vec<Vec<String>> {
@@ -178,6 +182,35 @@ mod tests {
         assert_eq!(cell(&cells, 11, "kvm_only_here_per_fault"), "0.5");
         assert_eq!((cell(&cells, 9, "report"), cell(&cells, 10, "report")), ("1", "2"));
         assert_eq!(cell(&cells, 4, "checks_ok"), "true");
+    }
+
+    #[test]
+    fn the_hosts_side_or_why_there_is_none() {
+        let mut report = report(Regime::TwoDimensional);
+        let times = HostSideTimes {
+            exits: 64,
+            exit_to_entry_ns_p50: Some(1234.5),
+            events_lost: 3,
+            ..HostSideTimes::default()
+        };
+        report.scenarios[0].host_side = Some(HostSide::Measured(times));
+        let unavailable = "=no tracefs".to_owned();
+        report.scenarios[1].host_side = Some(HostSide::Unavailable { unavailable });
+        let cells = cells(&[report]);
+        let of = |row, column: &str| cell(&cells, row, &format!("host_side_{column}")).to_owned();
+        assert_eq!(
+            (of(1, "exits"), of(1, "exit_to_entry_ns_p50")),
+            ("64".into(), "1234.5".into())
+        );
+        assert_eq!(
+            (of(1, "host_fault_share"), of(1, "events_lost")),
+            (String::new(), "3".into())
+        );
+        assert_eq!(
+            (of(2, "exits"), of(2, "unavailable")),
+            (String::new(), "'=no tracefs".into())
+        );
+        assert_eq!((of(3, "exits"), of(3, "unavailable")), (String::new(), String::new()));
     }
 
     #[test]

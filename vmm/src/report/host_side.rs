@@ -1,7 +1,8 @@
-//! The host's side of the rows as lines of text.
+//! The host's side of the rows: as lines of text, and as columns of the forms that are tables.
 
 use super::key::{Naming, RowKey};
-use super::model::Report;
+use super::model::{Report, Scenario};
+use super::table::short;
 use crate::host_events::HostSide;
 
 /// One line a row whose host side was asked for, or one for all if there are no events.
@@ -36,6 +37,64 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
+/// What must be said where the rows have columns of their own: why there are no events, or that some were lost.
+pub(super) fn warnings(report: &Report) -> Vec<String> {
+    let is_whole = |line: &String| line.starts_with("host side of ") && line.ends_with("; 0 events lost");
+    lines(report).into_iter().filter(|line| !is_whole(line)).collect()
+}
+
+/// The columns of the host's side, and a row's fields in them: empty where it was not asked for; where there are no events, the reason in
+/// the last. Times are in nanoseconds, the share is a part of 1; [`crate::host_events::HostSideTimes`] says what is what.
+pub(super) const COLUMNS: [&str; 7] = [
+    "host_side_exits",
+    "host_side_exit_to_entry_ns_p50",
+    "host_side_host_fault_share",
+    "host_side_kvm_page_faults",
+    "host_side_host_page_faults",
+    "host_side_events_lost",
+    "host_side_unavailable",
+];
+
+/// See [`COLUMNS`].
+pub(super) fn fields(row: &Scenario) -> [String; COLUMNS.len()] {
+    let none = String::new;
+    match &row.host_side {
+        None => [const { String::new() }; COLUMNS.len()],
+        Some(HostSide::Unavailable { unavailable }) => {
+            [none(), none(), none(), none(), none(), none(), unavailable.clone()]
+        }
+        Some(HostSide::Measured(times)) => [
+            times.exits.to_string(),
+            times.exit_to_entry_ns_p50.map_or_else(none, |ns| ns.to_string()),
+            times.host_fault_share.map_or_else(none, |share| share.to_string()),
+            times.kvm_page_faults.to_string(),
+            times.host_page_faults.to_string(),
+            times.events_lost.to_string(),
+            none(),
+        ],
+    }
+}
+
+/// Whether a row of the report was asked for its host's side.
+pub(super) fn is_asked_for(report: &Report) -> bool {
+    report.scenarios.iter().any(|row| row.host_side.is_some())
+}
+
+/// For people, in two cells: nanoseconds from exit to entry (the median), and the part of all that time which is the host's fault.
+pub(super) fn cells(row: &Scenario) -> [String; 2] {
+    let none = || "-".to_owned();
+    match &row.host_side {
+        None => [none(), none()],
+        Some(HostSide::Unavailable { .. }) => ["not permitted", "not permitted"].map(str::to_owned),
+        Some(HostSide::Measured(times)) => [
+            times.exit_to_entry_ns_p50.map_or_else(none, short),
+            times
+                .host_fault_share
+                .map_or_else(none, |share| format!("{:.1} %", share * 100.0)),
+        ],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::measured::Regime;
@@ -67,10 +126,27 @@ mod tests {
             events_lost: 3,
             ..HostSideTimes::default()
         };
+        let whole = HostSideTimes {
+            events_lost: 0,
+            ..times
+        };
+        let told = warnings(&report([HostSide::Measured(whole), HostSide::Measured(times)]));
+        assert!(told.len() == 1 && told[0].contains("minor: 64 exits"), "{told:?}");
         let lines = lines(&report([
             HostSide::Measured(times),
             HostSide::Measured(HostSideTimes::default()),
         ]));
+        let row = |side: HostSide| Scenario {
+            host_side: Some(side),
+            ..testing::report(Regime::TwoDimensional).scenarios.remove(0)
+        };
+        assert_eq!(fields(&row(HostSide::Measured(times)))[..3], ["64", "1234.5", "0.75"]);
+        assert_eq!(cells(&row(HostSide::Measured(times))), ["1234", "75.0 %"]);
+        assert_eq!(
+            fields(&row(unavailable())).last().map(String::as_str),
+            Some("no tracefs")
+        );
+        assert_eq!(cells(&row(unavailable())), ["not permitted"; 2]);
         assert!(
             lines[0].contains("warm-touch: 64 exits, exit to entry p50 1234.5 ns, 75.0 %"),
             "{lines:?}"

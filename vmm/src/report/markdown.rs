@@ -6,10 +6,10 @@
 
 use std::fmt::Write;
 
-use super::header;
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario};
-use super::table::{CounterColumn, counter_columns, footer, short};
+use super::table::{CounterColumn, EXPLAINED, counter_columns, notes, short};
+use super::{header, host_side};
 
 /// All of `reports`, one table each.
 #[must_use]
@@ -27,7 +27,9 @@ fn one(report: &Report) -> String {
         table(&mut text, report);
     }
     text.push('\n');
-    text.push_str(&block(&footer(report)));
+    let explained = EXPLAINED.map(str::to_owned).into_iter();
+    let notes = notes(report, host_side::warnings(report));
+    text.push_str(&block(&explained.chain(notes).collect::<Vec<_>>()));
     text
 }
 
@@ -40,6 +42,9 @@ fn table(text: &mut String, report: &Report) {
         names.extend(["p50, ns".to_owned(), "p99, ns".to_owned()]);
     }
     names.extend(counters.iter().map(|column| span(column.name)));
+    if host_side::is_asked_for(report) {
+        names.extend(["exit to entry p50, ns", "of it host fault"].map(str::to_owned));
+    }
     names.push("check".to_owned());
     line(text, &names);
     let numbers = names.len() - 2;
@@ -47,20 +52,23 @@ fn table(text: &mut String, report: &Report) {
     line(text, &rule.chain([":--"]).map(str::to_owned).collect::<Vec<_>>());
     let naming = Naming::of_rows(&report.scenarios);
     for row in &report.scenarios {
-        line(text, &cells(row, report.cost_unit, naming, &counters));
+        line(text, &cells(row, report, naming, &counters));
     }
 }
 
-fn cells(row: &Scenario, unit: CostUnit, naming: Naming, counters: &[&CounterColumn]) -> Vec<String> {
+fn cells(row: &Scenario, report: &Report, naming: Naming, counters: &[&CounterColumn]) -> Vec<String> {
     let mut cells = vec![span(&naming.name(&RowKey::of(row))), row.count.to_string()];
     cells.extend([row.cycles.p50, row.cycles.p99].map(|cycles| cycles.to_string()));
-    if unit == CostUnit::Cycles {
+    if report.cost_unit == CostUnit::Cycles {
         cells.extend([row.ns.p50, row.ns.p99].map(short));
     }
     let counted = counters
         .iter()
         .map(|column| column.of(row).map_or_else(|| "-".to_owned(), short));
     cells.extend(counted);
+    if host_side::is_asked_for(report) {
+        cells.extend(host_side::cells(row));
+    }
     cells.push(if row.adds_up() { "ok" } else { "**FAIL**" }.to_owned());
     cells
 }
@@ -89,6 +97,7 @@ mod tests {
     use super::super::measured::Regime;
     use super::super::testing::report;
     use super::*;
+    use crate::host_events::HostSide;
 
     #[test]
     fn a_table_for_a_comment() {
@@ -118,6 +127,27 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches("```text\nhost ").count(), 2);
+    }
+
+    #[test]
+    fn the_hosts_side_has_columns_if_it_was_asked_for() {
+        let mut report = report(Regime::TwoDimensional);
+        report.scenarios.truncate(2);
+        let unavailable = "no tracefs".to_owned();
+        report.scenarios[0].host_side = Some(HostSide::Unavailable { unavailable });
+        let text = render(&[report]);
+        let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert!(
+            table[0].ends_with("| `minflt` | exit to entry p50, ns | of it host fault | check |"),
+            "{text}"
+        );
+        assert!(table[2].ends_with("| not permitted | not permitted | ok |"), "{text}");
+        assert!(table[3].ends_with("| - | - | ok |"), "{text}");
+        assert_eq!(
+            table[1].matches("--:").count() + 2,
+            table[0].matches(" | ").count() + 1,
+            "{text}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! | [`stage_table`] | the stages for people |
 //! | [`csv`], [`markdown`] | the report for spreadsheets and for comments |
 //! | [`html`] | the report as a page with plots |
+//! | `plain` | what all tables of text have in common |
 //! | [`key`] | what makes a row that row, and its name |
 //! | [`compare`] | two reports, row by row |
 //! | [`mod@file`] | writes a file all at once or not at all |
@@ -44,6 +45,7 @@ pub mod key;
 pub mod markdown;
 pub mod measured;
 pub mod model;
+pub(crate) mod plain;
 pub mod quantiles;
 pub mod read;
 pub mod schema;

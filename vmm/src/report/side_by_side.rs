@@ -4,10 +4,11 @@
 //! has rows on several backings. A row that a report lacks is `-`. Costs of different units stand side by side and are never set in
 //! proportion.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Table};
 
 use super::header::{self, LINUX};
 use super::model::{CostUnit, Report, Scenario};
+use super::plain;
 
 /// What makes rows of different reports the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +52,7 @@ fn proportion(reports: &[Report]) -> Option<(&Report, &Report)> {
 }
 
 fn grid(reports: &[Report]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty();
+    let mut table = plain::table(false);
     let ratio = proportion(reports);
     let backings = several_backings(reports);
     let mut heading = vec![Cell::new("\n\nscenario")];
@@ -88,15 +85,9 @@ fn grid(reports: &[Report]) -> Table {
         }
         table.add_row(cells);
     }
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((u16::from(at != 0), 1));
-        let text = at == 0 || (at <= reports.len() * 3 && at % 3 == 0);
-        column.set_cell_alignment(if text {
-            CellAlignment::Left
-        } else {
-            CellAlignment::Right
-        });
-    }
+    plain::align(&mut table, 2, |at, _| {
+        at == 0 || (at <= reports.len() * 3 && at % 3 == 0)
+    });
     table
 }
 

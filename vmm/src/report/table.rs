@@ -4,11 +4,12 @@
 //! Plain text, the table at most 100 columns wide as long as rows are named by their scenario alone, their checks hold, and no
 //! cost exceeds seven digits; colours only when asked for.
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, Table};
 
 use super::closure::Closure;
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario, Skipped};
+use super::plain;
 
 /// A column of a counter per fault: three lines of heading, and where the number is found.
 pub(super) struct CounterColumn {
@@ -91,15 +92,7 @@ pub(super) fn counter_columns(report: &Report) -> Vec<&'static CounterColumn> {
 
 fn grid(report: &Report, colours: bool) -> Table {
     let columns = counter_columns(report);
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    if colours {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    let mut table = plain::table(colours);
     // Where instructions are counted, nanoseconds are the same numbers again.
     let costs: &[&str] = match report.cost_unit {
         CostUnit::Cycles => &["cycles\n\np50", "\nA/A\n+-", "\n\np99", "ns\n\np50"],
@@ -127,16 +120,7 @@ fn grid(report: &Report, colours: bool) -> Table {
             table.add_row(cells(row, report.cost_unit, naming, &columns));
         }
     }
-    let columns = table.column_count();
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((u16::from(at != 0), 0));
-        let text = at == 0 || at + 1 == columns;
-        column.set_cell_alignment(if text {
-            CellAlignment::Left
-        } else {
-            CellAlignment::Right
-        });
-    }
+    plain::align(&mut table, 1, plain::outer);
     table
 }
 
@@ -179,17 +163,28 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
-/// What must be said below the table: closure, the reasons of rows that fail, what is missing.
-pub(super) fn footer(report: &Report) -> Vec<String> {
+/// What the columns are, as two lines.
+pub(super) const EXPLAINED: [&str; 2] = [
+    "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's",
+    "two halves differ. ok: in both halves every count was exactly what was provoked.",
+];
+
+/// What must be said below the table of text: what the columns are, the host's side of each row, and [`notes`].
+fn footer(report: &Report) -> Vec<String> {
+    let explained = EXPLAINED.map(str::to_owned).into_iter();
+    explained
+        .chain(notes(report, super::host_side::lines(report)))
+        .collect()
+}
+
+/// What must be said below any table: closure, what is told of the host's side, the reasons of rows that fail, what is missing.
+pub(super) fn notes(report: &Report, host_side: Vec<String>) -> Vec<String> {
     let unit = report.cost_unit.name();
-    let mut lines = vec![
-        "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's".to_owned(),
-        "two halves differ. ok: in both halves every count was exactly what was provoked.".to_owned(),
-    ];
+    let mut lines = Vec::new();
     for closure in &report.closures {
         lines.extend(closure_lines(closure, report.closures.len() > 1, unit));
     }
-    lines.extend(super::host_side::lines(report));
+    lines.extend(host_side);
     if report.marks.is_none() && !report.scenarios.is_empty() {
         lines.push("The marks' own cost was not measured, so nothing is subtracted.".to_owned());
     }

@@ -231,14 +231,16 @@ fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &P
     )
 }
 
-/// GRUB's script. A panic resets by a third fault. Linux reports a warning of its own where page-modification logging is
+/// GRUB's script. Further words stand in quotes, in which nothing means anything to GRUB. A panic resets by a third fault. Linux reports a warning of its own where page-modification logging is
 /// used: only emergencies are shown.
 fn grub_cfg(boot: Boot) -> String {
     let mitigations = if boot.mitigations { "" } else { " mitigations=off" };
     let (kernel, initramfs) = (cd_image::KERNEL, cd_image::INITRAMFS);
+    let words = boot.append.split_ascii_whitespace();
+    let append: String = words.map(|word| format!(" '{word}'")).collect();
     format!(
         "linux /{kernel} console=ttyS0 panic=-1 reboot=t quiet loglevel=1 nokaslr norandmaps \
-         tsc_early_khz={CLOCK_KHZ}{mitigations}\n\
+         tsc_early_khz={CLOCK_KHZ}{mitigations}{append}\n\
          initrd /{initramfs}\n\
          boot\n"
     )

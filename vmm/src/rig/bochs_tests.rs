@@ -1,5 +1,6 @@
 //! What Bochs and GRUB are told, and what is understood of what Bochs says.
 
+use super::super::testing::boot;
 use super::*;
 
 /// As Bochs 2.7 of Debian 12 begins.
@@ -11,16 +12,6 @@ const HELP: &str = "\
 00000000000i[      ] LTDL_LIBRARY_PATH not set. using compile time default '/usr/lib/x86_64-linux-gnu/bochs/plugins'
 Usage: bochs [flags] [bochsrc options]
 ";
-
-fn boot() -> Boot<'static> {
-    Boot {
-        kernel: Path::new("/k"),
-        initramfs: Path::new("/i"),
-        console: Path::new("/c"),
-        icount: true,
-        mitigations: false,
-    }
-}
 
 #[test]
 fn the_machine_is_described() {
@@ -72,6 +63,19 @@ boot
         ..boot()
     };
     assert!(!grub_cfg(careful).contains("mitigations"));
+}
+
+#[test]
+fn further_words_mean_nothing_to_grub() {
+    let words = Boot {
+        append: " hugepages=64  a;reboot",
+        ..boot()
+    };
+    let script = grub_cfg(words);
+    assert!(
+        script.contains(" mitigations=off 'hugepages=64' 'a;reboot'\ninitrd "),
+        "{script}"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn run(command: &mut Command) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::boot;
     use super::*;
 
     #[test]
@@ -79,9 +80,7 @@ mod tests {
         let boot = Boot {
             kernel: &kernel,
             initramfs: &kernel,
-            console: Path::new("/c"),
-            icount: true,
-            mitigations: false,
+            ..boot()
         };
         lay_out(&contents, boot, "script").unwrap();
         for (path, text) in [(SCRIPT, "script"), (KERNEL, "kernel"), (INITRAMFS, "kernel")] {

@@ -24,6 +24,8 @@ pub(super) struct Boot<'a> {
     pub(super) icount: bool,
     /// Whether the kernel defends itself against speculative execution.
     pub(super) mitigations: bool,
+    /// Further words for the kernel's command line: printable ASCII without quotes.
+    pub(super) append: &'a str,
 }
 
 /// A simulator that is ready to start.

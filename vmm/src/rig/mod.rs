@@ -122,6 +122,8 @@ pub struct RigConfig {
     pub icount: bool,
     /// Whether the kernel in there defends itself against speculative execution.
     pub mitigations: bool,
+    /// Further words for its command line, separated by spaces: printable ASCII without quotes.
+    pub append: String,
     /// When to give up, from the simulator's start.
     pub timeout: Duration,
 }
@@ -153,7 +155,7 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> Result<RigOutcome, RigError> {
-    let simulator = Simulator::find(config)?;
+    let simulator = Simulator::find(config.machine, config.icount)?;
     // Only faultlab's own options are known to name files that are written.
     let outputs = match config.program {
         None => files::outputs(&config.arguments)?,
@@ -189,6 +191,7 @@ pub fn run(
         console: &console_path,
         icount: config.icount,
         mitigations: config.mitigations,
+        append: &config.append,
     };
     log::info!(
         "booting Linux {} in {}, initramfs {} KiB",
@@ -222,6 +225,14 @@ pub fn run(
     })
 }
 
+/// The version of the simulator of `machine`, as it prints it itself.
+///
+/// # Errors
+/// It, or something that it needs, is not installed here.
+pub fn simulator(machine: Machine) -> Result<String, RigError> {
+    Simulator::find(machine, true).map(|simulator| simulator.version().to_owned())
+}
+
 /// The simulator of a machine, as it is installed here.
 enum Simulator {
     Qemu { version: String },
@@ -229,11 +240,12 @@ enum Simulator {
 }
 
 impl Simulator {
-    fn find(config: &RigConfig) -> Result<Simulator, RigError> {
-        let machine = config.machine.name();
-        match config.machine {
+    fn find(machine: Machine, icount: bool) -> Result<Simulator, RigError> {
+        match machine {
             Machine::Amd => qemu_version().map(|version| Simulator::Qemu { version }),
-            Machine::Intel if !config.icount => Err(RigError::AlwaysCounts { machine }),
+            Machine::Intel if !icount => Err(RigError::AlwaysCounts {
+                machine: machine.name(),
+            }),
             Machine::Intel => bochs::installation().map(Simulator::Bochs),
         }
     }

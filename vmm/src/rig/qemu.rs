@@ -83,13 +83,16 @@ fn command_line(boot: Boot) -> String {
         // calibrating the local APIC's is a wait of 25 million `pause`, half of the boot.
         line.push_str(" nokaslr norandmaps nolapic_timer");
     }
+    for word in boot.append.split_ascii_whitespace() {
+        line.push(' ');
+        line.push_str(word);
+    }
     line
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::testing::boot;
     use super::*;
 
     fn line(boot: Boot) -> String {
@@ -99,16 +102,6 @@ mod tests {
             .map(|argument| argument.to_str().unwrap())
             .collect::<Vec<_>>()
             .join("|")
-    }
-
-    fn boot() -> Boot<'static> {
-        Boot {
-            kernel: Path::new("/k, with a comma"),
-            initramfs: Path::new("/i"),
-            console: Path::new("/c"),
-            icount: true,
-            mitigations: false,
-        }
     }
 
     #[test]
@@ -133,6 +126,15 @@ mod tests {
             !line.contains("-icount") && !line.contains("-rtc") && !line.contains("nokaslr"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn further_words_come_last() {
+        let line = line(Boot {
+            append: " hugepages=64  quiet",
+            ..boot()
+        });
+        assert!(line.ends_with(" nolapic_timer hugepages=64 quiet"), "{line}");
     }
 
     #[test]

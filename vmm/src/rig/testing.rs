@@ -1,6 +1,22 @@
-//! Small ELF files for the tests.
+//! Small ELF files for the tests, and a machine to boot.
+
+use std::path::Path;
 
 use object::elf::{DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRTAB, DynamicTag};
+
+use super::launch::Boot;
+
+/// A boot that counts instructions, as most do.
+pub(super) fn boot() -> Boot<'static> {
+    Boot {
+        kernel: Path::new("/k, with a comma"),
+        initramfs: Path::new("/i"),
+        console: Path::new("/c"),
+        icount: true,
+        mitigations: false,
+        append: "",
+    }
+}
 
 /// An x86-64 ELF with exactly these needs, and with section headers' worth of ballast behind what is loaded.
 #[derive(Clone, Copy, Default)]

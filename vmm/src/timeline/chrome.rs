@@ -6,7 +6,8 @@
 //! | 2, the VMM | 1: exits served in user space; 2 and up: the swap disk, one a request at the same time |
 //! | 3, the host kernel | 1: from `kvm_exit` to `kvm_entry`, and faults as instants |
 //!
-//! A flow leads from a fault's wait for the disk to the disk's request and back to the fault. `ts` and `dur` are microseconds on the host's
+//! A flow leads from a fault's wait for the disk to the disk's request and back to the wait. Its points lie a nanosecond within their
+//! slices: on a boundary a viewer takes the slice before or the one after, or finds none. `ts` and `dur` are microseconds on the host's
 //! time-stamp counter since the first event; `otherData` says how exact the guest's are on it, and what was lost.
 //!
 //! Source: "Trace Event Format" (Chromium project), sections "Complete Events", "Flow Events", "Metadata Events".
@@ -165,8 +166,13 @@ impl Writer {
         (u128::from(tsc.saturating_sub(self.origin)) * 1_000_000 / u128::from(self.tsc_khz)) as u64
     }
 
-    fn push(&mut self, ph: &'static str, cat: &'static str, name: &str, (pid, tid): Track, tsc: u64) -> &mut Event {
-        let ts = self.ns(tsc) as f64 / 1e3;
+    fn push(&mut self, ph: &'static str, cat: &'static str, name: &str, track: Track, tsc: u64) -> &mut Event {
+        self.push_at(ph, cat, name, track, self.ns(tsc))
+    }
+
+    /// The same at so many nanoseconds since the first event.
+    fn push_at(&mut self, ph: &'static str, cat: &'static str, name: &str, (pid, tid): Track, ns: u64) -> &mut Event {
+        let ts = ns as f64 / 1e3;
         self.events.push(Event {
             name: name.to_owned(),
             cat,
@@ -256,13 +262,14 @@ impl Writer {
         let lane = self.lanes.get(at).copied().unwrap_or_default();
         self.flows += 1;
         let id = Some(self.flows);
+        let after = |start: u64, end: u64| (self.ns(start) + 1).min(self.ns(end));
         let points = [
-            ("s", track, start),
-            ("t", disk_track(lane), request.start),
-            ("f", track, end),
+            ("s", track, after(start, end)),
+            ("t", disk_track(lane), after(request.start, request.end)),
+            ("f", track, self.ns(end).saturating_sub(1).max(self.ns(start))),
         ];
-        for (ph, track, tsc) in points {
-            let event = self.push(ph, "disk", "swap request", track, tsc);
+        for (ph, track, ns) in points {
+            let event = self.push_at(ph, "disk", "swap request", track, ns);
             (event.id, event.bp) = (id, (ph == "f").then_some("e"));
         }
     }

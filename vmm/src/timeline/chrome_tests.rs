@@ -106,9 +106,9 @@ fn a_flow_leads_to_the_disk_and_back() {
         let event = events(&value, ph).remove(0);
         (event["pid"].clone(), event["ts"].clone(), event["id"].clone())
     };
-    assert_eq!(point("s"), (json!(GUEST), json!(0.3), json!(1)));
-    assert_eq!(point("t"), (json!(VMM), json!(0.45), json!(1)));
-    assert_eq!(point("f"), (json!(GUEST), json!(0.9), json!(1)));
+    assert_eq!(point("s"), (json!(GUEST), json!(0.301), json!(1)));
+    assert_eq!(point("t"), (json!(VMM), json!(0.451), json!(1)));
+    assert_eq!(point("f"), (json!(GUEST), json!(0.899), json!(1)));
 }
 
 #[test]

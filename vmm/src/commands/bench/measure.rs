@@ -1,7 +1,5 @@
 //! A guest a backing, all rows, one report. What was measured when a signal comes is saved, and marked partial.
 
-use std::path::Path;
-
 use faultlab::host::SecondLevelPaging;
 use faultlab::memory::Backing;
 use faultlab::report::{Builder, JsonFile, Regime, Report, header, stage_table, table};
@@ -13,7 +11,7 @@ use super::recorder::Recorder;
 use super::stopping::Stopping;
 use super::{described, versus};
 use crate::commands::progress::Progress;
-use crate::commands::{Failure, colours, print, report_end, vm_config};
+use crate::commands::{Failure, claim, colours, print, report_end, vm_config};
 
 /// How the last guest ended, which is how the matrix ended.
 pub(super) struct Ended {
@@ -49,7 +47,7 @@ pub(super) struct Ready {
 impl Ready {
     /// Looks at the host, and prepares the first guest.
     pub(super) fn check(plan: &Plan<'_>) -> Result<Self, Failure> {
-        vm_config::check_backing(&plan.vm.backing, &plan.backings)?;
+        vm_config::check_backing(&plan.vm.backing, plan.backings())?;
         let host = Host::open()?;
         let budget_ms = plan.budget_ms(host.identity().ring0);
         let backing = plan.backings.first().copied().unwrap_or_default();
@@ -89,10 +87,7 @@ impl Ready {
 /// Writes `value` to the file that was claimed for it.
 pub(super) fn write(plan: &Plan<'_>, file: Option<JsonFile>, value: &impl Serialize) -> Result<(), Failure> {
     match (file, plan.json) {
-        (Some(file), Some(path)) => file.write(value).map_err(|source| Failure::Write {
-            path: path.clone(),
-            source,
-        }),
+        (Some(file), Some(path)) => file.write(value).map_err(|source| Failure::cannot_write(path, source)),
         _ => Ok(()),
     }
 }
@@ -151,13 +146,6 @@ fn on(plan: &Plan<'_>, config: &VmConfig, backing: Backing) -> VmConfig {
         host_events: plan.host_events,
         ..config.clone()
     }
-}
-
-pub(super) fn claim(path: &Path) -> Result<JsonFile, Failure> {
-    JsonFile::create(path).map_err(|source| Failure::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// How this host counts. An unknown host is not given the benefit of EPT's exact rule: it fails it, visibly.

@@ -28,11 +28,5 @@ pub(crate) fn bench(args: &BenchArgs, quiet: bool) -> Result<u8, Failure> {
         print(&plan::catalogue())?;
         return Ok(faultlab::exit::OK);
     }
-    if args.vcpus != 1 {
-        return Err(Failure::Usage(format!(
-            "--vcpus {}: the guest kernel runs on one vCPU so far; give --vcpus 1",
-            args.vcpus
-        )));
-    }
     measure(&Plan::of_bench(args)?, quiet)
 }

@@ -81,7 +81,13 @@ impl<'a> Plan<'a> {
     }
 
     /// `faultlab bench`.
-    pub(super) fn of_bench(args: &'a BenchArgs) -> Result<Self, Failure> {
+    pub(crate) fn of_bench(args: &'a BenchArgs) -> Result<Self, Failure> {
+        if args.vcpus != 1 {
+            return Err(Failure::Usage(format!(
+                "--vcpus {}: the guest kernel runs on one vCPU so far; give --vcpus 1",
+                args.vcpus
+            )));
+        }
         let all = |list: &[String]| list.iter().any(|name| name == "all");
         let group = |name: &str| args.scenario.iter().any(|asked| asked == name);
         let mut chosen = named_scenarios(&args.vm, &args.scenario)?;
@@ -120,6 +126,11 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The backings that can be had; a guest is booted on each.
+    pub(crate) fn backings(&self) -> &[Backing] {
+        &self.backings
+    }
+
     /// Every row that is to come, in order.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
         let mut wanted = Vec::new();
@@ -155,7 +166,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Time for one guest, in milliseconds.
-    pub(super) fn budget_ms(&self, ring0: Ring0) -> u64 {
+    pub(crate) fn budget_ms(&self, ring0: Ring0) -> u64 {
         let guests = self.backings.len().max(1) as u64;
         let rows = self.wanted().len() as u64;
         match (self.is_standard, ring0 == Ring0::Native) {
@@ -182,7 +193,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The bundled program and its arguments, for one guest.
-    pub(super) fn command(&self, budget_ms: u64) -> Vec<OsString> {
+    pub(crate) fn command(&self, budget_ms: u64) -> Vec<OsString> {
         let list = |words: Vec<String>| words.join(",");
         let scenarios = self.scenarios.iter().map(|scenario| scenario.name().to_owned());
         let words = [

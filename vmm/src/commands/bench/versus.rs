@@ -9,10 +9,10 @@ use faultlab::on_linux::Process;
 use faultlab::report::{Builder, Collection, Regime, Report, header, side_by_side};
 
 use super::described;
-use super::measure::{Ready, claim, write};
+use super::measure::{Ready, write};
 use super::plan::Plan;
 use crate::commands::signals::StopOnSignals;
-use crate::commands::{Failure, print};
+use crate::commands::{Failure, claim, print};
 
 /// Measures both, prints them side by side, writes them as one file; the exit status.
 pub(super) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {

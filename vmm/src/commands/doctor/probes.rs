@@ -12,6 +12,7 @@ use faultlab::error::MemoryError;
 use faultlab::host::{KvmKind, Ring0, SecondLevelPaging};
 use faultlab::memory::Backing;
 use faultlab::report::header;
+use faultlab::rig::{self, Machine};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 use rustix::mm::{UserfaultfdFlags, userfaultfd};
@@ -163,7 +164,24 @@ pub(super) fn of_machine() -> Vec<Finding> {
         memory(),
     ];
     findings.extend(Backing::ALL.map(backing));
+    findings.extend(Machine::ALL.map(simulated));
     findings
+}
+
+/// Whether a simulated machine can be had, which needs no KVM here.
+fn simulated(machine: Machine) -> Finding {
+    let item = format!("rig --machine {}", machine.name());
+    match rig::simulator(machine) {
+        Ok(version) => Finding::ok(item, version),
+        Err(error) => {
+            // Messages are "what is wrong: what to do".
+            let text = error.to_string();
+            let (state, remedy) = text
+                .split_once(": ")
+                .unwrap_or((&text, "check the simulator's installation"));
+            Finding::limited(item, state, remedy)
+        }
+    }
 }
 
 /// Whether guest memory can be backed so: the least of it is mapped, and let go again.

@@ -37,6 +37,7 @@ use crate::memory::GuestRam;
 use crate::memory::dirty_log::DirtyLog;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
+use crate::timeline::clock::host_tsc;
 
 /// Why a command is refused: the `errno` it is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ type Handled = Result<Option<End>, Refusal>;
 #[derive(Default)]
 pub struct LabDevice {
     hello: Option<Hello>,
+    /// Host time-stamp counter when it came.
+    hello_tsc: u64,
     phase: PhaseState,
     /// `None`: this VM has no window, or KVM no log.
     dirty_log: Option<DirtyLog>,
@@ -105,6 +108,12 @@ impl LabDevice {
     #[must_use]
     pub fn hello(&self) -> Option<&Hello> {
         self.hello.as_ref()
+    }
+
+    /// The host's time-stamp counter at [`LabDevice::hello`]; the kernel loads the program next.
+    #[must_use]
+    pub(crate) fn hello_tsc(&self) -> Option<u64> {
+        self.hello.map(|_| self.hello_tsc)
     }
 
     /// Commands taken, refused ones included.
@@ -204,6 +213,7 @@ impl LabDevice {
 
     fn say_hello(&mut self, address: u64, session: &mut Session<'_>) -> Handled {
         self.hello = Some(commands::hello(address, session)?);
+        self.hello_tsc = host_tsc();
         Ok(None)
     }
 }

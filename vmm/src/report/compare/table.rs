@@ -1,9 +1,10 @@
 //! A comparison for people: what differs besides the rows, one line a row, and what the words mean.
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Table};
 
 use super::{Comparison, Pair, Row, Verdict};
 use crate::report::key::{Naming, RowKey};
+use crate::report::plain;
 
 /// The comparison as plain text, every line ended; colours only when asked for.
 #[must_use]
@@ -53,15 +54,7 @@ fn head(pair: &Pair) -> Vec<String> {
 }
 
 fn grid(pair: &Pair, colours: bool) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    if colours {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    let mut table = plain::table(colours);
     let unit = pair.cost_unit.name();
     let names = ["", &format!("{unit}, p50"), "", "", "95 %", "", "", ""];
     let second = ["scenario", "A", "B", "B/A", "from", "to", "noise", "verdict"];
@@ -76,15 +69,7 @@ fn grid(pair: &Pair, colours: bool) -> Table {
     for row in &pair.rows {
         table.add_row(cells(row, naming));
     }
-    let last = table.column_count() - 1;
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if at == 0 { 0 } else { 2 }, 0));
-        column.set_cell_alignment(if at == 0 || at == last {
-            CellAlignment::Left
-        } else {
-            CellAlignment::Right
-        });
-    }
+    plain::align(&mut table, 2, plain::outer);
     table
 }
 

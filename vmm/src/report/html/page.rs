@@ -4,9 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::{Map, Value};
 
 use super::{palette, percentiles, rows, stages};
-use crate::report::header;
 use crate::report::model::Report;
-use crate::report::table::footer;
+use crate::report::table::{EXPLAINED, notes};
+use crate::report::{header, host_side};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -54,7 +54,8 @@ fn section(at: usize, report: &Report) -> Markup {
             ul.host { @for line in header::lines(report) { li { (line) } } }
             (banner(report))
             (rows::section(report))
-            ul.footer { @for line in joined(&footer(report)) { li { (line) } } }
+            p.note { (EXPLAINED.join(" ")) }
+            ul.footer { @for line in joined(&notes(report, host_side::warnings(report))) { li { (line) } } }
             (stages::section(report))
             (percentiles::section(report))
             details {

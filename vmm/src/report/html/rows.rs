@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::report::host_side;
 use crate::report::key::{Naming, RowKey};
 use crate::report::model::{CostUnit, Report, Scenario};
 use crate::report::table::{CounterColumn, counter_columns, short};
@@ -10,15 +11,14 @@ use crate::report::table::{CounterColumn, counter_columns, short};
 pub(super) fn section(report: &Report) -> Markup {
     let naming = Naming::of_rows(&report.scenarios);
     let counters = counter_columns(report);
-    let in_time = report.cost_unit == CostUnit::Cycles;
     html! {
         @if report.scenarios.is_empty() {
             p.fail { "Nothing was measured." }
         } @else {
             div.scroll { table {
-                (head(report.cost_unit, &counters))
+                (head(report, &counters))
                 tbody { @for row in &report.scenarios {
-                    (line(row, naming, in_time, &counters))
+                    (line(row, naming, report, &counters))
                     @if !row.adds_up() { (reasons(row)) }
                 } }
             } }
@@ -26,7 +26,8 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-fn head(unit: CostUnit, counters: &[&CounterColumn]) -> Markup {
+fn head(report: &Report, counters: &[&CounterColumn]) -> Markup {
+    let unit = report.cost_unit;
     let mut groups: Vec<(&str, usize)> = Vec::new();
     for column in counters {
         match groups.last_mut() {
@@ -41,18 +42,24 @@ fn head(unit: CostUnit, counters: &[&CounterColumn]) -> Markup {
                 th.group colspan="7" { (unit.name()) }
                 @if unit == CostUnit::Cycles { th.group colspan="2" { "ns" } }
                 @for (group, columns) in &groups { th.group colspan=(columns) { (group) } }
+                @if host_side::is_asked_for(report) { th.group colspan="2" { "host events" } }
             }
             tr {
                 th.text.pin { "scenario" } th.text { "check" } th { "count" }
                 th.edge { "p50" } th title="half of the median's 95 % interval" { "±" } th title="by how much the row's halves differ" { "A/A" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
                 @if unit == CostUnit::Cycles { th.edge { "p50" } th { "p99" } }
                 @for column in counters { th { (column.name) } }
+                @if host_side::is_asked_for(report) {
+                    th.edge title="median of the time from kvm_exit to kvm_entry" { "out of the guest, ns" }
+                    th title="part of that time after kvm_page_fault" { "of it host fault" }
+                }
             }
         }
     }
 }
 
-fn line(row: &Scenario, naming: Naming, in_time: bool, counters: &[&CounterColumn]) -> Markup {
+fn line(row: &Scenario, naming: Naming, report: &Report, counters: &[&CounterColumn]) -> Markup {
+    let in_time = report.cost_unit == CostUnit::Cycles;
     let cycles = &row.cycles;
     html! {
         tr.fail[!row.adds_up()] {
@@ -66,6 +73,7 @@ fn line(row: &Scenario, naming: Naming, in_time: bool, counters: &[&CounterColum
             @for column in counters {
                 td { (column.of(row).map_or_else(|| "–".to_owned(), short)) }
             }
+            @if host_side::is_asked_for(report) { @for cell in host_side::cells(row) { td { (cell) } } }
         }
     }
 }

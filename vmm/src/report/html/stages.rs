@@ -28,7 +28,7 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @if !traced.is_empty() {
             h3 { "Stages of a fault in the guest" }
-            p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it." }
+            p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it. All bars have one scale." }
             @for (name, stages) in &traced {
                 div.bar-name { b { (name) } " " (short_cost(stages.mean_sum_cycles())) " " (unit) (lost(stages)) }
                 div.bar { @for cost in &stages.stages { (part(cost, stages, longest, &names)) } }
