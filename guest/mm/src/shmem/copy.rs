@@ -5,7 +5,7 @@ use super::{InodeId, Sgp};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::{Event, flag};
 use crate::platform::Platform;
 
 /// A place in an object.
@@ -59,6 +59,7 @@ impl<P: Platform> Memory<P> {
         let target = self.shmem_getpage_called(to.id, to.pos >> PAGE_SHIFT, Sgp::Write);
         if let Ok(target) = target {
             let offset = (to.pos & PAGE_MASK) as usize;
+            self.lock_page(target.pfn);
             let page = self.page(target.pfn);
             if !page.has(flag::UPTODATE) && len != PAGE_SIZE {
                 self.platform.clear_page(target.pfn);
@@ -70,7 +71,11 @@ impl<P: Platform> Memory<P> {
                 }
                 None => self.platform.clear_bytes(target.pfn, offset, len as usize),
             }
-            page.set_flags(flag::UPTODATE | flag::DIRTY | flag::REFERENCED);
+            if !page.has(flag::UPTODATE) {
+                page.step(Event::Uptodate);
+            }
+            page.steps([Event::Dirty, Event::Unlock]);
+            self.mark_page_accessed(target.pfn);
             self.put_page(target.pfn);
             let inode = self.inode(to.id);
             inode.set_i_size(inode.i_size().max(end));

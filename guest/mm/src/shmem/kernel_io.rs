@@ -5,7 +5,7 @@ use super::{InodeId, Sgp};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::flag;
+use crate::page::Event;
 use crate::platform::Platform;
 
 impl<P: Platform> Memory<P> {
@@ -22,7 +22,7 @@ impl<P: Platform> Memory<P> {
             let got = self.shmem_getpage_called(id, at >> PAGE_SHIFT, Sgp::Write)?;
             self.fill_if_fallocated(got.pfn);
             self.set_bytes(got.pfn, offset, &bytes[done..done + len]);
-            self.page(got.pfn).set_flags(flag::DIRTY);
+            self.page(got.pfn).step(Event::Dirty);
             self.put_page(got.pfn);
             done += len;
             let inode = self.inode(id);
