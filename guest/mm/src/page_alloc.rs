@@ -124,11 +124,6 @@ impl<P: Platform> Memory<P> {
 
     /// As [`Memory::alloc_page`], but never reclaims.
     pub(crate) fn alloc_page_nowait(&self) -> Option<Pfn> {
-        if self.zone.watermark_ok(0, Watermark::Low)
-            && let Some(pfn) = self.rmqueue()
-        {
-            return Some(pfn);
-        }
         self.alloc_pages(MOVABLE_NOWAIT, 0)
     }
 
