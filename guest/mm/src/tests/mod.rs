@@ -1,6 +1,7 @@
 //! The whole manager on the fake machine, against naive models.
 
 mod access;
+mod fuzzed;
 mod getpage;
 mod mapped_files;
 mod merge;
