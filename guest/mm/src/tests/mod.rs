@@ -2,6 +2,7 @@
 
 mod access;
 mod fault_around;
+mod fuzzed;
 mod getpage;
 mod mapped_files;
 mod merge;

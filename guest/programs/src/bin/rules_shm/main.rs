@@ -11,6 +11,7 @@
 //! | [`attach`] | A28 to A39: `shmat` |
 //! | [`detach`] | A41 to A48: `shmdt` |
 //! | [`control`] | A49 to A58: `shmctl` |
+//! | [`mappings`] | A40, A46, A67: `mremap`, `madvise`, `mlock` and their relatives on segments |
 //! | [`process`] | A53, A60, A61, A65: `fork`, exit, being killed |
 //! | [`limit`] | A10: the number of segments (only when named, since it takes 4096 of them) |
 
@@ -22,6 +23,7 @@ mod control;
 mod detach;
 mod get;
 mod limit;
+mod mappings;
 mod process;
 mod rights;
 mod show;
@@ -34,12 +36,13 @@ faultlab_programs::program!(main);
 
 type Section = (&'static str, fn());
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("get", get::run),
     ("rights", rights::run),
     ("attach", attach::run),
     ("detach", detach::run),
     ("control", control::run),
+    ("mappings", mappings::run),
     ("process", process::run),
 ];
 const LIMIT: Section = ("limit", limit::run);
@@ -55,7 +58,7 @@ fn main(args: Args) -> i32 {
         let mut sections = SECTIONS.iter().chain(core::iter::once(&LIMIT));
         let Some((_, run)) = sections.find(|(known, _)| known.as_bytes() == name) else {
             eprintln!(
-                "rules-shm: \"{}\": give any of get, rights, attach, detach, control, process, limit",
+                "rules-shm: \"{}\": give any of get, rights, attach, detach, control, mappings, process, limit",
                 Bytes(name)
             );
             return USAGE;
