@@ -17,7 +17,7 @@
 //! | `options` | mm/shmem.c | what is behind `-o` |
 //! | `statfs` | fs/statfs.c | `statfs` |
 //!
-//! An object of a file system is an [`Inode`](faultlab_mm::shmem::Inode) of the memory manager, which keeps its mode, owner, times and pages;
+//! An object of a file system is an [`Inode`] of the memory manager, which keeps its mode, owner, times and pages;
 //! this layer adds names. Inodes, entries and mounts are records over frames, so their number has no limit but memory and the mount's.
 //!
 //! # Invariants
