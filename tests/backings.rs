@@ -88,6 +88,10 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("backings::what KVM cannot is refused", Needs::Kvm, || {
         for (arguments, name) in [
             ("exec --prepare prefault -- hello", PREFAULT),
+            (
+                "bench --prepare prefault --backing anon --scenario getppid --pages 1",
+                PREFAULT,
+            ),
             ("exec --dirty ring -- hello", DIRTY_RING),
         ] {
             if kvm_has(name) {

@@ -33,7 +33,7 @@ impl Prepare {
     ///
     /// # Errors
     /// The capability that is missing.
-    pub(crate) fn check(self, host: &Host) -> Result<(), HostError> {
+    pub fn check(self, host: &Host) -> Result<(), HostError> {
         let wanted = self == Prepare::Prefault;
         if wanted && host.kvm().check_extension_raw(u64::from(KVM_CAP_PRE_FAULT_MEMORY)) <= 0 {
             return Err(HostError::MissingOption {

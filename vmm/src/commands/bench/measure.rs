@@ -52,6 +52,9 @@ impl Ready {
         let budget_ms = plan.budget_ms(host.identity().ring0);
         let backing = plan.backings.first().copied().unwrap_or_default();
         let mut config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
+        // Each guest would be refused the same.
+        config.prepare.check(&host)?;
+        config.dirty.check(&host)?;
         // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
         config.command_line.push("faultlab.page_cluster=0".to_owned());
         Ok(Self {

@@ -35,7 +35,7 @@ impl DirtyMode {
     ///
     /// # Errors
     /// The capability that is missing.
-    pub(crate) fn check(self, host: &Host) -> Result<(), HostError> {
+    pub fn check(self, host: &Host) -> Result<(), HostError> {
         match self {
             DirtyMode::Ring if !ring::is_supported(host) => Err(HostError::MissingOption {
                 name: "KVM_CAP_DIRTY_LOG_RING",
