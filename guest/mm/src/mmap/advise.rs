@@ -147,6 +147,10 @@ impl<P: Platform> Memory<P> {
         part: Range<VirtAddr>,
         flags: u64,
     ) -> Result<VmaId, Error> {
+        if let Some(grown) = self.shift_boundary(id, part.start, part.end, flags) {
+            self.move_boundary(mm, id, grown, part);
+            return Ok(grown);
+        }
         let id = self.cut_out(mm, id, part)?;
         self.vma(id).set_vm_flags(flags);
         Ok(id)

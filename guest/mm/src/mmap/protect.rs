@@ -109,10 +109,10 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// The neighbour that takes over the part `[start, end)` of a segment's VMA because it has the rights `flags` that the part is to get.
+    /// The neighbour that takes over the part `[start, end)` of a segment's VMA because it has the `flags` that the part is to get.
     /// No VMA comes or goes, so the segment counts what it did. Whole VMAs of segments are never merged. Rule A38; Linux 6.18, mm/vma.c
     /// (`vma_merge_existing_range`).
-    fn shift_boundary(&self, id: VmaId, start: VirtAddr, end: VirtAddr, flags: u64) -> Option<VmaId> {
+    pub(super) fn shift_boundary(&self, id: VmaId, start: VirtAddr, end: VirtAddr, flags: u64) -> Option<VmaId> {
         let vma = self.vma(id);
         vma.shm()?;
         let (neighbour, distance) = match (vma.vm_start() == start, vma.vm_end() == end) {
@@ -127,7 +127,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Moves `part`, the first or the last of `from`, to its neighbour `to` on that side.
-    fn move_boundary(&self, mm: MmStruct<'_>, from: VmaId, to: VmaId, part: Range<VirtAddr>) {
+    pub(super) fn move_boundary(&self, mm: MmStruct<'_>, from: VmaId, to: VmaId, part: Range<VirtAddr>) {
         let (vma, other) = (self.vma(from), self.vma(to));
         if vma.vm_start() == part.start {
             self.vma_adjust(mm, from, part.end, vma.vm_end(), vma.linear_page_index(part.end));

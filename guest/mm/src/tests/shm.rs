@@ -166,6 +166,36 @@ fn parts_of_a_segment_stay_apart() {
     assert_eq!(nattch(), 0);
 }
 
+/// A38: a part at the end of one that is to be what the next one is already goes over to it, for advice and locks as for rights.
+#[test]
+fn an_end_goes_over_to_its_neighbour() {
+    type Change =
+        dyn Fn(&crate::Memory<crate::testing::FakeMachine>, crate::vma::MmId, u64, u64, bool) -> Result<(), Error>;
+    let advise: &Change = &|memory, mm, at, len, set| memory.do_madvise(mm, at, len, i32::from(set));
+    let lock: &Change = &|memory, mm, at, len, set| {
+        if set {
+            memory.do_mlock(mm, at, len, 0)
+        } else {
+            memory.do_munlock(mm, at, len)
+        }
+    };
+    for change in [advise, lock] {
+        let memory = machine(256, 0);
+        let mm = memory.mm_alloc().unwrap();
+        let id = memory.shmget(ROOT, 0, 8 * PAGE_SIZE, 0o600).unwrap();
+        let at = memory.shmat(ROOT, mm, id, 0, 0).unwrap();
+        let nattch = || memory.shm_stat(ROOT, id).unwrap().nattch;
+        change(&memory, mm, at, 5 * PAGE_SIZE, true).unwrap();
+        assert_eq!(nattch(), 2);
+        change(&memory, mm, at + 4 * PAGE_SIZE, 4 * PAGE_SIZE, false).unwrap();
+        assert_eq!(nattch(), 2, "no third part");
+        change(&memory, mm, at + 4 * PAGE_SIZE, PAGE_SIZE, true).unwrap();
+        assert_eq!(nattch(), 2, "and back");
+        memory.check_mm(mm);
+        memory.mmput(mm, 1);
+    }
+}
+
 /// A55, B31: `SHM_UNLOCK` does not move pages that an `mlock` still keeps in memory; `munlock` then does.
 #[test]
 fn a_page_locked_twice_is_unlocked_twice() {
