@@ -25,6 +25,7 @@ errnos! {
     EAGAIN = 11, "Resource temporarily unavailable.";
     ENOMEM = 12, "Cannot allocate memory.";
     EFAULT = 14, "Bad address.";
+    EBUSY = 16, "Device or resource busy.";
     ENODEV = 19, "No such device.";
     EINVAL = 22, "Invalid argument.";
     EMFILE = 24, "Too many open files.";

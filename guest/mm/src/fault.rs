@@ -24,7 +24,7 @@ use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
 use crate::shmem::{InodeId, Sgp};
-use crate::swap::SwapSlot;
+use crate::swap;
 use crate::sync::Word;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma_area;
@@ -262,14 +262,7 @@ impl<P: Platform> Memory<P> {
             return false;
         }
         if page.has(flag::SWAPCACHE) {
-            let slot = SwapSlot::of_entry(page.private.get());
-            if page.refcount.get() != 2 || self.swap_count(slot) != 0 {
-                return false;
-            }
-            self.delete_from_swap_cache(pfn);
-            self.put_page(pfn);
-            page.set_flags(flag::DIRTY);
-            return true;
+            return page.refcount.get() == 2 && self.try_to_free_swap(pfn);
         }
         page.refcount.get() == 1
     }
@@ -277,7 +270,7 @@ impl<P: Platform> Memory<P> {
     /// Brings a private page back from swap. Rule F19.
     #[inline(never)]
     fn do_swap_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
-        let slot = SwapSlot::of_entry(P::Pte::swap_entry(vmf.orig));
+        let slot = swap::readable(P::Pte::swap_entry(vmf.orig))?;
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
         let (pfn, major) = self.swapin(slot)?;
         if major {
@@ -293,6 +286,9 @@ impl<P: Platform> Memory<P> {
         // Read-only: the slot stays good while the page is clean. A store comes back to do_wp_page, which gives the slot up.
         vmf.pte.set(Self::mk_pte(vmf.vma, pfn, false, false));
         self.swap_free_keeping_page(slot);
+        if self.vm_swap_full() || vmf.vma.has(vm::LOCKED) {
+            self.try_to_free_swap(pfn);
+        }
         self.platform.stage(Stage::SetPte, 0);
         if vmf.write {
             return self.do_wp_page(Vmf {

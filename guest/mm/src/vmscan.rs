@@ -10,8 +10,8 @@
 //! Dirty pages are gathered while their slots are consecutive and written by one request; until the disk has answered they are in
 //! the swap cache, where a fault finds them.
 //!
-//! Source: Linux, mm/vmscan.c. Rules F4, F5, F6, F7, F10, F11, F29. Differs from Linux: writes complete before reclaim goes on, so no
-//! page is ever found under writeback; pages are looked at one by one instead of in isolated batches.
+//! Source: Linux, mm/vmscan.c. Rules F4, F5, F6, F7, F10, F11. Differs from Linux: pages under writeback are on no list, so none is ever found;
+//! pages are looked at one by one instead of in isolated batches; those about to be written count as reclaimed.
 
 use crate::addr::Pfn;
 use crate::lru::LruList;
@@ -20,7 +20,7 @@ use crate::page::flag;
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
 use crate::rmap::Walk;
 use crate::shmem::InodeId;
-use crate::swap::{CLUSTER_MAX, SwapSlot};
+use crate::swap::{Batch, CLUSTER_MAX, SwapSlot};
 use crate::vma::vm;
 use crate::zone::Watermark;
 
@@ -51,14 +51,6 @@ enum Outcome {
     Write(SwapSlot, Option<InodeId>),
 }
 
-/// Pages to be written to consecutive slots. Each is off the lists, with a reference for the batch.
-struct Batch {
-    pfns: [Pfn; CLUSTER_MAX],
-    inodes: [Option<InodeId>; CLUSTER_MAX],
-    len: usize,
-    first: SwapSlot,
-}
-
 impl<P: Platform> Memory<P> {
     /// Whether somebody found memory low since [`Memory::kswapd`] last ran.
     #[inline(always)]
@@ -71,20 +63,29 @@ impl<P: Platform> Memory<P> {
         self.kswapd_wake.set(0);
         let _guard = self.locks.mmap.lock();
         self.memalloc.set(1);
-        while !self.zone.watermark_ok(0, Watermark::High) {
+        self.swap_reap(false);
+        while self.nr_free_pages() + self.swap_pages_under_way() <= self.zone.watermark(Watermark::High) {
             if self.shrink_node(NR_TO_RECLAIM, Reclaimer::Kswapd) == 0 {
                 break;
             }
         }
         self.memalloc.set(0);
+        // What the disks have yet to answer is taken in the next time.
+        if self.swap_in_flight() {
+            self.kswapd_wake.set(1);
+        }
     }
 
-    /// Direct reclaim: the allocation that calls cannot be satisfied. Returns the frames freed.
+    /// Direct reclaim: the allocation that calls cannot be satisfied. Returns the frames that are free or about to be.
     pub(crate) fn try_to_free_pages(&self) -> u32 {
         self.count(Vmstat::Allocstall);
         self.platform.stage(Stage::ReclaimStart, 0);
         self.memalloc.set(1);
-        let freed = self.shrink_node(NR_TO_RECLAIM, Reclaimer::Direct);
+        // What was written before may be there by now, which costs less than writing more.
+        let freed = match self.swap_reap(true) {
+            0 => self.shrink_node(NR_TO_RECLAIM, Reclaimer::Direct),
+            freed => freed,
+        };
         self.memalloc.set(0);
         self.platform.stage(Stage::ReclaimEnd, u64::from(freed));
         freed
@@ -151,7 +152,7 @@ impl<P: Platform> Memory<P> {
         freed
     }
 
-    /// `MADV_PAGEOUT`: moves one page out now, used or not. Returns whether its frame is free. Rule F30.
+    /// `MADV_PAGEOUT`: moves one page out now, used or not. Returns whether its frame is free or about to be. Rule F30.
     pub(crate) fn reclaim_page(&self, pfn: Pfn) -> bool {
         if !self.page(pfn).has(flag::LRU) || self.page(pfn).has(flag::UNEVICTABLE) || !self.swap_has_room() {
             return false;
@@ -175,7 +176,7 @@ impl<P: Platform> Memory<P> {
                     freed = self.write_batch(batch);
                 }
                 batch.push(pfn, slot, inode);
-                if batch.len == CLUSTER_MAX {
+                if batch.is_full() {
                     freed += self.write_batch(batch);
                 }
                 return freed;
@@ -192,7 +193,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Puts an isolated page back on the list that its flags say.
-    fn putback_lru_page(&self, pfn: Pfn) {
+    pub(crate) fn putback_lru_page(&self, pfn: Pfn) {
         self.lru_add(pfn);
         self.put_page(pfn);
     }
@@ -230,10 +231,7 @@ impl<P: Platform> Memory<P> {
                 return Outcome::Activate;
             }
             // Locked since it was put on its list. Rule B31. A slot that nobody means is not kept for it.
-            if page.has(flag::SWAPCACHE) && self.swap_count(SwapSlot::of_entry(page.private.get())) == 0 {
-                self.delete_from_swap_cache(pfn);
-                self.put_page(pfn);
-            }
+            self.try_to_free_swap(pfn);
             return Outcome::Unevictable;
         }
         // The isolation's reference, and that of the page cache or the swap cache: more means that somebody works with the page.
@@ -247,8 +245,8 @@ impl<P: Platform> Memory<P> {
     fn pageout(&self, pfn: Pfn) -> Outcome {
         let page = self.page(pfn);
         if page.has(flag::SWAPCACHE) {
-            let slot = SwapSlot::of_entry(page.private.get());
-            if page.has(flag::DIRTY) && self.swap_count(slot) != 0 {
+            let slot = SwapSlot::of_page(page);
+            if page.has(flag::DIRTY) && self.swap_is_meant(slot) {
                 return Outcome::Write(slot, None);
             }
             self.free_swap_cached(pfn);
@@ -261,13 +259,6 @@ impl<P: Platform> Memory<P> {
             Some(slot) => Outcome::Write(slot, Some(inode)),
             None => Outcome::Activate,
         }
-    }
-
-    /// Frees an isolated page whose slot has its content.
-    fn free_swap_cached(&self, pfn: Pfn) {
-        self.delete_from_swap_cache(pfn);
-        self.put_page(pfn);
-        self.put_page(pfn);
     }
 
     /// How many entries used the page since the last look; they are made old.
@@ -288,7 +279,7 @@ impl<P: Platform> Memory<P> {
     /// Removes every entry that maps the page: of an anonymous page, entries then name its slot. `false` when one must stay.
     fn try_to_unmap(&self, pfn: Pfn) -> bool {
         let page = self.page(pfn);
-        let slot = page.has(flag::ANON).then(|| SwapSlot::of_entry(page.private.get()));
+        let slot = page.has(flag::ANON).then(|| SwapSlot::of_page(page));
         self.rmap_walk(pfn, |vma, addr, pte| {
             if vma.has(vm::LOCKED) {
                 return Walk::Stop;
@@ -313,95 +304,5 @@ impl<P: Platform> Memory<P> {
             Walk::Continue
         });
         page.mapcount.get() == 0
-    }
-
-    /// Writes the batch and frees what was written. Returns the frames freed.
-    fn write_batch(&self, batch: &mut Batch) -> u32 {
-        let len = core::mem::take(&mut batch.len);
-        if len == 0 {
-            return 0;
-        }
-        let first = batch.first.0;
-        self.platform.stage(Stage::SwapWriteStart, u64::from(first));
-        let written = self.platform.swap_write(first, &batch.pfns[..len]);
-        self.platform.stage(Stage::SwapWriteEnd, u64::from(first));
-        if written.is_err() {
-            return self.write_failed(batch, len);
-        }
-        self.platform.count(Vmstat::Pswpout, len as u64);
-        for &pfn in &batch.pfns[..len] {
-            self.free_swap_cached(pfn);
-        }
-        len as u32
-    }
-
-    /// The disk refused the batch. Each page is tried alone; those that are refused again stay in memory, and their slots are not given
-    /// out any more. Returns the frames freed. Rule F29.
-    #[cold]
-    #[inline(never)]
-    fn write_failed(&self, batch: &Batch, len: usize) -> u32 {
-        let mut freed = 0;
-        for i in 0..len {
-            let (pfn, slot) = (batch.pfns[i], SwapSlot(batch.first.0 + i as u32));
-            if len > 1 && self.platform.swap_write(slot.0, &[pfn]).is_ok() {
-                self.count(Vmstat::Pswpout);
-                self.free_swap_cached(pfn);
-                freed += 1;
-                continue;
-            }
-            self.page(pfn).set_flags(flag::ERROR | flag::ACTIVE);
-            self.retire_slot(slot);
-            if let Some(inode) = batch.inodes[i] {
-                self.shmem_unwritepage(inode, pfn, slot);
-            }
-            self.putback_lru_page(pfn);
-        }
-        freed
-    }
-
-    /// Lets a page whose slot was retired be written to another one. `false` when it cannot be reclaimed now: it is locked, or entries
-    /// still name the slot.
-    #[cold]
-    #[inline(never)]
-    fn leave_retired_slot(&self, pfn: Pfn) -> bool {
-        let page = self.page(pfn);
-        if page.has(flag::LOCKED) {
-            return false;
-        }
-        if page.has(flag::SWAPCACHE) {
-            if self.swap_count(SwapSlot::of_entry(page.private.get())) != 0 {
-                return false;
-            }
-            self.delete_from_swap_cache(pfn);
-            self.put_page(pfn);
-            page.set_flags(flag::DIRTY);
-        }
-        page.clear_flags(flag::ERROR);
-        true
-    }
-}
-
-impl Batch {
-    fn new() -> Self {
-        Self {
-            pfns: [Pfn(0); CLUSTER_MAX],
-            inodes: [None; CLUSTER_MAX],
-            len: 0,
-            first: SwapSlot(0),
-        }
-    }
-
-    /// Whether a page for `slot` can be written together with those gathered.
-    fn accepts(&self, slot: SwapSlot) -> bool {
-        self.len == 0 || (self.len < CLUSTER_MAX && slot.0 == self.first.0 + self.len as u32)
-    }
-
-    fn push(&mut self, pfn: Pfn, slot: SwapSlot, inode: Option<InodeId>) {
-        if self.len == 0 {
-            self.first = slot;
-        }
-        self.pfns[self.len] = pfn;
-        self.inodes[self.len] = inode;
-        self.len += 1;
     }
 }

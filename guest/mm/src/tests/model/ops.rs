@@ -85,7 +85,9 @@ pub(super) enum Op {
     },
     Kswapd,
     /// And on again.
-    Swapoff,
+    Swapoff {
+        area: usize,
+    },
     Grow {
         who: usize,
         pages: u64,
@@ -162,7 +164,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => (0..4usize).prop_map(|segment| Op::Rmid { segment }),
         10 => (0..4usize, file_op()).prop_map(|(file, op)| Op::File { file, op }),
         1 => Just(Op::Kswapd),
-        1 => Just(Op::Swapoff),
+        1 => (0..4usize).prop_map(|area| Op::Swapoff { area }),
         1 => (who, 0..32u64).prop_map(|(who, pages)| Op::Grow { who, pages }),
     ]
 }
