@@ -14,6 +14,7 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`stat`] | fs/stat.c | `struct stat` |
+//! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
 //! and every allocation can fail.
@@ -28,6 +29,7 @@ pub mod fdtable;
 pub mod file;
 pub mod limits;
 pub mod memfd;
+pub mod proc_swaps;
 pub mod read_write;
 pub mod stat;
 
