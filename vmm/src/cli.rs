@@ -18,7 +18,7 @@ mod swap;
 mod values;
 
 pub(crate) use self::refusal::one_line;
-pub(crate) use self::swap::{SwapBackend, SwapFaultArgs};
+pub(crate) use self::swap::{SwapAreaArgs, SwapBackend, SwapFaultArgs};
 use self::values::{
     backing_names, parse_fail_on, parse_memory, parse_pages, parse_pattern, parse_percent, parse_ring, parse_size,
     parse_swap, parse_window, scenario_names, with_all, with_groups,
@@ -120,6 +120,8 @@ pub(crate) struct VmArgs {
     /// Bypass the host's page cache (O_DIRECT) on the way to the swap file
     #[arg(long)]
     pub(crate) swap_direct: bool,
+    #[command(flatten)]
+    pub(crate) areas: SwapAreaArgs,
     #[command(flatten)]
     pub(crate) faults: SwapFaultArgs,
     /// Time-stamp the stages of every fault; costs time, so the table then says so

@@ -16,7 +16,7 @@ use crate::boot::symbols::Symbols;
 use crate::boot::{self, BootImage, CommandLine, Initrd};
 use crate::devices::Session;
 use crate::devices::block::{BlockCounters, BlockDevice};
-use crate::devices::bus::Bus;
+use crate::devices::bus::{Bus, SWAP_DISKS_MAX};
 use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
 use crate::error::{Error, KvmError};
@@ -29,7 +29,7 @@ use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
 use crate::swap_faults::SwapFaults;
-use crate::swap_file::{SwapConfig, SwapFile};
+use crate::swap_file::{SwapArea, SwapConfig, SwapFile};
 use crate::timeline::Timeline;
 use crate::timeline::clock::GuestClock;
 use crate::timeline::log::Log;
@@ -75,6 +75,8 @@ pub struct VmConfig {
     pub dirty: DirtyMode,
     /// What the guest swaps to.
     pub swap: SwapConfig,
+    /// Further areas, which the guest knows as `/dev/vdb` and on; at most three.
+    pub more_swap: Vec<SwapArea>,
     /// Whether the host's page cache is bypassed on the way there.
     pub swap_direct: bool,
     /// What goes wrong with that.
@@ -114,6 +116,7 @@ impl VmConfig {
             prepare: Prepare::default(),
             dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
+            more_swap: Vec::new(),
             swap_direct: false,
             swap_faults: SwapFaults::default(),
             kernel: Cow::Borrowed(faultlab_images::KERNEL),
@@ -167,12 +170,17 @@ impl Vm {
             backing: config.backing,
             options: config.backing_options.clone(),
         })?;
-        let swap = SwapFile::open(&config.swap)?;
-        if let (Some(swap), true) = (&swap, config.swap_direct) {
-            swap.bypass_page_cache()?;
+        let areas = std::iter::once(&config.swap).chain(config.more_swap.iter().map(|area| &area.config));
+        let mut swap = Vec::new();
+        for area in areas.take(SWAP_DISKS_MAX) {
+            let file = SwapFile::open(area)?;
+            if let (Some(file), true) = (&file, config.swap_direct) {
+                file.bypass_page_cache()?;
+            }
+            swap.extend(file);
         }
         let (vm, vcpu) = create(host, &ram, config.dirty)?;
-        let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
+        let entry = load(&config, &ram, swap.len(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
         config.prepare.carry_out(&ram, &vcpu)?;
         let vm = Arc::new(vm);
@@ -180,7 +188,7 @@ impl Vm {
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
-        let block = swap.map(|file| {
+        let blocks = swap.into_iter().map(|file| {
             let mut device = BlockDevice::new(file, config.account_file_io, &config.swap_faults);
             if config.trace == TraceLevel::Timeline {
                 device.note_requests();
@@ -191,7 +199,7 @@ impl Vm {
             stats,
             vcpu,
             _vm: vm,
-            bus: Bus::new(block, LabDevice::with_dirty_log(Some(dirty_log))),
+            bus: Bus::new(blocks, LabDevice::with_dirty_log(Some(dirty_log))),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,
@@ -240,8 +248,8 @@ impl Vm {
             exits,
             block: self
                 .bus
-                .block
-                .as_ref()
+                .blocks
+                .first()
                 .map(|block| block.device().noted())
                 .unwrap_or_default(),
             host: host_events.map(|events| events.and_then(|events| events.stop())),
@@ -270,7 +278,7 @@ impl Vm {
             Stopped::Crashed(cause) => End::Crashed(Box::new(CrashReport { cause, state: state() })),
             Stopped::Watchdog(cause) => End::Watchdog(Box::new(WatchdogReport {
                 cause,
-                waits_for: self.bus.block.as_ref().and_then(|block| block.device().unanswered()),
+                waits_for: self.bus.blocks.iter().find_map(|block| block.device().unanswered()),
                 state: state(),
             })),
         }
@@ -279,7 +287,7 @@ impl Vm {
     fn outcome(&self, end: End, build: Duration, start_to_guest: Duration) -> Outcome {
         let hello = self.bus.lab.hello().copied();
         let trace = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
-        let block = self.bus.block.as_ref().map(|transport| BlockCounters {
+        let block = self.bus.blocks.first().map(|transport| BlockCounters {
             refused_accesses: transport.refused(),
             ..transport.device().counters()
         });
@@ -326,18 +334,27 @@ fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd
     Ok((vm, vcpu))
 }
 
+/// The option that tells the kernel the priorities of further areas, if any has one. Those without a file of their own have no number.
+fn swap_priorities(areas: &[SwapArea]) -> Option<String> {
+    areas.iter().find(|area| area.prio.is_some())?;
+    let prio = |area: &SwapArea| area.prio.map_or_else(String::new, |prio| prio.to_string());
+    let list: Vec<String> = areas.iter().map(prio).collect();
+    Some(format!("faultlab.swap_prio=,{}", list.join(",")))
+}
+
 /// Writes kernel, command line and initrd into RAM. Returns the entry address.
-fn load(config: &VmConfig, ram: &GuestRam, has_swap: bool, tsc_khz: u64) -> Result<u64, Error> {
+fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result<u64, Error> {
     let mut words = config.command_line.clone();
     match config.trace {
         TraceLevel::Off => {}
         TraceLevel::Stages => words.push("faultlab.trace=stages".into()),
         TraceLevel::Timeline => words.push("faultlab.trace=timeline".into()),
     }
+    words.extend(swap_priorities(&config.more_swap));
     if let Some(bytes) = config.trace_bytes {
         words.push(format!("faultlab.trace_bytes={bytes}"));
     }
-    let command_line = CommandLine::new(has_swap, tsc_khz, &words)?;
+    let command_line = CommandLine::new(disks, tsc_khz, &words)?;
     let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;
     let image = BootImage {
         kernel: &config.kernel,

@@ -174,7 +174,7 @@ fn a_guest_made_of_chance_is_answered() {
         };
         let mut bus = driven_bus(&mut session);
         ended += u64::from((0..STEPS).any(|_| act(&mut chance, &mut bus, &mut session).is_break()));
-        let counters = bus.block.as_ref().unwrap().device().counters();
+        let counters = bus.blocks[0].device().counters();
         let done = counters.reads + counters.writes + counters.flushes;
         let failed = counters.io_errors + counters.unsupported + counters.refused_chains;
         // Requests for the disk's identity are the only ones without a counter of their own.
