@@ -245,13 +245,26 @@ impl<P: Platform> Memory<P> {
             self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
         }
         if !zero {
-            // The page stays with others, who need not keep it in memory.
-            if self.page(old).has(flag::UNEVICTABLE) {
-                self.munlock_page(old);
+            if self.page(old).flags.get() & (flag::UNEVICTABLE | flag::SWAPCACHE) != 0 {
+                self.leave_copied_page(old);
             }
             self.put_page(old);
         }
         copy.map(|_| ()).ok_or(Fault::Oom)
+    }
+
+    /// A page was copied and stays with others, who need not keep it in memory; or with nobody but the swap cache, because somebody else had a
+    /// reference when it was looked at, and then it goes. The caller has a reference. Source: Linux `free_swap_cache`. Rule F18.
+    #[cold]
+    #[inline(never)]
+    fn leave_copied_page(&self, pfn: Pfn) {
+        let page = self.page(pfn);
+        if page.has(flag::UNEVICTABLE) {
+            self.munlock_page(pfn);
+        }
+        if page.mapcount.get() == 0 && page.refcount.get() == 2 {
+            self.try_to_free_swap(pfn);
+        }
     }
 
     /// Whether an anonymous page is this mapping's alone, so that it need not be copied. Its slot in swap, if any, is given up: the
