@@ -47,16 +47,19 @@ impl World {
             How::DontUnmap => (pages, pages, MAYMOVE | DONTUNMAP, 0),
         };
         let (old_len, new_len) = (old_pages * PAGE_SIZE, new_pages * PAGE_SIZE);
-        let to = match self.memory.do_mremap(mm, addr, old_len, new_len, flags, target) {
+        let result = self.memory.do_mremap(mm, addr, old_len, new_len, flags, target);
+        let only_moves = flags & FIXED != 0 && old_pages == new_pages;
+        if only_moves {
+            self.enter_moved(who, addr, target, old_pages);
+        }
+        let to = match result {
+            Ok(_) if only_moves => return,
             Ok(to) => to,
             Err(error) => {
                 assert!(
                     matches!(error, Error::Einval | Error::Efault | Error::Enomem),
                     "{error:?}"
                 );
-                if old_pages == new_pages && flags & FIXED != 0 {
-                    self.enter_moved(who, addr, target, old_pages);
-                }
                 // What a fixed target held, or the tail that was to go, may be gone.
                 let memory = &self.memory;
                 self.processes[who]
@@ -82,7 +85,8 @@ impl World {
         self.enter_remapped(who, to, new_pages, first, &old);
     }
 
-    /// Of several mappings the first may have moved before another could not.
+    /// Of several mappings, each moves as it is, and the gaps between them with what is in their way stay. The first may have moved before
+    /// another could not.
     fn enter_moved(&mut self, who: usize, from: u64, to: u64, pages: u64) {
         let mm = self.processes[who].mm;
         for offset in (0..pages).map(|page| page * PAGE_SIZE) {
