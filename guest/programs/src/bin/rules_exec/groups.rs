@@ -41,8 +41,9 @@ pub(crate) fn show() {
     line("setpgid", "where it is", getpgid(second) == first);
     line("wait4", "for the own group", wait4(0, WNOHANG, first));
     line("wait4", "for the other, not waiting", wait4(-first, WNOHANG, first));
-    line("kill", "the group", Plain(kill(-first, SIGTERM)));
+    line("kill", "its leader", Plain(kill(first, SIGTERM)));
     line("wait4", "for the group", wait4(-first, 0, first));
+    line("kill", "the group", Plain(kill(-first, SIGTERM)));
     line("wait4", "for the group again", wait4(-first, 0, second));
     line("wait4", "for the group once more", wait4(-first, 0, second));
     line("kill", "a group that is gone", Plain(kill(-first, 0)));

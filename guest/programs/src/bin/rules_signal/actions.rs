@@ -341,6 +341,9 @@ fn default_actions() {
         }
         let ended = child(|| {
             _ = process::set_limit(linux_raw_sys::general::RLIMIT_CORE, 0, 0);
+            // Whoever started this may ignore some; not all can be set.
+            // SAFETY: no handler.
+            _ = unsafe { signals::action(signal, &Action::DEFAULT) };
             _ = signals::raise(signal);
             0
         });
