@@ -127,7 +127,15 @@ fn expect_flows(file: &Value, slices: &[Slice<'_>]) -> usize {
             found
         };
         let wait = at(start, &["swap_read", "swap_writepage"]);
-        let request = at(middles[id], &["disk read", "disk write"]);
+        // The way of a request through the host lies within it, its first stage where the arrow points.
+        let stage = at(middles[id], &["host queue", "disk read", "disk write"]);
+        let holds = |slice: &&Slice<'_>| {
+            slice.track == stage.track
+                && slice.start <= stage.start
+                && stage.end <= slice.end
+                && slice.name.starts_with("disk ")
+        };
+        let request = slices.iter().rfind(holds).expect("a request around its stage");
         assert_eq!(wait.name == "swap_read", request.name == "disk read");
         assert_eq!(
             request.args["sector"].as_u64(),

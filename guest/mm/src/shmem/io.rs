@@ -82,8 +82,8 @@ impl<P: Platform> Memory<P> {
     fn read_chunk(&self, id: InodeId, mm_id: MmId, chunk: Chunk) -> Result<(), Error> {
         let user_page = VirtAddr(chunk.addr).page();
         let user = self.get_user_page(mm_id, user_page, true)?;
-        let entry = self.pagecache_get_page(id, chunk.index(), fgp::ENTRY);
-        if entry.is_some_and(|entry| entry.as_value().is_some()) {
+        let entry = self.filemap_get_entry(self.inode(id), chunk.index());
+        if entry.as_value().is_some() {
             // The page comes back from swap, and stays while the program's is fetched again.
             let got = self.shmem_getpage_called(id, chunk.index(), Sgp::Write)?;
             let user = self.get_user_page(mm_id, user_page, true);
@@ -93,18 +93,18 @@ impl<P: Platform> Memory<P> {
             self.put_page(got.pfn);
             return user.map(|_| ());
         }
-        let held = entry.and_then(Entry::as_page);
-        match held.filter(|&pfn| self.page(pfn).has(flag::UPTODATE)) {
+        // Without a reference: nothing can take the page before it is copied.
+        let found = entry.as_page();
+        match found.filter(|&pfn| self.page(pfn).has(flag::UPTODATE)) {
             Some(pfn) => self.copy_to_program(user, pfn, chunk),
             None => self
                 .platform
                 .clear_bytes(user, chunk.user_offset() as usize, chunk.len as usize),
         }
-        if let Some(pfn) = held {
-            if chunk.offset() == 0 {
-                self.mark_page_accessed(pfn);
-            }
-            self.put_page(pfn);
+        if let Some(pfn) = found
+            && chunk.offset() == 0
+        {
+            self.mark_page_accessed(pfn);
         }
         Ok(())
     }

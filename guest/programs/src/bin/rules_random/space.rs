@@ -51,8 +51,9 @@ const NOREPLACE: usize = 0x10_0000;
 const MAY_MOVE: usize = 1;
 const MOVE_FIXED: usize = 2;
 
-/// Pieces of advice that no kernel may answer with more or less than the man page says.
-const ADVICE: [(u32, &str); 12] = [
+/// Pieces of advice whose effect does not depend on how much memory there is. (With `MADV_PAGEOUT`, Linux forgets pages of holes that were only
+/// read, which the number of blocks shows; the guest keeps them.)
+const ADVICE: [(u32, &str); 11] = [
     (0, "NORMAL"),
     (1, "RANDOM"),
     (3, "WILLNEED"),
@@ -62,7 +63,6 @@ const ADVICE: [(u32, &str); 12] = [
     (10, "DONTFORK"),
     (11, "DOFORK"),
     (20, "COLD"),
-    (21, "PAGEOUT"),
     (22, "POPULATE_READ"),
     (23, "POPULATE_WRITE"),
 ];
