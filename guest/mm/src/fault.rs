@@ -134,9 +134,30 @@ impl<P: Platform> Memory<P> {
 
     #[inline]
     fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+        // One look for both, so that who has neither pays for one.
+        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES) != 0 {
+            return self.do_special_fault(vmf, file);
+        }
+        self.do_object_fault(vmf, file)
+    }
+
+    /// Device memory, which has no pages to give, and opened files, whose times a store changes. Rule B44; Linux `fault_dirty_shared_page`.
+    #[inline(never)]
+    fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         if vmf.vma.has(vm::PFNMAP) {
             return Err(Fault::BusAdrerr);
         }
+        let write = vmf.write;
+        self.do_object_fault(vmf, file)?;
+        if write {
+            self.content_changed(file);
+        }
+        Ok(())
+    }
+
+    // In both places, so that the usual one does not pay for a call.
+    #[inline(always)]
+    fn do_object_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
             return self.do_cow_fault(vmf, file);
         }

@@ -197,4 +197,6 @@ pub mod vm {
     pub const NORESERVE: u64 = 0x20_0000;
     /// Charged to the commit counter.
     pub const ACCOUNT: u64 = 0x10_0000;
+    /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
+    pub const TIMES: u64 = 1 << 40;
 }

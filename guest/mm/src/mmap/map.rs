@@ -128,6 +128,9 @@ impl<P: Platform> Memory<P> {
         }
         if let Some(file) = file {
             vm_flags = check_seals(self.seals(file.inode), file.restrict(vm_flags)?)?;
+            if shared && file.opened != 0 {
+                vm_flags |= vm::TIMES;
+            }
         }
         if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
             return Err(Error::Einval);

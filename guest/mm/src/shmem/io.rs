@@ -212,7 +212,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Notes that content changed now. Rule C23.
-    pub(super) fn content_changed(&self, id: InodeId) {
+    pub(crate) fn content_changed(&self, id: InodeId) {
         let (inode, now) = (self.inode(id), self.platform.now_ns());
         inode.set_i_mtime(now);
         inode.set_i_ctime(now);

@@ -89,6 +89,45 @@ fn two_descriptors_are_two_mappings() {
     }
 }
 
+/// B44: a store that faults on a shared mapping of an opened file changes its times; others do not, and loads and private stores do not.
+#[test]
+fn times_of_stores() {
+    for (flags, through, changes) in [
+        (map_flag::SHARED, 1, true),
+        (map_flag::PRIVATE, 1, false),
+        (map_flag::SHARED, 0, false),
+    ] {
+        let (memory, mm, file) = world();
+        memory.set_fault_around_bytes(PAGE_SIZE).unwrap();
+        let opened = opened(file, true, true, through);
+        let at = memory.do_mmap(mm, 0, 4 * PAGE_SIZE, RW, flags, opened, 0).unwrap();
+        let changed = |second: i64, access: &dyn Fn()| {
+            memory.platform.clock_s.set(second);
+            access();
+            let stat = memory.getattr(file);
+            assert_eq!(
+                stat.mtime_ns == second * 1_000_000_000,
+                stat.ctime_ns == second * 1_000_000_000
+            );
+            stat.mtime_ns == second * 1_000_000_000
+        };
+        assert_eq!(changed(2_000, &|| memory.store(mm, at, 1).unwrap()), changes, "a hole");
+        assert!(
+            !changed(2_001, &|| memory.store(mm, at, 2).unwrap()),
+            "it can be stored to already"
+        );
+        assert!(
+            !changed(2_002, &|| assert_eq!(memory.load(mm, at + PAGE_SIZE), Ok(0))),
+            "a load"
+        );
+        memory.do_mprotect(mm, at, PAGE_SIZE, prot::READ).unwrap();
+        memory.do_mprotect(mm, at, PAGE_SIZE, RW).unwrap();
+        // `mprotect` gives the entry its rights back, so that nothing faults, as on Linux.
+        let again = changed(2_003, &|| memory.store(mm, at, 3).unwrap());
+        assert!(!again, "rights that were away");
+    }
+}
+
 /// C23: `fallocate`, holes and `ftruncate`, to the same size too, change both times. Reading through a mapping changes none.
 #[test]
 fn times_of_changes() {

@@ -87,6 +87,11 @@ impl File {
         (self.stat(3) & 0xffff_ffff, self.stat(2))
     }
 
+    /// When its content changed last, in nanoseconds.
+    pub(crate) fn mtime_ns(&self) -> u64 {
+        self.stat(11) * 1_000_000_000 + self.stat(12)
+    }
+
     /// Size and blocks.
     pub(crate) fn extent(&self) -> Extent {
         Extent(self.stat(6), self.stat(8))

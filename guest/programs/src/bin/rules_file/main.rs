@@ -8,7 +8,7 @@
 //! | `io` | C13 to C15, C18 to C21: reading, writing, size, seeking |
 //! | `space` | C24 to C28: `fallocate` |
 //! | `seals` | C46 to C49 |
-//! | `mappings` | B5 to B7, B14, B23, B33, B34, B36 to B42: files in address spaces |
+//! | `mappings` | B5 to B7, B14, B23, B33, B34, B36 to B42, B44: files in address spaces |
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! Files in address spaces: B5 to B7, B14, B23, B33, B34, B36 to B42, C51.
+//! Files in address spaces: B5 to B7, B14, B23, B33, B34, B36 to B42, B44, C51.
 
 use faultlab_programs::arena::{
     Arena, NONE, Place, Plain, RO, RW, Resident, in_child, line, load, madvise, mappings, mmap_raw, mprotect, munmap,
@@ -6,6 +6,7 @@ use faultlab_programs::arena::{
 };
 use faultlab_programs::sys::address_space;
 use faultlab_programs::sys::memory::PAGE_BYTES;
+use faultlab_programs::sys::monotonic_ns;
 
 use crate::file::{Count, File};
 
@@ -27,6 +28,43 @@ pub(crate) fn show(arena: &Arena) {
     layout(arena);
     fork(arena);
     after_close(arena);
+    times(arena);
+}
+
+/// What stores through a mapping do to the time of the last change. A load may map the page for stores, too: then they are not noticed.
+fn times(arena: &Arena) {
+    for (case, flags) in [("shared", SHARED), ("private", PRIVATE)] {
+        arena.clear();
+        let file = File::of_bytes(2 * P);
+        let at = must(mmap_raw([arena.page(10), 2 * P, RW, flags, file.0, 0]));
+        let changes = |access: &dyn Fn()| {
+            let before = file.mtime_ns();
+            let start = monotonic_ns();
+            // Longer than a tick of the coarsest clock.
+            while monotonic_ns() - start < 20_000_000 {}
+            access();
+            if file.mtime_ns() == before { "same" } else { "changed" }
+        };
+        line(
+            "B44",
+            format_args!("{case}: a store to a hole"),
+            changes(&|| poke(at, 1)),
+        );
+        line("B44", format_args!("{case}: another"), changes(&|| poke(at, 2)));
+        line("B44", format_args!("{case}: a load"), changes(&|| _ = peek(at + P)));
+        line(
+            "B44",
+            format_args!("{case}: a store to what was loaded"),
+            changes(&|| poke(at + P, 1)),
+        );
+        must(mprotect(at, P, RO));
+        must(mprotect(at, P, RW));
+        line(
+            "B44",
+            format_args!("{case}: rights that were away"),
+            changes(&|| poke(at, 3)),
+        );
+    }
 }
 
 fn arguments(arena: &Arena) {

@@ -1,4 +1,4 @@
-//! Files with names: C12, C22, C33, C47, C51.
+//! Files with names: B7, C12, C22, C33, C47, C51.
 
 use faultlab_programs::arena::{Arena, Plain, RW, line, load, mmap_raw, must, peek, poke, store};
 use faultlab_programs::sys::{files, paths};
@@ -106,7 +106,7 @@ fn mapped(arena: &Arena) {
     );
     let dir = need(c".", DIRECTORY);
     line(
-        "C51",
+        "B7",
         "a mapping of a directory",
         Plain(mmap_raw([0, P, 1, 1, dir.0, 0])),
     );
