@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use faultlab::{Host, Observer, Outcome, Stream, SwapConfig, Vm, VmConfig};
+use faultlab::{Host, Observer, Outcome, Stream, SwapArea, SwapConfig, Vm, VmConfig};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_abi::vmstat::Item;
 
@@ -25,6 +25,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         ("--swap-io uring --swap-direct --swap-latency normal:200us,100us", 0),
         ("--swap-errors write:0.05,torn:0.05,seed=4", 0),
         ("--swap-errors lost:0.5", 1),
+        ("--swap-area 4M --swap-area 6M,prio=5 --swap-area 6M,prio=5", 0),
+        (
+            "--swap-area 4M,prio=0 --swap-area 6M,prio=5 --swap-errors write:0.05,torn:0.05,seed=4",
+            0,
+        ),
     ] {
         suite.test(format!("swap::swap-check {faults}"), Needs::Kvm, move || {
             let arguments = format!("exec --memory 8M --swap 16M {faults} -- swap-check --swaps 1500");
@@ -39,6 +44,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         });
     }
     suite.test("swap::24M in a guest of 16M, within a minute", Needs::Kvm, press);
+    suite.test(
+        "swap::areas in the order of their priorities",
+        Needs::Kvm,
+        areas_in_order,
+    );
     suite.test("swap::guest, disk and host count the same", Needs::Kvm, accounts_agree);
     suite.test(
         "swap::a full swap area ends the program, and says so",
@@ -117,15 +127,18 @@ impl Observer for Said {
 }
 
 /// `shm-press` with these arguments in a guest of 8 MiB.
-fn shm_press(arguments: &[&str], swap_bytes: u64) -> (Outcome, Said) {
+fn shm_press_config(arguments: &[&str], swap_bytes: u64) -> VmConfig {
     let words = [&["shm-press"], arguments].concat();
     let program = faultlab_images::program("shm-press").expect("a bundled program");
-    let config = VmConfig {
+    VmConfig {
         memory_bytes: 8 << 20,
         swap: SwapConfig::Temporary { bytes: swap_bytes },
         account_file_io: true,
         ..VmConfig::new(program, words.iter().map(|word| word.as_bytes().to_vec()).collect())
-    };
+    }
+}
+
+fn run(config: VmConfig) -> (Outcome, Said) {
     let host = Host::open().expect("the test needs KVM");
     let mut said = Said::default();
     let vm = Vm::new(config, &host).expect("a guest can be built");
@@ -137,7 +150,7 @@ fn shm_press(arguments: &[&str], swap_bytes: u64) -> (Outcome, Said) {
 fn accounts_agree() {
     const SEGMENT_PAGES: u64 = (12 << 20) / PAGE_SIZE;
     const RAM_PAGES: u64 = (8 << 20) / PAGE_SIZE;
-    let (outcome, said) = shm_press(&["12M", "--passes", "1"], 16 << 20);
+    let (outcome, said) = run(shm_press_config(&["12M", "--passes", "1"], 16 << 20));
     assert_eq!(
         outcome.end.exit_status(),
         0,
@@ -166,6 +179,27 @@ fn accounts_agree() {
         block.refused_accesses,
     );
     assert_eq!((refused, outcome.lab_refused), ((0, 0, 0, 0), 0));
+}
+
+/// Rule F17. What does not fit into memory fits into the area with the highest priority: it alone is written to. Rule F24: its header, and
+/// no other's.
+fn areas_in_order() {
+    let fast = SwapArea {
+        config: SwapConfig::Temporary { bytes: 16 << 20 },
+        prio: Some(3),
+    };
+    for (more_swap, first_is_used) in [(vec![], true), (vec![fast], false)] {
+        let config = VmConfig {
+            more_swap,
+            ..shm_press_config(&["12M", "--passes", "1"], 16 << 20)
+        };
+        let (outcome, said) = run(config);
+        assert_eq!(outcome.end.exit_status(), 0, "{}\n{}", said.output, said.log);
+        let block = outcome.block.expect("there is a swap disk");
+        assert_eq!(block.sectors_written != 0, first_is_used, "{block:?}");
+        assert!(outcome.guest_vmstat[Item::Pswpout as usize] > 1000);
+        assert!(block.sectors_read >= PAGE_SECTORS, "every area's header is read");
+    }
 }
 
 /// A segment that is just granted, as Linux grants it, but for which there is no room in the end, because tables and

@@ -18,7 +18,7 @@ mod swap;
 mod values;
 
 pub(crate) use self::refusal::one_line;
-pub(crate) use self::swap::{SwapBackend, SwapFaultArgs, SwapServer};
+pub(crate) use self::swap::{SwapAreaArgs, SwapBackend, SwapFaultArgs, SwapServer};
 use self::values::{
     backing_names, parse_fail_on, parse_kernel_words, parse_memory, parse_pages, parse_pattern, parse_percent,
     parse_ring, parse_size, parse_swap, parse_window, scenario_names, with_all, with_groups,
@@ -123,6 +123,8 @@ pub(crate) struct VmArgs {
     /// Who serves swap requests: the vCPU's thread while it waits, or an I/O thread while the guest goes on
     #[arg(long, value_name = "WHO", default_value = "inline")]
     pub(crate) swap_io: SwapServer,
+    #[command(flatten)]
+    pub(crate) areas: SwapAreaArgs,
     #[command(flatten)]
     pub(crate) faults: SwapFaultArgs,
     /// Time-stamp the stages of every fault; costs time, so the table then says so

@@ -90,6 +90,25 @@ fn words_for_a_kernel_have_no_quotes() {
 }
 
 #[test]
+fn swap_areas_have_sizes_and_priorities() {
+    let parse = super::swap::parse_area;
+    assert_eq!(parse("32M"), Ok((32 << 20, None)));
+    assert_eq!(parse("40K,prio=0"), Ok((40 << 10, Some(0))));
+    assert_eq!(parse("40K,prio=32767"), Ok((40 << 10, Some(32767))));
+    for wrong in [
+        "0",
+        "1M,prio=32768",
+        "1M,prio=-1",
+        "1M,5",
+        "1M,",
+        ",prio=1",
+        "1M,prio=1,prio=2",
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn swap_may_be_none() {
     assert_eq!(parse_swap("0"), Ok(0));
     assert_eq!(parse_swap("40K"), Ok(40 << 10));

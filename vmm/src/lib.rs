@@ -60,7 +60,7 @@ pub use host::{Host, HostIdentity};
 pub use observer::{HostFaults, Observer, PhaseRecord, Stream, Vmstat};
 pub use outcome::{CrashCause, CrashReport, End, Outcome, PanicReport, WatchdogCause, WatchdogReport};
 pub use swap_faults::SwapFaults;
-pub use swap_file::SwapConfig;
+pub use swap_file::{SwapArea, SwapConfig};
 pub use swap_io::SwapIo;
 pub use vcpu::kick::StopHandle;
 pub use vm::{TraceLevel, Vm, VmConfig};

@@ -79,6 +79,15 @@ impl Default for SwapConfig {
     }
 }
 
+/// One of several areas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwapArea {
+    /// What it is; [`SwapConfig::None`] only for all of them.
+    pub config: SwapConfig,
+    /// Priority, 0 to 32767: areas with a higher one are filled first. `None`: lower than any before.
+    pub prio: Option<u16>,
+}
+
 /// An open swap area.
 #[derive(Debug)]
 pub struct SwapFile {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::VIRTIO_MMIO_BASE;
+use faultlab_abi::layout::{PAGE_SIZE, VIRTIO_MMIO_BASE};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -16,7 +16,7 @@ use crate::boot::symbols::Symbols;
 use crate::boot::{self, BootImage, CommandLine, Initrd};
 use crate::devices::Session;
 use crate::devices::block::{BlockCounters, BlockDevice, Place};
-use crate::devices::bus::Bus;
+use crate::devices::bus::{Bus, SWAP_DISKS_MAX};
 use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
 use crate::error::{Error, KvmError, SwapError};
@@ -29,7 +29,7 @@ use crate::observer::{Observer, Vmstat};
 use crate::outcome::{CrashReport, End, Outcome, WatchdogReport};
 use crate::process;
 use crate::swap_faults::SwapFaults;
-use crate::swap_file::{SwapConfig, SwapFile};
+use crate::swap_file::{SwapArea, SwapConfig, SwapFile};
 use crate::swap_io::SwapIo;
 use crate::timeline::Timeline;
 use crate::timeline::clock::{GuestClock, host_tsc};
@@ -76,6 +76,8 @@ pub struct VmConfig {
     pub dirty: DirtyMode,
     /// What the guest swaps to.
     pub swap: SwapConfig,
+    /// Further areas, which the guest knows as `/dev/vdb` and on; at most three.
+    pub more_swap: Vec<SwapArea>,
     /// Whether the host's page cache is bypassed on the way there.
     pub swap_direct: bool,
     /// Who serves its requests; what this host lacks is replaced ([`SwapIo::on_this_host`]).
@@ -117,6 +119,7 @@ impl VmConfig {
             prepare: Prepare::default(),
             dirty: DirtyMode::default(),
             swap: SwapConfig::default(),
+            more_swap: Vec::new(),
             swap_direct: false,
             swap_io: SwapIo::default(),
             swap_faults: SwapFaults::default(),
@@ -173,12 +176,17 @@ impl Vm {
             backing: config.backing,
             options: config.backing_options.clone(),
         })?);
-        let swap = SwapFile::open(&config.swap)?;
-        if let (Some(swap), true) = (&swap, config.swap_direct) {
-            swap.bypass_page_cache()?;
+        let areas = std::iter::once(&config.swap).chain(config.more_swap.iter().map(|area| &area.config));
+        let mut swap = Vec::new();
+        for area in areas.take(SWAP_DISKS_MAX) {
+            let file = SwapFile::open(area)?;
+            if let (Some(file), true) = (&file, config.swap_direct) {
+                file.bypass_page_cache()?;
+            }
+            swap.extend(file);
         }
         let (vm, vcpu) = create(host, &ram, config.dirty)?;
-        let entry = load(&config, &ram, swap.is_some(), host.identity().tsc_khz)?;
+        let entry = load(&config, &ram, swap.len(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
         config.prepare.carry_out(&ram, &vcpu)?;
         let vm = Arc::new(vm);
@@ -186,8 +194,11 @@ impl Vm {
         let stats = KvmStats::open(&vm, &vcpu)
             .map_err(|error| log::warn!("no KVM counters: {error}"))
             .ok();
-        let mut block = swap.map(|file| swap_disk(&config, file, &ram, &vm)).transpose()?;
-        let requests = match &mut block {
+        let swap = swap.into_iter().enumerate();
+        let mut blocks = swap
+            .map(|(which, file)| swap_disk(&config, which, file, &ram, &vm))
+            .collect::<Result<Vec<_>, _>>()?;
+        let requests = match blocks.first_mut() {
             Some(device) if config.trace == TraceLevel::Timeline => Some(device.note_requests()),
             _ => None,
         };
@@ -195,7 +206,10 @@ impl Vm {
             stats,
             vcpu,
             _vm: vm,
-            bus: Bus::new(block.map(VirtioMmio::new), LabDevice::with_dirty_log(Some(dirty_log))),
+            bus: Bus::new(
+                blocks.into_iter().map(VirtioMmio::new),
+                LabDevice::with_dirty_log(Some(dirty_log)),
+            ),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,
@@ -239,7 +253,7 @@ impl Vm {
         let stopped = vcpu::run(&mut self.vcpu, &mut self.bus, &mut session, &mut watch);
         let program_cycles = self.bus.lab.hello_tsc().map(|since| host_tsc().saturating_sub(since));
         drop(watch);
-        if let Some(block) = &mut self.bus.block {
+        for block in &mut self.bus.blocks {
             block.shut_down();
         }
         self.bus.serial.finish();
@@ -275,7 +289,7 @@ impl Vm {
             Stopped::Crashed(cause) => End::Crashed(Box::new(CrashReport { cause, state: state() })),
             Stopped::Watchdog(cause) => End::Watchdog(Box::new(WatchdogReport {
                 cause,
-                waits_for: self.bus.block.as_ref().and_then(|block| block.device().unanswered()),
+                waits_for: self.bus.blocks.iter().find_map(|block| block.device().unanswered()),
                 state: state(),
             })),
         }
@@ -284,7 +298,7 @@ impl Vm {
     fn outcome(&self, end: End, build: Duration, start_to_guest: Duration) -> Outcome {
         let hello = self.bus.lab.hello().copied();
         let trace = hello.map_or_else(Default::default, |hello| trace_ring::read(&self.ram, &hello));
-        let block = self.bus.block.as_ref().map(|transport| BlockCounters {
+        let block = self.bus.blocks.first().map(|transport| BlockCounters {
             refused_accesses: transport.refused(),
             ..transport.device().counters()
         });
@@ -320,8 +334,14 @@ impl Vm {
     }
 }
 
-/// The swap disk over `file`.
-fn swap_disk(config: &VmConfig, file: SwapFile, ram: &Arc<GuestRam>, vm: &Arc<VmFd>) -> Result<BlockDevice, SwapError> {
+/// Swap disk `which`, over `file`.
+fn swap_disk(
+    config: &VmConfig,
+    which: usize,
+    file: SwapFile,
+    ram: &Arc<GuestRam>,
+    vm: &Arc<VmFd>,
+) -> Result<BlockDevice, SwapError> {
     let (account, faults) = (config.account_file_io, &config.swap_faults);
     let how = config.swap_io.on_this_host();
     if how != config.swap_io {
@@ -329,7 +349,7 @@ fn swap_disk(config: &VmConfig, file: SwapFile, ram: &Arc<GuestRam>, vm: &Arc<Vm
     }
     let place = Place {
         vm: Arc::clone(vm),
-        registers: VIRTIO_MMIO_BASE,
+        registers: VIRTIO_MMIO_BASE + which as u64 * PAGE_SIZE,
     };
     BlockDevice::served(file, account, faults, how, ram, Some(place)).map_err(SwapError::Serve)
 }
@@ -346,18 +366,27 @@ fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd
     Ok((vm, vcpu))
 }
 
+/// The option that tells the kernel the priorities of further areas, if any has one. Those without a file of their own have no number.
+fn swap_priorities(areas: &[SwapArea]) -> Option<String> {
+    areas.iter().find(|area| area.prio.is_some())?;
+    let prio = |area: &SwapArea| area.prio.map_or_else(String::new, |prio| prio.to_string());
+    let list: Vec<String> = areas.iter().map(prio).collect();
+    Some(format!("faultlab.swap_prio=,{}", list.join(",")))
+}
+
 /// Writes kernel, command line and initrd into RAM. Returns the entry address.
-fn load(config: &VmConfig, ram: &GuestRam, has_swap: bool, tsc_khz: u64) -> Result<u64, Error> {
+fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result<u64, Error> {
     let mut words = config.command_line.clone();
     match config.trace {
         TraceLevel::Off => {}
         TraceLevel::Stages => words.push("faultlab.trace=stages".into()),
         TraceLevel::Timeline => words.push("faultlab.trace=timeline".into()),
     }
+    words.extend(swap_priorities(&config.more_swap));
     if let Some(bytes) = config.trace_bytes {
         words.push(format!("faultlab.trace_bytes={bytes}"));
     }
-    let command_line = CommandLine::new(has_swap, tsc_khz, &words)?;
+    let command_line = CommandLine::new(disks, tsc_khz, &words)?;
     let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;
     let image = BootImage {
         kernel: &config.kernel,

@@ -166,7 +166,12 @@ fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
         Item::Pswpout,
         Item::Pgalloc,
     ];
-    let devices = bus.lab.commands() + bus.block.as_ref().map_or(0, |block| block.device().counters().requests);
+    let devices = bus.lab.commands()
+        + bus
+            .blocks
+            .iter()
+            .map(|block| block.device().counters().requests)
+            .sum::<u64>();
     let Some(hello) = hello else { return devices };
     ITEMS.iter().fold(devices, |sum, item| {
         let value = ram

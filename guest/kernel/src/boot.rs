@@ -18,6 +18,7 @@ use faultlab_kernel::text::Line;
 use faultlab_kernel::{line, pte};
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::overcommit::OvercommitMode;
+use faultlab_mm::swap::AreaConfig;
 
 use crate::platform::MEMORY;
 use crate::x86::msr;
@@ -161,11 +162,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         // Its range is that of the option.
         let _ = MEMORY.set_fault_around_bytes(bytes);
     }
-    let swap = swap_disk::attach(&options.virtio);
-    let swap_pages = match swap {
-        Ok(pages) if MEMORY.swapon(pages).is_ok() => u64::from(pages) - 1,
-        _ => 0,
-    };
+    swap_on(&options);
     lab::hello(&Hello {
         version: VERSION,
         syscall_gate,
@@ -174,9 +171,14 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         trace: if trace_bytes == 0 { 0 } else { layout.trace.phys() },
         trace_bytes,
         managed_pages: u64::from(ram::end().0 - layout.free_start.0),
-        swap_pages,
+        swap_pages: MEMORY.total_swap_pages(),
     });
-    report(&swap, swap_pages, options.tsc_khz);
+    log::debug(&line!["swap: ", MEMORY.total_swap_pages(), " pages"]);
+    if options.tsc_khz.is_none() {
+        log::warn(&line![
+            "clock: no tsc_early_khz= on the command line, taking the time-stamp counter for 1 GHz"
+        ]);
+    }
     exec::first_program(initrd.0, initrd.1)
 }
 
@@ -203,17 +205,24 @@ fn initrd_frames(boot: &BootParams) -> (Pfn, u64) {
     (Pfn::of_phys(boot.initrd), boot.initrd_len)
 }
 
-fn report(swap: &Result<u32, swap_disk::NoSwap>, swap_pages: u64, tsc_khz: Option<u64>) {
-    match swap {
-        Ok(_) if swap_pages != 0 => log::debug(&line!["swap: ", swap_pages, " pages"]),
-        Ok(_) => log::warn(&line![
-            "swap: no room for the slot map, or more slots than it can have; continuing without"
-        ]),
-        Err(why) => log::debug(&line!["swap: none (", why.0, ")"]),
+/// Swaps to every disk that there is, as far as it can be.
+fn swap_on(options: &Options<'_>) {
+    let (disks, refused) = swap_disk::attach(&options.virtio);
+    if let Some(why) = refused {
+        log::warn(&line!["swap: a disk is left alone: ", why.0]);
     }
-    if tsc_khz.is_none() {
-        log::warn(&line![
-            "clock: no tsc_early_khz= on the command line, taking the time-stamp counter for 1 GHz"
-        ]);
+    for (disk, prio) in options.swap_prio.into_iter().enumerate().take(disks) {
+        let on = swap_disk::header(disk).and_then(|header| {
+            let area = AreaConfig {
+                slots: header.pages,
+                prio,
+                bad: header.bad_pages(),
+            };
+            let on = MEMORY.swapon(disk, area);
+            on.map_err(|_| swap_disk::NoSwap("no room for its slot map"))
+        });
+        if let Err(why) = on {
+            log::warn(&line!["swap: disk ", disk as u64, " is not used: ", why.0]);
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! | `faultlab.trace_bytes=SIZE` | memory for the trace |
 //! | `sysctl.vm.overcommit_memory=N` | 0, 1 or 2, as `vm.overcommit_memory` |
 //! | `sysctl.vm.overcommit_ratio=N` | as `vm.overcommit_ratio`, per cent |
+//! | `faultlab.swap_prio=N,N...` | priorities of the swap disks in order, 0 to 32767, or nothing for the next below all others |
 //! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //! | `faultlab.fault_around_bytes=SIZE` | bytes around a load that faults which are mapped with it, 4K (none) to 2M; 64K without it |
 //!
@@ -29,6 +30,7 @@ const CMDLINE_TRACE: &str = "faultlab.trace=";
 const CMDLINE_TRACE_BYTES: &str = "faultlab.trace_bytes=";
 const CMDLINE_PAGE_CLUSTER: &str = "faultlab.page_cluster=";
 const CMDLINE_FAULT_AROUND: &str = "faultlab.fault_around_bytes=";
+const CMDLINE_SWAP_PRIO: &str = "faultlab.swap_prio=";
 
 /// A device's registers: physical address and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Options<'a> {
     pub page_cluster: Option<u64>,
     /// Bytes around a load that faults which are mapped with it; 4096 to 2 MiB.
     pub fault_around_bytes: Option<u64>,
+    /// Priorities of the swap disks, 0 to 32767.
+    pub swap_prio: [Option<u16>; VIRTIO_MAX],
     /// `vm.overcommit_memory`, if given.
     pub overcommit: Option<OvercommitMode>,
     /// `vm.overcommit_ratio` in per cent, if given; at most 2^31 - 1.
@@ -111,9 +115,23 @@ impl<'a> Options<'a> {
             self.page_cluster = Some(number(value)?);
         } else if let Some(value) = word.strip_prefix(CMDLINE_FAULT_AROUND.as_bytes()) {
             self.fault_around_bytes = Some(size(value).filter(|bytes| (4096..=2 << 20).contains(bytes))?);
+        } else if let Some(value) = word.strip_prefix(CMDLINE_SWAP_PRIO.as_bytes()) {
+            self.swap_prio = swap_prio(value)?;
         }
         Some(())
     }
+}
+
+/// `N,N...`, where an N may be missing.
+fn swap_prio(text: &[u8]) -> Option<[Option<u16>; VIRTIO_MAX]> {
+    let mut prios = [None; VIRTIO_MAX];
+    for (index, field) in text.split(|byte| *byte == b',').enumerate() {
+        let prio = prios.get_mut(index)?;
+        if !field.is_empty() {
+            *prio = Some(u16::try_from(number(field)?).ok().filter(|prio| *prio <= 0x7fff)?);
+        }
+    }
+    Some(prios)
 }
 
 /// `SIZE@ADDRESS[:...]`.
@@ -163,7 +181,7 @@ mod tests {
     fn all_options() {
         let line = b"console=ttyS0 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=0x1000@3489665024:6 \
             faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 sysctl.vm.overcommit_memory=2 sysctl.vm.overcommit_ratio=80 faultlab.trace=stages \
-            faultlab.fault_around_bytes=4K";
+            faultlab.fault_around_bytes=4K faultlab.swap_prio=,5,,32767";
         let options = Options::parse(line);
         assert_eq!(options.malformed, None);
         assert_eq!(
@@ -189,6 +207,7 @@ mod tests {
             })
         );
         assert_eq!(options.tsc_khz, Some(2_596_148));
+        assert_eq!(options.swap_prio, [None, Some(5), None, Some(32767)]);
         assert_eq!(options.trace_level, level::STAGES);
         assert_eq!(options.fault_around_bytes, Some(4096));
         assert_eq!(
@@ -223,6 +242,9 @@ mod tests {
             b"faultlab.trace_bytes=0",
             b"faultlab.fault_around_bytes=4095",
             b"faultlab.fault_around_bytes=4M",
+            b"faultlab.swap_prio=32768",
+            b"faultlab.swap_prio=-1",
+            b"faultlab.swap_prio=1,2,3,4,5",
         ] {
             let line = [word, b" tsc_early_khz=0 faultlab.device=8K@0x1000"].concat();
             let options = Options::parse(&line);

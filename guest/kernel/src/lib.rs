@@ -11,6 +11,7 @@
 //! | [`swap_header`] | the first page of a swap disk |
 //! | [`stack`] | a program's initial stack |
 //! | [`text`] | lines of text without `core::fmt` |
+//! | [`virtqueue`] | what a virtio driver and its device share |
 //!
 //! Everything here is compiled into ring 0 by the binary of this package (`main.rs`), so the limits of ring 0 hold:
 //! no floating point, and no integer formatting of `core`, which is precompiled with SSE.
@@ -27,6 +28,7 @@ pub mod shm_ds;
 pub mod stack;
 pub mod swap_header;
 pub mod text;
+pub mod virtqueue;
 
 /// The little-endian integer at `offset`, if the bytes reach that far.
 pub(crate) fn le<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {

@@ -6,7 +6,8 @@ use faultlab_abi::trace::level;
 use faultlab_linux::Linux;
 use faultlab_mm::addr::{Frame, PAGE_SIZE, PAGE_WORDS, Pfn, VirtAddr};
 use faultlab_mm::page::Page;
-use faultlab_mm::platform::{IoError, Stage, Vmstat};
+use faultlab_mm::platform::{Direction, Io, IoError, Stage, Vmstat};
+use faultlab_mm::swap::SwapSlot;
 use faultlab_mm::{Memory, Platform};
 
 use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
@@ -110,12 +111,13 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         }
     }
 
-    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
-        swap_disk::read(slot, to)
+    #[inline(always)]
+    fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
+        swap_disk::begin(direction, slot, frames)
     }
 
-    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError> {
-        swap_disk::write(slot, from)
+    fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)> {
+        swap_disk::completed(wait)
     }
 
     fn now_ns(&self) -> i64 {

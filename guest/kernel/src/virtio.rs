@@ -1,29 +1,17 @@
-//! virtio over MMIO, version 2: one device, one queue, one request at a time.
+//! virtio over MMIO, version 2: devices with one queue.
 //!
-//! A request is always the chain that begins at descriptor 0, so the available ring, whose entries are all 0, is never
-//! written, and a request costs little more than its own descriptors.
-//!
-//! Source: Virtual I/O Device (VIRTIO) 1.2, 2.7 "Split Virtqueues", 3.1 "Device Initialization", 4.2 "Virtio Over
-//! MMIO".
-
-use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed, fence};
+//! Source: Virtual I/O Device (VIRTIO) 1.2, 3.1 "Device Initialization", 4.2 "Virtio Over MMIO".
 
 use faultlab_kernel::cmdline::Region;
+use faultlab_kernel::virtqueue::{Areas, CHAINS_MAX, QUEUE_MAX, Ring};
 
-use crate::global::Global;
 use crate::lab::{mmio_read32, mmio_write32};
-use crate::{ram, x86};
+use crate::ram;
 
-/// Descriptors in the queue, at most.
-pub(crate) const QUEUE_MAX: usize = 64;
-
-/// Descriptor flags.
-pub(crate) mod desc {
-    /// Another descriptor follows.
-    pub(crate) const NEXT: u16 = 1;
-    /// The device writes.
-    pub(crate) const WRITE: u16 = 2;
-}
+/// `VIRTIO_F_INDIRECT_DESC`.
+pub(crate) const F_INDIRECT_DESC: u64 = 1 << 28;
+/// `VIRTIO_F_EVENT_IDX`.
+pub(crate) const F_EVENT_IDX: u64 = 1 << 29;
 
 /// Register offsets.
 mod reg {
@@ -59,28 +47,6 @@ mod status {
 const MAGIC: u32 = 0x7472_6976;
 /// `VIRTIO_F_VERSION_1`, without which this is another protocol.
 const F_VERSION_1: u64 = 1 << 32;
-/// `VIRTQ_AVAIL_F_NO_INTERRUPT`: completions are polled for.
-const NO_INTERRUPT: u16 = 1;
-
-/// The queue's three areas. Words are atomics because the device reads and writes them, too.
-#[repr(C, align(4096))]
-struct Queue {
-    /// Two words a descriptor: address; length, flags << 32, next << 48.
-    descriptors: [[AtomicU64; 2]; QUEUE_MAX],
-    /// Flags, index, ring.
-    available: [AtomicU16; 2 + QUEUE_MAX],
-    /// Flags, index, then 8 bytes an element; 4-byte aligned.
-    used: [AtomicU16; 2 + 4 * QUEUE_MAX],
-}
-
-const _: () = assert!(core::mem::offset_of!(Queue, used) % 4 == 0);
-
-static QUEUE: Global<Queue> = Global::new(Queue {
-    descriptors: [const { [AtomicU64::new(0), AtomicU64::new(0)] }; QUEUE_MAX],
-    available: [const { AtomicU16::new(0) }; 2 + QUEUE_MAX],
-    used: [const { AtomicU16::new(0) }; 2 + 4 * QUEUE_MAX],
-});
-
 /// A device that was found.
 ///
 /// # Invariants
@@ -102,28 +68,30 @@ impl Device {
         found.then_some(device)
     }
 
-    /// Brings the device into operation with those of the `wanted` features that it has, and returns these and the
-    /// number of descriptors in the queue.
+    /// Brings the device into operation with those of the `wanted` features that it has, its queue in `areas`, and returns these and the
+    /// number of descriptors in the queue, more than [`CHAINS_MAX`] + 2.
     ///
     /// # Errors
     /// What it refused.
-    pub(crate) fn start(self, wanted: u64) -> Result<(u64, usize), &'static str> {
+    pub(crate) fn start(self, wanted: u64, areas: &'static Areas, ring: &Ring) -> Result<(u64, usize), &'static str> {
         self.write(reg::STATUS, 0);
         self.write(reg::STATUS, status::ACKNOWLEDGE | status::DRIVER);
         let features = self
             .negotiate(wanted)
             .inspect_err(|_| self.write(reg::STATUS, status::FAILED))?;
         self.write(reg::QUEUE_SEL, 0);
-        let size = (self.read(reg::QUEUE_NUM_MAX) as usize).min(QUEUE_MAX);
-        if size < 3 {
+        // Any power of two up to the largest may be chosen. 2.7.
+        let largest = (self.read(reg::QUEUE_NUM_MAX) as usize).min(QUEUE_MAX);
+        let size = largest.checked_ilog2().map_or(0, |log2| 1 << log2);
+        if size <= CHAINS_MAX + 2 {
             self.write(reg::STATUS, status::FAILED);
             return Err("its queue is too short");
         }
-        QUEUE.available[0].store(NO_INTERRUPT, Relaxed);
+        ring.start(areas, size as u16, features & F_EVENT_IDX != 0);
         self.write(reg::QUEUE_NUM, size as u32);
-        self.write64(reg::QUEUE_DESC, ram::phys_of(&raw const QUEUE.descriptors));
-        self.write64(reg::QUEUE_DRIVER, ram::phys_of(&raw const QUEUE.available));
-        self.write64(reg::QUEUE_DEVICE, ram::phys_of(&raw const QUEUE.used));
+        self.write64(reg::QUEUE_DESC, ram::phys_of(&raw const areas.descriptors));
+        self.write64(reg::QUEUE_DRIVER, ram::phys_of(&raw const areas.available));
+        self.write64(reg::QUEUE_DEVICE, ram::phys_of(&raw const areas.used));
         self.write(reg::QUEUE_READY, 1);
         let running = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK;
         self.write(reg::STATUS, running);
@@ -156,18 +124,10 @@ impl Device {
         self.read(reg::CONFIG + offset)
     }
 
-    /// Hands the chain that begins at descriptor 0 to the device, and waits until it is done with it.
-    pub(crate) fn transfer(self) {
-        let next = QUEUE.available[1].load(Relaxed).wrapping_add(1);
-        // The descriptors are written before the device may look. 2.7.13.
-        fence(core::sync::atomic::Ordering::Release);
-        QUEUE.available[1].store(next, Relaxed);
-        fence(core::sync::atomic::Ordering::SeqCst);
+    /// Tells the device that there are chains to take.
+    #[inline(always)]
+    pub(crate) fn notify(self) {
         self.write(reg::QUEUE_NOTIFY, 0);
-        while QUEUE.used[1].load(Relaxed) != next {
-            x86::pause();
-        }
-        fence(core::sync::atomic::Ordering::Acquire);
     }
 
     fn read(self, offset: u64) -> u32 {
@@ -177,7 +137,7 @@ impl Device {
 
     fn write(self, offset: u64, value: u32) {
         // SAFETY: a register of the device (invariant). What it makes the device touch is the queue and what its
-        // descriptors name, which `set_descriptor`'s callers answer for.
+        // descriptors name, which those who publish chains answer for.
         unsafe { mmio_write32(self.registers + offset, value) };
     }
 
@@ -185,16 +145,4 @@ impl Device {
         self.write(offset, value as u32);
         self.write(offset + 4, (value >> 32) as u32);
     }
-}
-
-/// Writes a descriptor of the queue.
-///
-/// # Safety
-/// `[phys, phys + len)` is memory that the device may read, or write if `flags` say so, until the next
-/// [`Device::transfer`] returns.
-#[inline(always)]
-pub(crate) unsafe fn set_descriptor(index: usize, phys: u64, len: u32, flags: u16, next: u16) {
-    let [address, rest] = &QUEUE.descriptors[index];
-    address.store(phys, Relaxed);
-    rest.store(u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48, Relaxed);
 }

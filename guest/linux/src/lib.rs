@@ -14,6 +14,7 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
+//! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`signal`] | kernel/signal.c | signals |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
@@ -32,6 +33,7 @@ pub mod fdtable;
 pub mod file;
 pub mod limits;
 pub mod memfd;
+pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;

@@ -22,10 +22,10 @@
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::{Error, Fault};
 use crate::memory::Memory;
-use crate::page::{Event, flag};
+use crate::page::flag;
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
 use crate::shmem::{InodeId, Sgp};
-use crate::swap::SwapSlot;
+use crate::swap;
 use crate::sync::Word;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma_area;
@@ -271,13 +271,26 @@ impl<P: Platform> Memory<P> {
             self.platform.flush_tlb_page(vmf.mm.pgd(), vmf.addr);
         }
         if !zero {
-            // The page stays with others, who need not keep it in memory.
-            if self.page(old).has(flag::UNEVICTABLE) {
-                self.munlock_page(old);
+            if self.page(old).flags.get() & (flag::UNEVICTABLE | flag::SWAPCACHE) != 0 {
+                self.leave_copied_page(old);
             }
             self.put_page(old);
         }
         copy.map(|_| ()).ok_or(Fault::Oom)
+    }
+
+    /// A page was copied and stays with others, who need not keep it in memory; or with nobody but the swap cache, because somebody else had a
+    /// reference when it was looked at, and then it goes. The caller has a reference. Source: Linux `free_swap_cache`. Rule F18.
+    #[cold]
+    #[inline(never)]
+    fn leave_copied_page(&self, pfn: Pfn) {
+        let page = self.page(pfn);
+        if page.has(flag::UNEVICTABLE) {
+            self.munlock_page(pfn);
+        }
+        if page.mapcount.get() == 0 && page.refcount.get() == 2 {
+            self.try_to_free_swap(pfn);
+        }
     }
 
     /// Whether an anonymous page is this mapping's alone, so that it need not be copied. Its slot in swap, if any, is given up: the
@@ -288,14 +301,7 @@ impl<P: Platform> Memory<P> {
             return false;
         }
         if page.has(flag::SWAPCACHE) {
-            let slot = SwapSlot::of_entry(page.private.get());
-            if page.refcount.get() != 2 || self.swap_count(slot) != 0 {
-                return false;
-            }
-            self.delete_from_swap_cache(pfn);
-            self.put_page(pfn);
-            page.step(Event::Dirty);
-            return true;
+            return page.refcount.get() == 2 && self.try_to_free_swap(pfn);
         }
         page.refcount.get() == 1
     }
@@ -303,7 +309,7 @@ impl<P: Platform> Memory<P> {
     /// Brings a private page back from swap. Rule F19.
     #[inline(never)]
     fn do_swap_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
-        let slot = SwapSlot::of_entry(P::Pte::swap_entry(vmf.orig));
+        let slot = swap::readable(P::Pte::swap_entry(vmf.orig))?;
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
         let (pfn, major) = self.swapin(slot)?;
         if major {
@@ -319,6 +325,9 @@ impl<P: Platform> Memory<P> {
         // Read-only: the slot stays good while the page is clean. A store comes back to do_wp_page, which gives the slot up.
         vmf.pte.set(Self::mk_pte(vmf.vma, pfn, false, false));
         self.swap_free_keeping_page(slot);
+        if self.vm_swap_full() || vmf.vma.has(vm::LOCKED) {
+            self.try_to_free_swap(pfn);
+        }
         self.platform.stage(Stage::SetPte, 0);
         if vmf.write {
             return self.do_wp_page(Vmf {

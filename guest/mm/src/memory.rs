@@ -12,7 +12,7 @@ use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
 use crate::shmem::{Inode, InodeId, SuperBlock, SuperId};
 use crate::slab::{Cache, Frames, object};
-use crate::swap::SwapArea;
+use crate::swap::Swap;
 use crate::sync::{Lock, Word32};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
@@ -32,7 +32,7 @@ pub struct Memory<P> {
     pub platform: P,
     pub(crate) zone: Zone,
     pub(crate) lru: Lruvec,
-    pub(crate) swap: SwapArea,
+    pub(crate) swap: Swap,
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
     pub(crate) overcommit: Overcommit,
@@ -79,7 +79,7 @@ impl<P: Platform> Memory<P> {
             platform,
             zone: Zone::new(),
             lru: Lruvec::new(),
-            swap: SwapArea::new(),
+            swap: Swap::new(),
             ipc: IpcIds::new(),
             caches: Caches {
                 nodes: Cache::new(),

@@ -2,6 +2,7 @@
 
 use crate::addr::{Frame, Pfn, VirtAddr};
 use crate::page::Page;
+use crate::swap::SwapSlot;
 
 /// The machine under the memory manager. All methods are called with the locks of the caller held and must not
 /// call back.
@@ -46,19 +47,13 @@ pub trait Platform {
     /// Forgets what the TLB knows of the whole address space with this root.
     fn flush_tlb_mm(&self, root: Pfn);
 
-    /// Reads consecutive slots of the swap disk, from `slot` on, into as many frames, and returns when they are there.
-    /// At most [`crate::swap::CLUSTER_MAX`] frames.
-    ///
-    /// # Errors
-    /// When the disk says so; then none of the frames may be relied on.
-    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError>;
+    /// Begins to read consecutive slots of the area's disk, from `slot` on, into as many frames, or to write them from frames. At most
+    /// [`crate::swap::CLUSTER_MAX`] frames, which are the disk's until it has answered; at most [`crate::swap::IN_FLIGHT_MAX`] requests at a
+    /// time. When a disk fails, neither frames nor slots may be relied on.
+    fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io;
 
-    /// Writes frames to as many consecutive slots of the swap disk, from `slot` on, and returns when they are there.
-    /// At most [`crate::swap::CLUSTER_MAX`] frames.
-    ///
-    /// # Errors
-    /// When the disk says so; then none of the slots may be relied on.
-    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError>;
+    /// The answer to a request that was [`Io::Pending`] and has not been told yet, with the request's number. If `wait`, there is one.
+    fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)>;
 
     /// Nanoseconds since 1970-01-01 UTC.
     fn now_ns(&self) -> i64;
@@ -85,6 +80,25 @@ pub trait Platform {
 
     /// A stage of the fault path is reached. Nothing when tracing is off.
     fn stage(&self, stage: Stage, arg: u64);
+}
+
+/// Which way pages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the disk.
+    Read,
+    /// To the disk.
+    Write,
+}
+
+/// A request that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a pending request has to be waited for"]
+pub enum Io {
+    /// The disk has answered already.
+    Done(Result<(), IoError>),
+    /// It will answer later; the number, below [`crate::swap::IN_FLIGHT_MAX`], is this request's until then.
+    Pending(u32),
 }
 
 /// The disk refused or failed a request.

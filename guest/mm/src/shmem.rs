@@ -1,7 +1,8 @@
 //! shmem: memory objects whose pages live in the page cache and, under pressure, in swap.
 //!
 //! System V segments, shared anonymous mappings and memory files are shmem objects on a kernel-internal mount without limits; the
-//! objects of a mounted file system name its super block, which limits them. At every instant each index of an object is one of: a hole, a page in the page cache, a value naming a swap slot.
+//! objects of a mounted file system name its super block, which limits them. At every instant each index of an object is one of: a hole, a page in
+//! the page cache, a value naming a swap slot or saying that the page is lost (it could not be read back, and no longer counts).
 //!
 //! # Invariants
 //! `alloced` = pages in the cache + values (`nrpages + swapped`): what `st_blocks` reports, in units of 8. Rule C8.
@@ -34,7 +35,7 @@ use crate::memory::Memory;
 use crate::page::{Event, flag};
 use crate::platform::{Platform, Stage};
 use crate::record::{id_type, record};
-use crate::swap::SwapSlot;
+use crate::swap::{self, SWAP_MAP_SHMEM, SwapSlot};
 use crate::xarray::{Entry, Filter};
 
 id_type!(
@@ -189,10 +190,7 @@ impl<P: Platform> Memory<P> {
                     self.page_leaves_cache(inode, pfn);
                     self.put_page(pfn);
                 }
-                None => {
-                    inode.set_swapped(inode.swapped() - 1);
-                    self.swap_free(SwapSlot::of_entry(entry.as_value().unwrap_or(0)));
-                }
+                None => self.shmem_drop_value(inode, entry),
             });
         debug_assert_eq!(
             (inode.nrpages(), inode.swapped()),
@@ -206,6 +204,14 @@ impl<P: Platform> Memory<P> {
             self.swaplist_del(id);
         }
         self.free_inode(id);
+    }
+
+    /// A value of the object's is gone: its slot is freed, if the page was not lost.
+    pub(crate) fn shmem_drop_value(&self, inode: Inode<'_>, entry: Entry) {
+        if let Some(slot) = entry.as_value().and_then(SwapSlot::of_entry) {
+            inode.set_swapped(inode.swapped() - 1);
+            self.swap_free(slot);
+        }
     }
 
     /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which is one of
@@ -274,7 +280,7 @@ impl<P: Platform> Memory<P> {
                     self.get_page(pfn);
                     Ok(GotPage { pfn, major: false })
                 }
-                (None, Some(value)) => self.shmem_swapin_page(id, index, SwapSlot::of_entry(value)),
+                (None, Some(value)) => swap::readable(value).and_then(|slot| self.shmem_swapin_page(id, index, slot)),
                 (None, None) if self.inode(id).i_sb().is_some() => self.shmem_alloc_limited(id, index, sgp),
                 (None, None) => self.shmem_alloc_page(id, index, sgp),
             };
@@ -377,8 +383,18 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Brings a page back from swap. Rule F19.
+    ///
+    /// # Errors
+    /// [`Error::Eexist`] when it is not there any more, [`Error::Enomem`], [`Error::Eio`] when it cannot be read: then it is lost.
     pub(crate) fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
-        let (pfn, major) = self.swapin(slot)?;
+        let read = self.swapin(slot);
+        if read == Err(Error::Eio) {
+            return self.shmem_set_swapin_error(id, index, slot);
+        }
+        let (pfn, major) = read?;
+        if self.page(pfn).has(flag::WRITEBACK) {
+            self.wait_on_swap_page(pfn);
+        }
         // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
         if !self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn)) {
             self.put_page(pfn);
@@ -386,6 +402,24 @@ impl<P: Platform> Memory<P> {
         }
         self.shmem_page_is_back(id, index, pfn);
         Ok(GotPage { pfn, major })
+    }
+
+    /// The page cannot be read back: from now on the object says so, without asking the disk, until there is a hole. Source: Linux
+    /// `shmem_set_folio_swapin_error`. Rule F28.
+    #[cold]
+    #[inline(never)]
+    fn shmem_set_swapin_error(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
+        let lost = Entry::value(SwapSlot::POISON.entry());
+        if !self.shmem_replace(id, index, Entry::value(slot.entry()), lost) {
+            return Err(Error::Eexist);
+        }
+        let inode = self.inode(id);
+        inode.set_swapped(inode.swapped() - 1);
+        inode.set_alloced(inode.alloced() - 1);
+        self.shmem_unacct_blocks(id, 1);
+        self.uncharge_blocks(inode, 1);
+        self.swap_free(slot);
+        Err(Error::Eio)
     }
 
     /// Replaces what is at `index`, if it is `old`.
@@ -406,7 +440,7 @@ impl<P: Platform> Memory<P> {
     /// A page that has just replaced its slot's number belongs to the object and no longer to the swap cache; the slot is free.
     fn shmem_page_is_back(&self, id: InodeId, index: u64, pfn: Pfn) {
         // The reference of the swap cache becomes that of the page cache.
-        self.leave_swap_cache(pfn, 1);
+        self.leave_swap_cache(pfn, SWAP_MAP_SHMEM);
         self.page(pfn).refcount.sub(1);
         self.page(pfn).step(Event::Dirty);
         self.page_enters_cache(id, index, pfn);
@@ -427,7 +461,7 @@ impl<P: Platform> Memory<P> {
                 self.swaplist_add(id);
             }
         }
-        let slot = self.add_to_swap(pfn, 1)?;
+        let slot = self.add_to_swap(pfn, SWAP_MAP_SHMEM)?;
         self.fill_locked(pfn);
         let replaced = self.shmem_replace(
             id,
@@ -448,7 +482,6 @@ impl<P: Platform> Memory<P> {
         let replaced = self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn));
         debug_assert!(replaced, "slot {} is not where its page says", slot.0);
         self.shmem_page_is_back(id, index, pfn);
-        self.page(pfn).set_flags(flag::ERROR);
     }
 
     /// `SHM_LOCK`: pages of the object stay in memory. They are not moved now; reclaim does so where it finds them. Rule A55.

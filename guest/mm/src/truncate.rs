@@ -6,7 +6,6 @@ use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
 use crate::shmem::InodeId;
-use crate::swap::SwapSlot;
 
 /// Which entries of private mappings go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,21 +23,20 @@ impl<P: Platform> Memory<P> {
         self.unmap_mapping_range(id, first, last, cows);
         let inode = self.inode(id);
         let before = inode.alloced();
-        inode.i_pages().erase_range(self, first, last, |_, entry| {
-            inode.set_alloced(inode.alloced() - 1);
-            self.shmem_unacct_blocks(id, 1);
-            match entry.as_page() {
+        inode
+            .i_pages()
+            .erase_range(self, first, last, |_, entry| match entry.as_page() {
                 Some(pfn) => {
                     self.page_leaves_cache(inode, pfn);
                     self.put_page(pfn);
                 }
-                None => {
-                    inode.set_swapped(inode.swapped() - 1);
-                    self.swap_free(SwapSlot::of_entry(entry.as_value().unwrap_or(0)));
-                }
-            }
-        });
-        self.uncharge_blocks(inode, before - inode.alloced());
+                None => self.shmem_drop_value(inode, entry),
+            });
+        // Pages that were lost are not among them any more.
+        inode.set_alloced(inode.nrpages() + inode.swapped());
+        let gone = before - inode.alloced();
+        self.shmem_unacct_blocks(id, gone);
+        self.uncharge_blocks(inode, gone);
     }
 
     /// Removes every entry that maps pages `first..=last` of an object.

@@ -16,14 +16,14 @@
 //! | `vmscan.rs` | who reclaims, when, how much |
 //! | `vmscan/lists.rs` | going through the lists |
 //! | `vmscan/page.rs` | what becomes of one page |
-//! | `vmscan/batch.rs` | writing |
+//!
+//! Writing is [`crate::swap`]'s.
 //!
 //! Source: Linux, mm/vmscan.c (`balance_pgdat`, `kswapd`, `do_try_to_free_pages`, `shrink_node`). Rules F7, F8, E14, E17. Differs from
-//! Linux: writes complete before reclaim goes on, so no page is ever found under writeback; nothing is throttled; no object cache has
-//! anything that could be given up; kswapd sleeps between runs that free nothing, since the program that could free something has to
-//! wait for it.
+//! Linux: pages under writeback are on no list, so none is ever found; those about to be written count as reclaimed; nothing is throttled; no
+//! object cache has anything that could be given up; kswapd sleeps between runs that free nothing, since the program that could free
+//! something has to wait for it.
 
-mod batch;
 mod lists;
 mod page;
 #[cfg(test)]
@@ -103,7 +103,7 @@ impl<P: Platform> Memory<P> {
     /// Whether somebody found memory low since [`Memory::kswapd`] last ran, and running it again may help.
     #[inline(always)]
     pub fn kswapd_wanted(&self) -> bool {
-        self.kswapd_wake.get() != 0 && self.kswapd.failures.get() < KSWAPD_FAILURES_MAX
+        self.kswapd_wake.get() != 0 && (self.kswapd.failures.get() < KSWAPD_FAILURES_MAX || self.swap_in_flight())
     }
 
     /// Reclaims until free memory is above the high watermark, or nothing more can be freed. Rule F7.
@@ -113,8 +113,15 @@ impl<P: Platform> Memory<P> {
         let order = self.kswapd_wake.get().saturating_sub(1);
         self.kswapd_wake.set(0);
         let _guard = self.locks.mmap.lock();
-        self.kswapd_do_work();
+        self.swap_reap(false);
+        if self.kswapd.failures.get() < KSWAPD_FAILURES_MAX {
+            self.kswapd_do_work();
+        }
         self.kcompactd(order);
+        // What the disks have yet to answer is taken in the next time.
+        if self.swap_in_flight() {
+            self.wake_kswapd(0);
+        }
     }
 
     /// [`Memory::kswapd`] for who holds the `mmap_lock`.
@@ -122,10 +129,22 @@ impl<P: Platform> Memory<P> {
         self.memalloc.set(1);
         // It looks again before it sleeps. Source: Linux `prepare_kswapd_sleep`.
         let mut in_vain = 0;
-        while !self.zone.watermark_ok(0, Watermark::High) && in_vain < RUNS_IN_VAIN_MAX {
+        while !self.is_balanced() && in_vain < RUNS_IN_VAIN_MAX {
             in_vain = if self.balance_pgdat() == 0 { in_vain + 1 } else { 0 };
         }
         self.memalloc.set(0);
+    }
+
+    /// Whether kswapd is done: so much memory is free, or will be when writes under way are answered.
+    fn is_balanced(&self) -> bool {
+        let free = self.nr_free_pages() + self.swap_pages_under_way();
+        self.zone.watermark_ok(0, Watermark::High)
+            || (self.swap_in_flight() && free > self.zone.watermark(Watermark::High))
+    }
+
+    /// Wakes kswapd for a block of `1 << order` frames; a larger one that it was woken for is not forgotten.
+    pub(crate) fn wake_kswapd(&self, order: u32) {
+        self.kswapd_wake.set(self.kswapd_wake.get().max(order + 1));
     }
 
     /// Rounds of priority 12 down to 1, until enough is free. A round is repeated while it finds enough to look at and frees
@@ -136,7 +155,7 @@ impl<P: Platform> Memory<P> {
         let mut priority = DEF_PRIORITY;
         let mut reclaimed = 0;
         self.workingset.snapshot_refaults();
-        while !self.zone.watermark_ok(0, Watermark::High) {
+        while !self.is_balanced() {
             if priority == 0 {
                 if reclaimed == 0 {
                     self.kswapd.failures.add(1);
@@ -158,11 +177,15 @@ impl<P: Platform> Memory<P> {
         reclaimed
     }
 
-    /// Direct reclaim: the allocation that calls cannot be satisfied. Returns the frames freed.
+    /// Direct reclaim: the allocation that calls cannot be satisfied. Returns the frames that are free or about to be.
     pub(crate) fn try_to_free_pages(&self) -> u32 {
         self.platform.stage(Stage::ReclaimStart, 0);
         self.memalloc.set(1);
-        let freed = self.do_try_to_free_pages();
+        // What was written before may be there by now, which costs less than writing more.
+        let freed = match self.swap_reap(true) {
+            0 => self.do_try_to_free_pages(),
+            freed => freed,
+        };
         self.memalloc.set(0);
         self.platform.stage(Stage::ReclaimEnd, u64::from(freed));
         freed

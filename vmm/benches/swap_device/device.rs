@@ -50,7 +50,9 @@ impl Driver {
             available: 0,
             used: 0,
         };
-        let features = 1 << VIRTIO_BLK_F_FLUSH | 1 << VIRTIO_RING_F_EVENT_IDX;
+        // Offered only where the disk works beside the driver.
+        let event_idx = u32::from(how != SwapIo::Inline) << VIRTIO_RING_F_EVENT_IDX;
+        let features = 1 << VIRTIO_BLK_F_FLUSH | event_idx;
         for (register, value) in [
             (reg::VIRTIO_MMIO_STATUS, 1),
             (reg::VIRTIO_MMIO_STATUS, 3),

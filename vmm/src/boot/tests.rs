@@ -19,7 +19,7 @@ fn half_word(ram: &GuestRam, address: u64) -> u64 {
 }
 
 fn load_into(ram: &GuestRam, kernel: &[u8], program: &[u8]) -> Result<u64, BootError> {
-    let command_line = CommandLine::new(true, 2_600_000, &[]).unwrap();
+    let command_line = CommandLine::new(1, 2_600_000, &[]).unwrap();
     let argv = [b"program".to_vec()];
     let initrd = Initrd::new(program, &argv, &[]).unwrap();
     load(

@@ -4,7 +4,8 @@ use clap::{Args, ValueEnum};
 use faultlab::swap_faults::{ErrorRates, Latency};
 use faultlab::{SwapFaults, SwapIo};
 
-use super::parse_size;
+use super::values::parse_swap;
+use super::{parse_size, show_size};
 
 /// What is to go wrong with the swap disk, on purpose.
 #[derive(Args, Debug)]
@@ -22,6 +23,43 @@ pub(crate) struct SwapFaultArgs {
     /// Let the swap file run out of disk after this much was written to it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) swap_space: Option<u64>,
+}
+
+/// Further swap areas.
+#[derive(Args, Debug)]
+pub(crate) struct SwapAreaArgs {
+    /// A further swap area of this size, kept as --swap is, with a priority of 0 to 32767: higher ones are filled first, without
+    /// one after all before; up to three times
+    #[arg(long, value_name = "SIZE[,prio=N]", value_parser = parse_area, conflicts_with = "swap_file")]
+    pub(crate) swap_area: Vec<(u64, Option<u16>)>,
+}
+
+impl SwapAreaArgs {
+    /// As they are written on the command line, separated by spaces.
+    pub(crate) fn described(&self) -> String {
+        let area = |&(bytes, prio): &(u64, Option<u16>)| {
+            let prio = prio.map_or_else(String::new, |prio| format!(",prio={prio}"));
+            format!("{}{prio}", show_size(bytes))
+        };
+        self.swap_area.iter().map(area).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// `SIZE[,prio=N]`.
+pub(crate) fn parse_area(text: &str) -> Result<(u64, Option<u16>), String> {
+    let (size, prio) = match text.split_once(',') {
+        None => (text, None),
+        Some((size, rest)) => {
+            let number = rest.strip_prefix("prio=").and_then(|number| number.parse().ok());
+            let prio = number.filter(|prio| (0..=0x7fff).contains(prio));
+            let refused = || format!("\"{rest}\" is not prio=N with N from 0 to 32767");
+            (size, Some(prio.ok_or_else(refused)?))
+        }
+    };
+    match parse_swap(size)? {
+        0 => Err("an area of nothing is none; give a size, such as 32M".to_owned()),
+        bytes => Ok((bytes, prio)),
+    }
 }
 
 impl SwapFaultArgs {

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use faultlab::boot::program;
+use faultlab::devices::bus::SWAP_DISKS_MAX;
 use faultlab::error::ProgramError;
 use faultlab::memory::{Backing, BackingOptions, DirtyMode, Fill, Prepare, UffdOptions};
 use faultlab::swap_file::SWAP_DEFAULT_BYTES;
-use faultlab::{SwapConfig, TraceLevel, VmConfig};
+use faultlab::{SwapArea, SwapConfig, TraceLevel, VmConfig};
 
 use super::Failure;
 use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, SwapBackend, UffdFill, VmArgs};
@@ -35,6 +36,7 @@ pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Resul
             DirtyHow::Ring => DirtyMode::Ring,
         },
         swap: swap(args),
+        more_swap: more_swap(args)?,
         swap_direct: args.swap_direct,
         swap_io: args.swap_io.here(),
         swap_faults: args.faults.faults(),
@@ -93,12 +95,35 @@ fn swap(args: &VmArgs) -> SwapConfig {
             create_bytes: SWAP_DEFAULT_BYTES,
         },
         (None, 0) => SwapConfig::None,
-        (None, bytes) => match args.swap_backend {
-            SwapBackend::File => SwapConfig::Temporary { bytes },
-            SwapBackend::Memory => SwapConfig::Memory { bytes },
-            SwapBackend::Null => SwapConfig::Null { bytes },
-        },
+        (None, bytes) => made(args.swap_backend, bytes),
     }
+}
+
+/// An area of so many bytes that is made for this guest.
+fn made(backend: SwapBackend, bytes: u64) -> SwapConfig {
+    match backend {
+        SwapBackend::File => SwapConfig::Temporary { bytes },
+        SwapBackend::Memory => SwapConfig::Memory { bytes },
+        SwapBackend::Null => SwapConfig::Null { bytes },
+    }
+}
+
+fn more_swap(args: &VmArgs) -> Result<Vec<SwapArea>, Failure> {
+    let areas = &args.areas.swap_area;
+    let refused = match areas.len() {
+        0 => return Ok(Vec::new()),
+        _ if args.swap == 0 => "--swap-area adds to --swap, which is 0: give the first area with --swap",
+        SWAP_DISKS_MAX.. => "--swap-area was given more than three times: the guest has up to four areas",
+        _ => "",
+    };
+    if !refused.is_empty() {
+        return Err(Failure::Usage(refused.to_owned()));
+    }
+    let area = |&(bytes, prio): &(u64, Option<u16>)| SwapArea {
+        config: made(args.swap_backend, bytes),
+        prio,
+    };
+    Ok(areas.iter().map(area).collect())
 }
 
 /// The bytes of the program `name`: without a slash a bundled one, else a file on this host.

@@ -15,6 +15,9 @@ use super::virtio_mmio::VirtioMmio;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
 
+/// Swap disks at most: what the guest kernel looks for.
+pub const SWAP_DISKS_MAX: usize = 4;
+
 /// What the bus carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BusCounters {
@@ -34,8 +37,8 @@ pub struct BusCounters {
 pub struct Bus {
     /// COM1.
     pub serial: SerialConsole,
-    /// The swap disk, if there is one.
-    pub block: Option<VirtioMmio<BlockDevice>>,
+    /// The swap disks, at most [`SWAP_DISKS_MAX`].
+    pub blocks: Vec<VirtioMmio<BlockDevice>>,
     /// The lab device.
     pub lab: LabDevice,
     counters: BusCounters,
@@ -45,7 +48,7 @@ pub struct Bus {
 /// Who answers a memory-mapped access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Window {
-    Block,
+    Block(usize),
     Lab,
     Scratch,
 }
@@ -53,10 +56,10 @@ enum Window {
 impl Bus {
     /// A bus with these devices and a serial console.
     #[must_use]
-    pub fn new(block: Option<VirtioMmio<BlockDevice>>, lab: LabDevice) -> Bus {
+    pub fn new(blocks: impl IntoIterator<Item = VirtioMmio<BlockDevice>>, lab: LabDevice) -> Bus {
         Bus {
             serial: SerialConsole::default(),
-            block,
+            blocks: blocks.into_iter().collect(),
             lab,
             counters: BusCounters::default(),
             unknown: RateLimit::default(),
@@ -95,11 +98,11 @@ impl Bus {
     /// A load from device memory.
     pub fn mmio_read(&mut self, address: u64, data: &mut [u8]) {
         self.counters.mmio += 1;
-        match (self.window(address, data.len()), &mut self.block) {
-            (Some((Window::Block, offset)), Some(block)) => block.read(offset, data),
-            (Some((Window::Lab, offset)), _) => self.lab.read(offset, data),
-            (Some((Window::Scratch, _)), _) => data.fill(0),
-            _ => {
+        match self.window(address, data.len()) {
+            Some((Window::Block(which), offset)) => self.blocks[which].read(offset, data),
+            Some((Window::Lab, offset)) => self.lab.read(offset, data),
+            Some((Window::Scratch, _)) => data.fill(0),
+            None => {
                 data.fill(0xff);
                 self.unknown_mmio("read from", address, data.len());
             }
@@ -110,11 +113,11 @@ impl Bus {
     pub fn mmio_write(&mut self, address: u64, data: &[u8], session: &mut Session<'_>) -> ControlFlow<End> {
         self.counters.mmio += 1;
         session.bus = self.counters;
-        match (self.window(address, data.len()), &mut self.block) {
-            (Some((Window::Block, offset)), Some(block)) => block.write(offset, data, session.ram),
-            (Some((Window::Lab, offset)), _) => return self.lab.write(offset, data, session),
-            (Some((Window::Scratch, _)), _) => {}
-            _ => self.unknown_mmio("write to", address, data.len()),
+        match self.window(address, data.len()) {
+            Some((Window::Block(which), offset)) => self.blocks[which].write(offset, data, session.ram),
+            Some((Window::Lab, offset)) => return self.lab.write(offset, data, session),
+            Some((Window::Scratch, _)) => {}
+            None => self.unknown_mmio("write to", address, data.len()),
         }
         ControlFlow::Continue(())
     }
@@ -127,16 +130,16 @@ impl Bus {
     }
 
     fn window(&self, address: u64, len: usize) -> Option<(Window, u64)> {
-        [
-            (VIRTIO_MMIO_BASE, Window::Block),
-            (LAB_MMIO, Window::Lab),
-            (LAB_SCRATCH, Window::Scratch),
-        ]
-        .into_iter()
-        .find_map(|(base, window)| {
-            let offset = address.checked_sub(base)?;
-            (offset < PAGE_SIZE && offset + len as u64 <= PAGE_SIZE).then_some((window, offset))
-        })
+        let offset = address % PAGE_SIZE;
+        let window = match address - offset {
+            LAB_MMIO => Window::Lab,
+            LAB_SCRATCH => Window::Scratch,
+            base => {
+                let which = base.checked_sub(VIRTIO_MMIO_BASE)? / PAGE_SIZE;
+                Window::Block(usize::try_from(which).ok().filter(|&which| which < self.blocks.len())?)
+            }
+        };
+        (offset + len as u64 <= PAGE_SIZE).then_some((window, offset))
     }
 
     fn unknown_pio(&mut self, what: &str, port: u16) {

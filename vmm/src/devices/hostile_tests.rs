@@ -204,7 +204,7 @@ fn a_guest_made_of_chance(how: SwapIo) {
         };
         let mut bus = driven_bus(how, &ram, &mut session);
         ended += u64::from((0..STEPS).any(|_| act(&mut chance, &mut bus, &mut session).is_break()));
-        let block = bus.block.as_mut().unwrap();
+        let block = &mut bus.blocks[0];
         block.shut_down();
         let counters = block.device().counters();
         let done = counters.reads + counters.writes + counters.flushes;

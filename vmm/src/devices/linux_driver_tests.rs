@@ -19,7 +19,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
 use virtio_bindings::virtio_mmio as reg;
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_USED_F_NO_NOTIFY};
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
 use super::block::BlockDevice;
@@ -50,6 +50,10 @@ const INDIRECT: u16 = 4;
 struct Linux {
     mmio: VirtioMmio<BlockDevice>,
     ram: Arc<GuestRam>,
+    /// Who serves the disk.
+    how: SwapIo,
+    /// Whether event indices were agreed on (`vq->event`).
+    event: bool,
     size: u16,
     /// Requests that were made available.
     available: u16,
@@ -71,6 +75,8 @@ impl Linux {
         Linux {
             mmio: VirtioMmio::new(disk),
             ram,
+            how,
+            event: false,
             size: 0,
             available: 0,
             kicked: 0,
@@ -118,9 +124,9 @@ impl Linux {
         self.add_status(1);
         self.add_status(2);
         let features = self.negotiate();
-        for wanted in [VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC] {
-            assert!(features >> wanted & 1 == 1);
-        }
+        assert!(features >> VIRTIO_RING_F_INDIRECT_DESC & 1 == 1);
+        self.event = features >> VIRTIO_RING_F_EVENT_IDX & 1 == 1;
+        assert_eq!(self.event, self.how != SwapIo::Inline, "where it saves doorbells");
         let config = reg::VIRTIO_MMIO_CONFIG;
         assert_eq!(self.readl(config + 12), 254, "seg_max");
         self.setup_vq();
@@ -237,20 +243,27 @@ impl Linux {
         self.ram.memory().store(self.available, index, Release).unwrap();
     }
 
-    /// `virtqueue_kick`: `vring_need_event` decides.
+    /// `virtqueue_kick`: `vring_need_event` decides, or the used ring's flags.
     fn kick(&mut self) {
         fence(SeqCst);
-        let event = self.load(USED + 4 + 8 * u64::from(self.size));
         let (new, old) = (self.available, std::mem::replace(&mut self.kicked, self.available));
-        if new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old) {
+        let wanted = if self.event {
+            let event = self.load(USED + 4 + 8 * u64::from(self.size));
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            u32::from(self.load(USED)) & VRING_USED_F_NO_NOTIFY == 0
+        };
+        if wanted {
             self.doorbells += 1;
             self.writel(0, reg::VIRTIO_MMIO_QUEUE_NOTIFY);
         }
     }
 
-    /// `virtqueue_enable_cb`: the next buffer used is to be told. Returns whether none is there already.
+    /// `virtqueue_enable_cb`: the next buffer used is to be told, which without event indices all are. Returns whether none is there already.
     fn enable_cb(&mut self) -> bool {
-        self.put(AVAIL + 4 + 2 * u64::from(self.size), self.taken);
+        if self.event {
+            self.put(AVAIL + 4 + 2 * u64::from(self.size), self.taken);
+        }
         fence(SeqCst);
         self.load(USED + 2) == self.taken
     }

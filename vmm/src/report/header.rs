@@ -86,6 +86,10 @@ fn vm_line(vm: &Map<String, Value>) -> String {
         (None, None) if number("swap_pages").is_none_or(|pages| pages == 0) => "no swap".to_owned(),
         (None, None) => "swap on a temporary file".to_owned(),
     };
+    let swap = match text("swap_areas") {
+        Some(areas) => format!("{swap} and {areas}"),
+        None => swap,
+    };
     let swap = match vm.get("swap_direct").and_then(Value::as_bool) {
         Some(true) => format!("{swap}, past the page cache"),
         _ => swap,
@@ -264,6 +268,8 @@ mod tests {
             let told = line(json!({"swap_bytes": 4096, "swap_io": server}));
             assert!(told.contains(words), "{told}");
         }
+        let vm = json!({"swap_bytes": 1 << 20, "swap_areas": "2M 4M,prio=5"});
+        assert!(line(vm).contains(", 1M swap on a temporary file and 2M 4M,prio=5, "));
         assert!(line(json!({"swap_bytes": 0})).contains("unknown memory, no swap, "));
         assert!(line(json!({"swap_pages": 9})).contains(", swap on a temporary file, "));
     }

@@ -1,35 +1,54 @@
-//! `swapon` and `swapoff`. The one thing to swap to is the disk, `/dev/vda`. Source: swapon(2). Rules F24 to F27.
+//! `swapon` and `swapoff`. What can be swapped to are the disks, `/dev/vda` and on. Source: swapon(2). Rules F24 to F27.
+
+use faultlab_kernel::cmdline::VIRTIO_MAX;
+use faultlab_mm::swap::AreaConfig;
 
 use super::{Errno, cred};
 use crate::platform::MEMORY;
 use crate::{swap_disk, uaccess};
 
-/// The disk's path.
-const DISK: &[u8] = b"/dev/vda\0";
+/// A disk's path but for its last letter.
+const DISK: &[u8] = b"/dev/vd";
 
-/// `swapon(path, flags)`; a priority means nothing with one area.
+/// Bits of `swapon`'s flags. Source: swapon(2).
+mod flag {
+    pub(super) const PRIO_MASK: u32 = 0x7fff;
+    /// The priority is given.
+    pub(super) const PREFER: u32 = 0x8000;
+    /// Three about telling the disk of slots that are free; ignored, as Linux does where a disk cannot be told.
+    pub(super) const DISCARD: u32 = 0x7_0000;
+}
+
+/// `swapon(path, flags)`.
 #[inline(never)]
 pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
-    /// Priority, "prefer", and three about discarding.
-    const KNOWN: u64 = 0x7fff | 0x8000 | 0x7_0000;
-    if u64::from(flags as u32) & !KNOWN != 0 {
+    let flags = flags as u32;
+    if flags & !(flag::PRIO_MASK | flag::PREFER | flag::DISCARD) != 0 {
         return Err(Errno::EINVAL);
     }
-    names_the_disk(path)?;
-    let pages = swap_disk::pages().map_err(|_| Errno::EINVAL)?;
-    MEMORY.swapon(pages)?;
+    let disk = named_disk(path)?;
+    if MEMORY.swap_area(disk).is_some() {
+        return Err(Errno::EBUSY);
+    }
+    let header = swap_disk::header(disk).map_err(|_| Errno::EINVAL)?;
+    let area = AreaConfig {
+        slots: header.pages,
+        prio: (flags & flag::PREFER != 0).then_some((flags & flag::PRIO_MASK) as u16),
+        bad: header.bad_pages(),
+    };
+    MEMORY.swapon(disk, area)?;
     Ok(0)
 }
 
 /// `swapoff(path)`.
 #[inline(never)]
 pub(super) fn swapoff(path: u64) -> Result<u64, Errno> {
-    names_the_disk(path)?;
-    MEMORY.swapoff()?;
+    MEMORY.swapoff(named_disk(path)?)?;
     Ok(0)
 }
 
-fn names_the_disk(path: u64) -> Result<(), Errno> {
+/// The number of the disk that a privileged program names.
+fn named_disk(path: u64) -> Result<usize, Errno> {
     if !cred::current().privileged() {
         return Err(Errno::EPERM);
     }
@@ -38,5 +57,12 @@ fn names_the_disk(path: u64) -> Result<(), Errno> {
             return Err(Errno::ENOENT);
         }
     }
-    swap_disk::is_there().then_some(()).ok_or(Errno::ENOENT)
+    let end = path + DISK.len() as u64;
+    let [letter] = uaccess::read::<1>(end)?;
+    let disk = usize::from(letter.wrapping_sub(b'a'));
+    if disk < VIRTIO_MAX && swap_disk::is_there(disk) && uaccess::read::<1>(end + 1)? == [0] {
+        Ok(disk)
+    } else {
+        Err(Errno::ENOENT)
+    }
 }

@@ -47,7 +47,7 @@ impl<P: Platform> Memory<P> {
         new.mapcount.set(mappings);
         new.refcount.set(owners + mappings);
         if in_swap_cache {
-            self.swap_cache_moves(SwapSlot::of_entry(new.private.get()), to);
+            self.swap_cache_moves(SwapSlot::of_page(new), to);
         }
         if let Some(inode) = inode {
             self.shmem_page_moves(inode, from, to);

@@ -160,19 +160,11 @@ impl<P: Platform> Memory<P> {
         if done { Ok(()) } else { Err(Error::Enomem) }
     }
 
-    /// Copies an entry that is not 0. `false` when its slot in swap has too many users already.
+    /// Copies an entry that is not 0. `false` when there is no memory to count one more user of its slot in swap.
     fn copy_one_pte(&self, new: MmStruct<'_>, cow: bool, from: &Word, to: &Word) -> bool {
         let mut entry = from.get();
         if !P::Pte::is_present(entry) {
-            if self
-                .swap_duplicate(SwapSlot::of_entry(P::Pte::swap_entry(entry)))
-                .is_err()
-            {
-                return false;
-            }
-            new.set_swapents(new.swapents() + 1);
-            to.set(entry);
-            return true;
+            return self.copy_swap_pte(new, entry, to);
         }
         if cow && P::Pte::is_writable(entry) {
             entry = P::Pte::wrprotect(entry);
@@ -186,6 +178,20 @@ impl<P: Platform> Memory<P> {
             self.add_rss(new, pfn, 1);
         }
         to.set(P::Pte::mkold(entry));
+        true
+    }
+
+    /// As [`Memory::copy_one_pte`], for an entry that names a slot. A page that is lost is lost to the child, too.
+    #[cold]
+    #[inline(never)]
+    fn copy_swap_pte(&self, new: MmStruct<'_>, entry: u64, to: &Word) -> bool {
+        if let Some(slot) = SwapSlot::of_entry(P::Pte::swap_entry(entry)) {
+            if self.swap_duplicate(slot).is_err() {
+                return false;
+            }
+            new.set_swapents(new.swapents() + 1);
+        }
+        to.set(entry);
         true
     }
 

@@ -40,17 +40,20 @@ impl<P: Platform> Memory<P> {
             return true;
         }
         if entry != 0 {
-            return self
-                .lookup_swap_cache(SwapSlot::of_entry(P::Pte::swap_entry(entry)))
-                .is_some();
+            return self.is_in_swap_cache(P::Pte::swap_entry(entry));
         }
         let vma = self.vma(id);
         let Some(file) = vma.vm_file() else { return false };
         let cached = self.filemap_get_entry(self.inode(file), vma.linear_page_index(addr));
         match cached.as_value() {
-            Some(value) => self.lookup_swap_cache(SwapSlot::of_entry(value)).is_some(),
+            Some(value) => self.is_in_swap_cache(value),
             None => cached.as_page().is_some(),
         }
+    }
+
+    /// Whether what names a slot, or a lost page, has its content in memory.
+    fn is_in_swap_cache(&self, entry: u64) -> bool {
+        SwapSlot::of_entry(entry).is_some_and(|slot| self.lookup_swap_cache(slot).is_some())
     }
 
     /// `msync`: nothing here has a disk of its own, so only the range is checked.

@@ -182,13 +182,13 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Empties an entry and drops what it held.
+    /// Empties an entry and drops what it held. Not inlined: most entries of a range hold nothing, and looking at those is to be cheap.
+    #[inline(never)]
     pub(crate) fn zap_pte(&self, mm: MmStruct<'_>, pte: &Word) {
         let entry = pte.get();
         pte.set(0);
         if !P::Pte::is_present(entry) {
-            mm.set_swapents(mm.swapents() - 1);
-            return self.swap_free(SwapSlot::of_entry(P::Pte::swap_entry(entry)));
+            return self.zap_swap_pte(mm, entry);
         }
         let pfn = P::Pte::pfn(entry);
         if pfn.0 == self.zero_pfn.get() {
@@ -202,15 +202,21 @@ impl<P: Platform> Memory<P> {
         self.put_anon_or_file(pfn);
     }
 
+    /// Drops what an entry that is gone named: a slot, or a page that is lost.
+    #[cold]
+    #[inline(never)]
+    fn zap_swap_pte(&self, mm: MmStruct<'_>, entry: u64) {
+        if let Some(slot) = SwapSlot::of_entry(P::Pte::swap_entry(entry)) {
+            mm.set_swapents(mm.swapents() - 1);
+            self.swap_free(slot);
+        }
+    }
+
     /// Drops a mapping's reference; the last mapping of an anonymous page takes its slot in swap along.
     fn put_anon_or_file(&self, pfn: crate::addr::Pfn) {
         let page = self.page(pfn);
         if page.has(crate::page::flag::SWAPCACHE) && page.mapcount.get() == 0 && page.refcount.get() == 2 {
-            let slot = SwapSlot::of_entry(page.private.get());
-            if self.swap_count(slot) == 0 {
-                self.delete_from_swap_cache(pfn);
-                self.put_page(pfn);
-            }
+            self.try_to_free_swap(pfn);
         }
         self.put_page(pfn);
     }

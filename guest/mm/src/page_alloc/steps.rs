@@ -26,10 +26,11 @@ impl<P: Platform> Memory<P> {
     /// Frames that reclaim could free, in pages: those on the lists that it looks at, as long as swap has room. Source: Linux
     /// `zone_reclaimable_pages`.
     fn reclaimable_pages(&self) -> u64 {
+        let under_way = self.swap_pages_under_way();
         if !self.swap_has_room() {
-            return 0;
+            return under_way;
         }
-        u64::from(self.lru_count(LruList::InactiveAnon) + self.lru_count(LruList::ActiveAnon))
+        under_way + u64::from(self.lru_count(LruList::InactiveAnon) + self.lru_count(LruList::ActiveAnon))
     }
 
     /// Whether enough is free that direct reclaimers need not wait for kswapd: half of the min watermark. Source: Linux
@@ -56,8 +57,7 @@ impl<P: Platform> Steps for Memory<P> {
     }
 
     fn wake_kswapds(&self, context: &AllocContext) {
-        let wanted = context.order + 1;
-        self.kswapd_wake.set(self.kswapd_wake.get().max(wanted));
+        self.wake_kswapd(context.order);
     }
 
     fn look(&self, context: &AllocContext) -> Option<Pfn> {

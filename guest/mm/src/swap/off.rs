@@ -1,17 +1,17 @@
 //! `swapoff`: everything comes back, or the area stays as it is.
 //!
 //! What names slots is found from two lists: objects that ever had a page in swap, and all address spaces. While pages come back no slot
-//! is given out, so one pass over both brings everything back; then the swap cache lets go of what it still holds.
+//! of the area is given out, so a pass over both brings everything back, unless memory runs short meanwhile; then the swap cache lets go of
+//! what it still holds. A page that cannot be read is lost; who touches it is told.
 //!
-//! Source: Linux, mm/swapfile.c (`try_to_unuse`, `unuse_mm`), mm/shmem.c (`shmem_unuse`). Rules F24, F26, F27. Differs from Linux: it is
-//! refused at once when what is only in swap does not fit into free memory, instead of killing the caller half-way; an area with a page
-//! that cannot be read stays.
+//! Source: Linux, mm/swapfile.c (`try_to_unuse`, `unuse_mm`), mm/shmem.c (`shmem_unuse`). Rules F24, F26, F27, F28. Differs from Linux: it
+//! is refused at once when what is only in swap does not fit into free memory and other areas, instead of killing the caller half-way.
 
-use super::{SWAP_HAS_CACHE, SwapSlot};
+use super::SwapSlot;
+use super::slot::SlotEntry;
 use crate::addr::VirtAddr;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::Event;
 use crate::platform::{Platform, PteFormat};
 use crate::record::Field;
 use crate::shmem::{InodeId, inode_flag};
@@ -21,82 +21,99 @@ use crate::vma_tree::vmas;
 use crate::xarray::Filter;
 use crate::zone::Watermark;
 
+/// Passes over all pages before memory is found too small: while some come back, others that share a slot with those may have to go again.
+const PASSES_MAX: u32 = 16;
+
 impl<P: Platform> Memory<P> {
-    /// Stops swapping.
+    /// Stops swapping to area `area`.
     ///
     /// # Errors
-    /// [`Error::Einval`] without an area, [`Error::Enomem`] when what is in it does not fit into memory, [`Error::Eio`] when a page cannot be
-    /// read. Then the area is in use as before, and nothing is lost.
-    pub fn swapoff(&self) -> Result<(), Error> {
+    /// [`Error::Einval`] without such an area, [`Error::Enomem`] when what is in it does not fit into memory. Then the area is in use as
+    /// before, and nothing is lost.
+    pub fn swapoff(&self, area: usize) -> Result<(), Error> {
         let _guard = self.locks.mmap.lock();
-        if self.swap.max.get() == 0 {
-            return Err(Error::Einval);
-        }
-        let room = self.nr_free_pages().saturating_sub(self.zone.watermark(Watermark::Low));
-        if self.pages_only_in_swap() > room {
-            return Err(Error::Enomem);
-        }
-        let usable = self.swap.usable.get();
-        self.swap.usable.set(0);
-        if let Err(error) = self.try_to_unuse() {
-            self.swap.usable.set(usable);
+        let info = self.swap.areas.get(area).filter(|info| info.max.get() != 0);
+        let info = info.ok_or(Error::Einval)?;
+        self.disable_swap_info(area);
+        self.swap_drain();
+        let low = self.zone.watermark(Watermark::Low);
+        let room = self.nr_free_pages().saturating_sub(low) + self.nr_swap_pages();
+        let fits = self.pages_only_in_swap(area) <= room;
+        let unused = if fits {
+            self.try_to_unuse(area)
+        } else {
+            Err(Error::Enomem)
+        };
+        if let Err(error) = unused {
+            self.enable_swap_info(area);
             return Err(error);
         }
-        debug_assert_eq!(self.swap.inuse.get(), 0, "a slot is used by nobody that is known");
-        self.free_swap_table();
-        self.swap.max.set(0);
-        self.swap.bad.set(0);
-        self.swap.cluster_next.set(1);
+        debug_assert_eq!(info.inuse.get(), 0, "a slot is used by nobody that is known");
+        self.free_swap_table(area);
+        self.forget_area(area);
         Ok(())
     }
 
-    /// Slots whose content has to be read.
-    fn pages_only_in_swap(&self) -> u64 {
-        let bytes = (1..self.swap.max.get()).map(|slot| self.slot_entry(SwapSlot(slot)).byte());
-        bytes
-            .filter(|byte| byte & SWAP_HAS_CACHE == 0 && byte & super::COUNT_MASK != 0)
-            .count() as u64
+    /// The slots of an area, without the header.
+    fn slots_of(&self, area: usize) -> impl Iterator<Item = SwapSlot> {
+        (1..self.swap.areas[area].max.get()).map(move |offset| SwapSlot::new(area, offset))
     }
 
-    fn try_to_unuse(&self) -> Result<(), Error> {
+    /// Slots whose content has to be read.
+    fn pages_only_in_swap(&self, area: usize) -> u64 {
+        let entries = self.slots_of(area).map(|slot| self.slot_entry(slot));
+        entries.filter(|entry: &SlotEntry| entry.only_on_disk()).count() as u64
+    }
+
+    fn try_to_unuse(&self, area: usize) -> Result<(), Error> {
+        for _ in 0..PASSES_MAX {
+            self.unuse_all(area)?;
+            if self.swap.areas[area].inuse.get() == 0 {
+                return Ok(());
+            }
+        }
+        Err(Error::Enomem)
+    }
+
+    /// One pass over all that may name a slot.
+    fn unuse_all(&self, area: usize) -> Result<(), Error> {
         let mut next = Option::<InodeId>::from_word(self.swap.inodes.get());
         while let Some(id) = next {
-            self.shmem_unuse(id)?;
+            self.shmem_unuse(id, area)?;
             next = self.inode(id).swap_next();
         }
         let mut next = Option::<MmId>::from_word(self.swap.mms.get());
         while let Some(id) = next {
-            self.unuse_mm(id)?;
+            self.unuse_mm(id, area)?;
             next = self.mm(id).mm_next();
         }
-        for slot in (1..self.swap.max.get()).map(SwapSlot) {
-            if let Some(pfn) = self.lookup_swap_cache(slot)
-                && self.swap_count(slot) == 0
-            {
-                self.page(pfn).step(Event::Dirty);
-                self.delete_from_swap_cache(pfn);
-                self.put_page(pfn);
+        // Memory may have been wanted meanwhile: of pages that had a slot here already and differed from it, some are on their way there.
+        self.swap_drain();
+        for slot in self.slots_of(area) {
+            if let Some(pfn) = self.lookup_swap_cache(slot) {
+                self.try_to_free_swap(pfn);
             }
         }
         Ok(())
     }
 
     /// Brings an object's pages back.
-    fn shmem_unuse(&self, id: InodeId) -> Result<(), Error> {
+    fn shmem_unuse(&self, id: InodeId, area: usize) -> Result<(), Error> {
         let inode = self.inode(id);
         let mut at = 0;
         while inode.swapped() != 0 {
             let Some((index, entry)) = inode.i_pages().find(self, at, u64::MAX, Filter::Any) else {
                 break;
             };
-            let Some(value) = entry.as_value() else {
+            let slot = entry.as_value().and_then(SwapSlot::of_entry);
+            let Some(slot) = slot.filter(|slot| slot.area() == area) else {
                 at = index + 1;
                 continue;
             };
-            // If it changed meanwhile, it is looked at again.
-            match self.shmem_swapin_page(id, index, SwapSlot::of_entry(value)) {
+            // If it changed meanwhile, it is looked at again; and if it cannot be read, the object knows that it is lost.
+            match self.shmem_swapin_page(id, index, slot) {
                 Ok(got) => self.put_page(got.pfn),
-                Err(Error::Eexist) => {}
+                Err(Error::Eexist | Error::Eio) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -104,7 +121,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Brings the private pages of an address space back.
-    fn unuse_mm(&self, mm_id: MmId) -> Result<(), Error> {
+    fn unuse_mm(&self, mm_id: MmId, area: usize) -> Result<(), Error> {
         let mm = self.mm(mm_id);
         let mut result = Ok(());
         for (vma_id, vma) in vmas(self, mm) {
@@ -112,8 +129,11 @@ impl<P: Platform> Memory<P> {
                 break;
             }
             self.for_each_pte(mm.pgd(), vma.vm_start()..vma.vm_end(), |addr, pte| {
-                if !P::Pte::is_present(pte.get()) {
-                    result = self.unuse_pte(mm, vma_id, addr, pte);
+                if !P::Pte::is_present(pte.get())
+                    && let Some(slot) = SwapSlot::of_entry(P::Pte::swap_entry(pte.get()))
+                    && slot.area() == area
+                {
+                    result = self.unuse_pte(mm, vma_id, addr, (pte, slot));
                 }
                 result.is_ok()
             });
@@ -123,11 +143,23 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Maps the page of an entry that names a slot, as a read would: a store comes back later.
-    fn unuse_pte(&self, mm: MmStruct<'_>, vma_id: VmaId, addr: VirtAddr, pte: &Word) -> Result<(), Error> {
+    fn unuse_pte(
+        &self,
+        mm: MmStruct<'_>,
+        vma_id: VmaId,
+        addr: VirtAddr,
+        (pte, slot): (&Word, SwapSlot),
+    ) -> Result<(), Error> {
         let vma = self.vma(vma_id);
-        let slot = SwapSlot::of_entry(P::Pte::swap_entry(pte.get()));
         let anon = self.anon_vma_prepare(vma_id).ok_or(Error::Enomem)?;
-        let (pfn, _) = self.swapin(slot)?;
+        let read = self.swapin(slot);
+        if read == Err(Error::Eio) {
+            mm.set_swapents(mm.swapents() - 1);
+            pte.set(P::Pte::swap(SwapSlot::POISON.entry()));
+            self.swap_free(slot);
+            return Ok(());
+        }
+        let (pfn, _) = read?;
         self.page_add_anon_rmap(pfn, anon, vma.linear_page_index(addr));
         mm.set_rss_anon(mm.rss_anon() + 1);
         mm.set_swapents(mm.swapents() - 1);
@@ -136,6 +168,8 @@ impl<P: Platform> Memory<P> {
         let entry = P::Pte::page(pfn, false, vma.has(vm::EXEC), false);
         pte.set(P::Pte::modify(entry, readable, false, vma.has(vm::EXEC)));
         self.swap_free_keeping_page(slot);
+        // With its slot, reclaim could move it out again.
+        self.try_to_free_swap(pfn);
         Ok(())
     }
 

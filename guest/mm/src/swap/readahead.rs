@@ -6,12 +6,12 @@
 //!
 //! Source: Linux, mm/swap_state.c (`swapin_nr_pages`, `swap_cluster_readahead`). Rule F21.
 
-use super::{CLUSTER_MAX, COUNT_MASK, SWAP_HAS_CACHE, SWAP_RETIRED, SwapSlot};
+use super::{CLUSTER_MAX, SwapSlot};
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
-use crate::platform::{Platform, Stage, Vmstat};
+use crate::platform::{Direction, Io, Platform, Stage, Vmstat};
 use crate::sync::Word32;
 use crate::zone::Watermark;
 
@@ -85,32 +85,33 @@ impl<P: Platform> Memory<P> {
         window
     }
 
-    /// A page that was read ahead is used.
+    /// A page that was read ahead is used, for whom it may have to be waited. `false`, and without the caller's reference, if it could not be
+    /// read. Rule F22.
     #[cold]
-    pub(super) fn readahead_hit(&self, pfn: Pfn) {
+    pub(super) fn readahead_hit(&self, pfn: Pfn, slot: SwapSlot) -> bool {
+        self.wait_on_swap_page(pfn);
+        if self.lookup_swap_cache(slot) != Some(pfn) {
+            self.put_page(pfn);
+            return false;
+        }
         self.page(pfn).clear_flags(flag::READAHEAD);
         self.swap.readahead.hits.add(1);
         self.count(Vmstat::SwapRaHit);
-    }
-
-    /// Whether a slot's content is on the disk and nowhere else.
-    fn only_on_disk(&self, slot: u32) -> bool {
-        let byte = self.slot_entry(SwapSlot(slot)).byte();
-        byte & (SWAP_HAS_CACHE | SWAP_RETIRED) == 0 && byte & COUNT_MASK != 0
+        true
     }
 
     /// A frame in the swap cache for a slot that is read ahead, if one is free.
-    fn readahead_frame(&self, slot: u32) -> Option<Pfn> {
-        if !self.only_on_disk(slot) || !self.zone.watermark_ok(0, Watermark::Low) {
+    fn readahead_frame(&self, slot: SwapSlot) -> Option<Pfn> {
+        let entry = self.slot_entry(slot);
+        if !entry.only_on_disk() || !self.zone.watermark_ok(0, Watermark::Low) {
             return None;
         }
         let pfn = self.alloc_page_nowait()?;
         let page = self.page(pfn);
         page.begin([Event::Lock], flag::READAHEAD);
         page.mapping.set(0);
-        self.workingset_refault(pfn, self.swap_shadow(SwapSlot(slot)));
-        let byte = self.slot_entry(SwapSlot(slot)).byte();
-        self.enter_swap_cache(pfn, SwapSlot(slot), byte | SWAP_HAS_CACHE);
+        self.workingset_refault(pfn, entry.shadow());
+        self.enter_swap_cache(pfn, slot, entry);
         Some(pfn)
     }
 
@@ -119,29 +120,35 @@ impl<P: Platform> Memory<P> {
     pub(super) fn swapin_readahead(&self, slot: SwapSlot, window: u32) -> Result<(Pfn, bool), Error> {
         let target = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(target.0));
-        let byte = self.slot_entry(slot).byte();
+        let entry = self.slot_entry(slot);
         self.page(target).step(Event::Lock);
-        self.workingset_refault(target, self.swap_shadow(slot));
-        self.enter_swap_cache(target, slot, byte | SWAP_HAS_CACHE);
+        self.workingset_refault(target, entry.shadow());
+        self.enter_swap_cache(target, slot, entry);
+        // Windows are aligned in their areas: areas begin at a multiple of the largest one.
         let start = slot.0 & !(window - 1);
-        let end = (start + window).min(self.swap.max.get());
+        let area_end = SwapSlot::new(slot.area(), 0).0 + self.swap.area_of(slot).max.get();
+        let end = (start + window).min(area_end);
         let mut frames = [target; CLUSTER_MAX];
         let (mut first, mut last) = (slot.0, slot.0 + 1);
         while last < end
-            && let Some(pfn) = self.readahead_frame(last)
+            && let Some(pfn) = self.readahead_frame(SwapSlot(last))
         {
             frames[(last - start) as usize] = pfn;
             last += 1;
         }
-        while first > start.max(1)
-            && let Some(pfn) = self.readahead_frame(first - 1)
+        while first > start
+            && let Some(pfn) = self.readahead_frame(SwapSlot(first - 1))
         {
             first -= 1;
             frames[(first - start) as usize] = pfn;
         }
         let run = &frames[(first - start) as usize..(last - start) as usize];
+        let target_at = (slot.0 - first) as usize;
+        if self.swap.in_flight.is_beside() {
+            return self.read_beside(SwapSlot(first), run, target_at);
+        }
         self.platform.stage(Stage::SwapReadStart, u64::from(first));
-        let read = self.platform.swap_read(first, run);
+        let read = self.swap_io(Direction::Read, SwapSlot(first), run);
         self.platform.stage(Stage::SwapReadEnd, u64::from(first));
         if read.is_err() {
             for &pfn in run {
@@ -163,6 +170,47 @@ impl<P: Platform> Memory<P> {
             }
         }
         Ok((target, true))
+    }
+
+    /// Reads the wanted page, `run[target_at]`, and the others of its run, waiting for none but it.
+    fn read_beside(&self, first: SwapSlot, run: &[Pfn], target_at: usize) -> Result<(Pfn, bool), Error> {
+        let (slot, target) = (SwapSlot(first.0 + target_at as u32), run[target_at]);
+        self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
+        let begun = self.begin_waited(Direction::Read, slot, &run[target_at..=target_at]);
+        self.read_ahead(SwapSlot(slot.0 + 1), &run[target_at + 1..]);
+        self.read_ahead(first, &run[..target_at]);
+        let read = match begun {
+            Io::Done(result) => result,
+            Io::Pending(_) => self.finish_waited(),
+        };
+        self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
+        if read.is_err() {
+            self.page(target).step(Event::Unlock);
+            self.delete_from_swap_cache(target);
+            self.put_page(target);
+            self.put_page(target);
+            return Err(Error::Eio);
+        }
+        self.count(Vmstat::Pswpin);
+        self.page(target).steps([Event::Uptodate, Event::Unlock]);
+        self.lru_add(target);
+        Ok((target, true))
+    }
+
+    /// Begins to read pages for which there are frames in the swap cache already.
+    fn read_ahead(&self, first: SwapSlot, run: &[Pfn]) {
+        if run.is_empty() {
+            return;
+        }
+        self.swap_make_room();
+        match self.platform.swap_begin(Direction::Read, first, run) {
+            Io::Pending(number) => self.read_is_pending(number, first, run),
+            Io::Done(result) => {
+                for slot in (first.0..).map(SwapSlot).take(run.len()) {
+                    self.read_ahead_done(slot, result);
+                }
+            }
+        }
     }
 }
 

@@ -3,36 +3,36 @@
 //! The bits of a slot's entry that name a frame hold the shadow while no frame is in the swap cache. What the shadow says is
 //! [`crate::workingset`]'s.
 
-use super::{SWAP_HAS_CACHE, SwapSlot};
-use crate::memory::Memory;
-use crate::platform::Platform;
+use super::slot::{CACHED_SHIFT, SlotEntry};
 use crate::workingset::SHADOW_BITS;
+#[cfg(test)]
+use crate::{Memory, platform::Platform};
 
 /// Where the shadow begins in an entry.
-const SHADOW_SHIFT: u32 = u32::BITS - SHADOW_BITS;
+const SHADOW_SHIFT: u32 = CACHED_SHIFT;
+const _: () = assert!(SHADOW_SHIFT + SHADOW_BITS == u32::BITS);
 
-impl<P: Platform> Memory<P> {
-    /// Remembers a shadow for a slot that is in use and not in the swap cache. It is gone once the slot is either no more.
-    #[inline]
-    pub(crate) fn set_swap_shadow(&self, slot: SwapSlot, shadow: u32) {
-        let below = (1 << SHADOW_SHIFT) - 1;
-        let old = self.update_slot(slot, |entry| entry.0 & below | shadow << SHADOW_SHIFT);
-        debug_assert!(
-            old.byte() != 0 && old.byte() & SWAP_HAS_CACHE == 0,
-            "slot {} has byte {:#x}",
-            slot.0,
-            old.byte()
-        );
+impl SlotEntry {
+    /// With what is remembered, 0 for nothing, of a slot that is in use and not in the swap cache.
+    #[inline(always)]
+    pub(super) const fn with_shadow(self, shadow: u32) -> Self {
+        Self(self.0 & ((1 << SHADOW_SHIFT) - 1) | shadow << SHADOW_SHIFT)
     }
 
-    /// What is remembered for a slot; 0 for nothing.
-    #[inline]
-    pub(crate) fn swap_shadow(&self, slot: SwapSlot) -> u32 {
-        let entry = self.slot_entry(slot);
-        if entry.byte() & SWAP_HAS_CACHE == 0 {
-            entry.0 >> SHADOW_SHIFT
-        } else {
-            0
+    /// What is remembered; 0 for nothing.
+    #[inline(always)]
+    pub(super) const fn shadow(self) -> u32 {
+        match self.cached() {
+            None => self.0 >> SHADOW_SHIFT,
+            Some(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+impl<P: Platform> Memory<P> {
+    /// What is remembered for a slot; 0 for nothing.
+    pub(crate) fn swap_shadow(&self, slot: super::SwapSlot) -> u32 {
+        self.slot_entry(slot).shadow()
     }
 }

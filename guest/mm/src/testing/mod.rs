@@ -27,7 +27,8 @@ use crate::addr::{Frame, PAGE_SHIFT, PAGE_WORDS, Pfn, VirtAddr};
 use crate::error::Fault;
 use crate::fault::Access;
 use crate::page::Page;
-use crate::platform::{IoError, Platform, PteFormat, Stage, Vmstat};
+use crate::platform::{Direction, Io, IoError, Platform, PteFormat, Stage, Vmstat};
+use crate::swap::{AreaConfig, SwapSlot};
 use crate::sync::Word;
 use crate::vma::MmId;
 
@@ -47,7 +48,7 @@ pub struct FakeMachine {
     counters: RefCell<HashMap<&'static str, u64>>,
     /// Attempts to allocate so far, and those that fail.
     pub failing: Failing,
-    /// The swap disk.
+    /// The swap disks.
     pub disk: RefCell<FakeDisk>,
     /// Seconds since 1970.
     pub clock_s: Cell<i64>,
@@ -81,6 +82,22 @@ impl FakeMachine {
         let mut bytes = word.get().to_le_bytes();
         bytes[at % 8] = byte;
         word.set(u64::from_le_bytes(bytes));
+    }
+
+    /// What the disk does for a request.
+    fn transfer(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Result<(), IoError> {
+        for (slot, &pfn) in (slot.0..).map(SwapSlot).zip(frames) {
+            if direction == Direction::Write {
+                let content = std::array::from_fn(|i| self.frame(pfn)[i].get());
+                self.disk.borrow_mut().write(slot, content)?;
+                continue;
+            }
+            let page = self.disk.borrow_mut().read(slot)?;
+            for (word, value) in self.frame(pfn).iter().zip(page.iter()) {
+                word.set(*value);
+            }
+        }
+        Ok(())
     }
 
     /// A counter's value.
@@ -194,22 +211,15 @@ impl Platform for FakeMachine {
         self.tlb.borrow_mut().retain(|&(owner, _), _| owner != root);
     }
 
-    fn swap_read(&self, slot: u32, to: &[Pfn]) -> Result<(), IoError> {
-        for (slot, &pfn) in (slot..).zip(to) {
-            let page = self.disk.borrow_mut().read(slot)?;
-            for (word, value) in self.frame(pfn).iter().zip(page.iter()) {
-                word.set(*value);
-            }
-        }
-        Ok(())
+    fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
+        let pending = self.disk.borrow_mut().begin(direction, slot, frames);
+        pending.map_or_else(|| Io::Done(self.transfer(direction, slot, frames)), Io::Pending)
     }
 
-    fn swap_write(&self, slot: u32, from: &[Pfn]) -> Result<(), IoError> {
-        for (slot, &pfn) in (slot..).zip(from) {
-            let content = std::array::from_fn(|i| self.frame(pfn)[i].get());
-            self.disk.borrow_mut().write(slot, content)?;
-        }
-        Ok(())
+    fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)> {
+        // The frames are looked at only now, as a disk may.
+        let done = self.disk.borrow_mut().complete(wait)?;
+        Some((done.number, self.transfer(done.direction, done.slot, &done.frames)))
     }
 
     fn now_ns(&self) -> i64 {
@@ -229,6 +239,15 @@ impl Platform for FakeMachine {
     fn stage(&self, _: Stage, _: u64) {}
 }
 
+/// An area of `slots` slots, with a priority of its own.
+#[must_use]
+pub fn area(slots: u32) -> AreaConfig<'static> {
+    AreaConfig {
+        slots,
+        ..AreaConfig::default()
+    }
+}
+
 /// A memory manager on a machine with `frames` frames, swapping to a disk of `slots` slots (0: none).
 ///
 /// # Panics
@@ -238,7 +257,7 @@ pub fn machine(frames: u32, slots: u32) -> Memory<FakeMachine> {
     let memory = Memory::new(FakeMachine::new(frames, slots));
     memory.init(Pfn(FIRST_FRAME), Pfn(FIRST_FRAME + frames));
     if slots != 0 {
-        memory.swapon(slots).expect("swapon");
+        memory.swapon(0, area(slots)).expect("swapon");
     }
     memory
 }

@@ -6,6 +6,7 @@ use crate::testing::model::{Op, run, run_on_bad_disk};
 
 mod drawn;
 mod injected;
+mod seeds;
 
 use drawn::op;
 

@@ -6,7 +6,7 @@ use crate::fault::Access;
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
 use crate::platform::Vmstat;
-use crate::testing::machine;
+use crate::testing::{area, machine};
 
 const ROOT: Caller = Caller {
     pid: 1,
@@ -231,9 +231,9 @@ fn out_of_memory() {
 fn a_swap_area_that_memory_cannot_describe() {
     let memory = machine(128, 0);
     let free = memory.nr_free_pages();
-    assert_eq!(memory.swapon(1), Err(Error::Einval));
-    assert_eq!(memory.swapon(1 << 20), Err(Error::Enomem));
+    assert_eq!(memory.swapon(0, area(1)), Err(Error::Einval));
+    assert_eq!(memory.swapon(0, area(1 << 20)), Err(Error::Enomem));
     assert_eq!(memory.nr_free_pages(), free);
-    assert_eq!(memory.swapon(1024), Ok(()));
-    assert_eq!(memory.swapon(1024), Err(Error::Ebusy));
+    assert_eq!(memory.swapon(0, area(1024)), Ok(()));
+    assert_eq!(memory.swapon(0, area(1024)), Err(Error::Ebusy));
 }

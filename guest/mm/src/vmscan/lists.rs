@@ -8,7 +8,6 @@
 //! lists, so all of the work falls to the anonymous ones, as it does on Linux when free and file pages together do not make the
 //! high watermark, whatever `swappiness` says.
 
-use super::batch::Batch;
 use super::page::Outcome;
 use super::{Progress, Reclaimer, SWAP_CLUSTER_MAX, Scan};
 use crate::addr::{PAGE_SHIFT, Pfn};
@@ -16,6 +15,7 @@ use crate::lru::LruList;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
 use crate::platform::{Platform, Vmstat};
+use crate::swap::Batch;
 
 /// How many times more active pages than inactive ones there may be, for so many pages of both: the square root of ten times their
 /// gibibytes, at least 1. Source: Linux `inactive_is_low`. Rule F5.
@@ -110,7 +110,7 @@ impl<P: Platform> Memory<P> {
         progress
     }
 
-    /// `MADV_PAGEOUT`: moves one page out now, used or not. Returns whether its frame is free. Rule F30.
+    /// `MADV_PAGEOUT`: moves one page out now, used or not. Returns whether its frame is free or about to be. Rule F30.
     pub(crate) fn reclaim_page(&self, pfn: Pfn) -> bool {
         if !self.page(pfn).has(flag::LRU) || self.page(pfn).has(flag::UNEVICTABLE) || !self.swap_has_room() {
             return false;
@@ -122,7 +122,8 @@ impl<P: Platform> Memory<P> {
         freed != 0
     }
 
-    /// Takes a page off its list and does what [`Memory::shrink_page`] says. Returns the frames freed.
+    /// Takes a page off its list and does what [`Memory::shrink_page`] says. Returns the frames that are free or
+    /// about to be.
     fn isolate_and_shrink(&self, pfn: Pfn, batch: &mut Batch, ignore_references: bool) -> u32 {
         let page = self.page(pfn);
         self.lru_del(pfn);
@@ -154,7 +155,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Puts an isolated page back on the list that its flags say.
-    pub(super) fn putback_lru_page(&self, pfn: Pfn) {
+    pub(crate) fn putback_lru_page(&self, pfn: Pfn) {
         self.lru_add(pfn);
         self.put_page(pfn);
     }

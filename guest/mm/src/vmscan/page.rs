@@ -76,10 +76,7 @@ impl<P: Platform> Memory<P> {
                 return Outcome::Activate;
             }
             // Locked since it was put on its list. Rule B31. A slot that nobody means is not kept for it.
-            if page.has(flag::SWAPCACHE) && self.swap_count(SwapSlot::of_entry(page.private.get())) == 0 {
-                self.delete_from_swap_cache(pfn);
-                self.put_page(pfn);
-            }
+            self.try_to_free_swap(pfn);
             return Outcome::Unevictable;
         }
         // The isolation's reference, and that of the page cache or the swap cache: more means that somebody works with the page.
@@ -113,8 +110,8 @@ impl<P: Platform> Memory<P> {
     fn pageout(&self, pfn: Pfn) -> Outcome {
         let page = self.page(pfn);
         if page.has(flag::SWAPCACHE) {
-            let slot = SwapSlot::of_entry(page.private.get());
-            return if page.has(flag::DIRTY) && self.swap_count(slot) != 0 {
+            let slot = SwapSlot::of_page(page);
+            return if page.has(flag::DIRTY) && self.swap_is_meant(slot) {
                 Outcome::Write(slot, None)
             } else {
                 Outcome::Free
@@ -127,18 +124,6 @@ impl<P: Platform> Memory<P> {
             Some(slot) => Outcome::Write(slot, Some(inode)),
             None => Outcome::Activate,
         }
-    }
-
-    /// Frees an isolated page whose slot has its content. The slot remembers when. Source: Linux `__remove_mapping`.
-    pub(super) fn free_swap_cached(&self, pfn: Pfn) {
-        let slot = SwapSlot::of_entry(self.page(pfn).private.get());
-        let shadow = self.workingset_eviction(pfn);
-        self.delete_from_swap_cache(pfn);
-        if self.swap_count(slot) != 0 {
-            self.set_swap_shadow(slot, shadow);
-        }
-        self.put_page(pfn);
-        self.put_page(pfn);
     }
 
     /// How a page was used since the last look; its entries are made old. Ends at a locked mapping, which decides already. Source: Linux
@@ -164,7 +149,7 @@ impl<P: Platform> Memory<P> {
     /// Removes every entry that maps the page: of an anonymous page, entries then name its slot. `false` when one must stay.
     fn try_to_unmap(&self, pfn: Pfn) -> bool {
         let page = self.page(pfn);
-        let slot = page.has(flag::ANON).then(|| SwapSlot::of_entry(page.private.get()));
+        let slot = page.has(flag::ANON).then(|| SwapSlot::of_page(page));
         self.rmap_walk(pfn, |vma, addr, pte| {
             if vma.has(vm::LOCKED) {
                 return Walk::Stop;

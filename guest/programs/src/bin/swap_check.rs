@@ -1,12 +1,14 @@
 //! `swap-check [--swaps N] [--seed N]`: loses nothing, or says what. Every page holds a word that says whose it is (object, index,
 //! generation) at a place that depends on it; what else is in the page stays zero. In random order pages are written anew, verified,
 //! paged out, shared with children by `fork`, punched out of their object, and whole objects come and go, until N pages (4,096 if
-//! not given) were paged out. Now and then all of swap is taken back by `swapoff`, if the kernel lets it.
+//! not given) were paged out. Now and then a swap disk is taken back by `swapoff`, if the kernel lets it, and given back.
 //!
 //! Ends with status 1 if a page is not what was last stored there. A page that the kernel says it lost (SIGBUS) ends it by that signal.
 
 #![no_std]
 #![no_main]
+
+use core::ffi::CStr;
 
 use faultlab_programs::print::Bytes;
 use faultlab_programs::start::{Args, USAGE};
@@ -23,6 +25,8 @@ const DEFAULT_SWAPS: u64 = 4096;
 const OBJECTS: usize = 6;
 /// Pages of each.
 const PAGES: usize = 96;
+/// What may be swapped to.
+const DISKS: [&CStr; 4] = [c"/dev/vda", c"/dev/vdb", c"/dev/vdc", c"/dev/vdd"];
 /// Pages of a range that one operation works on, at most.
 const RANGE_MAX: u64 = 24;
 
@@ -172,14 +176,22 @@ impl Checker {
                 unsafe { memory::unmap(base.cast(), PAGES * PAGE_BYTES) }?;
                 self.make(which)?;
             }
-            // Refused where it does not fit, or without a disk: all is as before.
-            62 if self.in_guest && swap::swapoff(c"/dev/vda").is_ok() => {
-                self.swapoffs += 1;
-                swap::swapon(c"/dev/vda")?;
-            }
+            62 if self.in_guest => self.swap_off_and_on()?,
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Takes one of the disks away, and gives it back with another priority or none of its own. Refused where it does not fit, or without
+    /// that disk: then all is as before.
+    fn swap_off_and_on(&mut self) -> Result<(), Errno> {
+        let disk = DISKS[self.below(DISKS.len() as u64) as usize];
+        let flags = [0, swap::FLAG_PREFER | 1, swap::FLAG_PREFER | 7][self.below(3) as usize];
+        if swap::swapoff(disk).is_ok() {
+            self.swapoffs += 1;
+            swap::swapon(disk, flags)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, which: usize, first: usize, count: usize) {

@@ -6,13 +6,22 @@ use linux_raw_sys::general;
 
 use super::{Errno, call};
 
-/// `swapon(2)` without flags.
+/// `SWAP_FLAG_PREFER`: the priority is in the lowest 15 bits.
+pub const FLAG_PREFER: u32 = 0x8000;
+
+/// `swapon(2)`.
 ///
 /// # Errors
 /// As in the man page.
-pub fn swapon(path: &CStr) -> Result<(), Errno> {
+pub fn swapon(path: &CStr, flags: u32) -> Result<(), Errno> {
     // SAFETY: only reads the NUL-terminated path.
-    unsafe { call(general::__NR_swapon, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+    unsafe {
+        call(
+            general::__NR_swapon,
+            [path.as_ptr() as usize, flags as usize, 0, 0, 0, 0],
+        )
+    }
+    .map(drop)
 }
 
 /// `swapoff(2)`.

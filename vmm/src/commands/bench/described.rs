@@ -47,6 +47,9 @@ pub(super) fn vm(plan: &Plan<'_>, budget_ms: u64, outcome: Option<&Outcome>) -> 
     if swap_file.is_none() {
         map.insert("swap_bytes".into(), plan.vm.swap.into());
     }
+    if !plan.vm.areas.swap_area.is_empty() {
+        map.insert("swap_areas".into(), plan.vm.areas.described().into());
+    }
     map.insert("swap_backend".into(), plan.vm.swap_backend.name().into());
     map.insert("swap_direct".into(), plan.vm.swap_direct.into());
     map.insert("swap_io".into(), plan.vm.swap_io.here().name().into());

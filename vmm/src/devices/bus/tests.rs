@@ -1,14 +1,23 @@
 use super::*;
+use crate::swap_faults::SwapFaults;
+use crate::swap_file::{SwapConfig, SwapFile};
 use crate::testing::ram;
 
 #[test]
 fn every_address_has_at_most_one_owner() {
-    let bus = Bus::new(None, LabDevice::default());
+    let disks = [0, 1].map(|_| {
+        let file = SwapFile::open(&SwapConfig::Memory { bytes: 1 << 20 }).unwrap();
+        VirtioMmio::new(BlockDevice::new(file.unwrap(), false, &SwapFaults::default()))
+    });
+    let bus = Bus::new(disks, LabDevice::default());
     for (address, len, expected) in [
-        (VIRTIO_MMIO_BASE, 4, Some((Window::Block, 0))),
-        (VIRTIO_MMIO_BASE + 0xffc, 4, Some((Window::Block, 0xffc))),
+        (VIRTIO_MMIO_BASE, 4, Some((Window::Block(0), 0))),
+        (VIRTIO_MMIO_BASE + 0xffc, 4, Some((Window::Block(0), 0xffc))),
         (VIRTIO_MMIO_BASE + 0xffd, 4, None),
-        (VIRTIO_MMIO_BASE + PAGE_SIZE, 4, None),
+        (VIRTIO_MMIO_BASE + PAGE_SIZE, 4, Some((Window::Block(1), 0))),
+        (VIRTIO_MMIO_BASE + PAGE_SIZE + 0x100, 8, Some((Window::Block(1), 0x100))),
+        (VIRTIO_MMIO_BASE + 2 * PAGE_SIZE, 4, None),
+        (VIRTIO_MMIO_BASE - 1, 1, None),
         (LAB_MMIO - 1, 1, None),
         (LAB_MMIO + 0x10, 8, Some((Window::Lab, 0x10))),
         (LAB_SCRATCH - 4, 8, None),

@@ -157,7 +157,7 @@ impl Bytes<'_> {
             14 => Op::Shmdt { who, at: self.index() },
             15 => Op::Rmid { segment: self.index() },
             16 => Op::Kswapd,
-            17 => Op::Swapoff,
+            17 => Op::Swapoff { area: who },
             18 => Op::Grow {
                 who,
                 pages: self.of(0..32),

@@ -13,7 +13,8 @@ use crate::error::{Error, Fault};
 use crate::gfp::Gfp;
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
-use crate::testing::{FakeMachine, machine};
+use crate::swap::AreaConfig;
+use crate::testing::{FakeMachine, area, machine};
 use crate::vma::MmId;
 
 mod bytes;
@@ -83,7 +84,9 @@ pub(crate) struct World {
     /// exactly any more.
     pub(crate) unmerged: bool,
     /// Reads from swap may fail: a page may be refused with SIGBUS.
-    reads_fail: bool,
+    pub(crate) reads_fail: bool,
+    /// What swap is.
+    pub(crate) areas: Vec<AreaConfig<'static>>,
 }
 
 const HEAP: u64 = 0x1000_0000;
@@ -92,7 +95,11 @@ const TARGETS: u64 = 0x2000_0000;
 
 impl World {
     pub(crate) fn new() -> Self {
-        let memory = machine(FRAMES, SLOTS);
+        Self::on(machine(FRAMES, SLOTS))
+    }
+
+    /// On a machine with other areas, which the caller says in `areas`.
+    pub(crate) fn on(memory: Memory<FakeMachine>) -> Self {
         let tool = files::Tool::new(&memory);
         let mm = memory.mm_alloc().expect("an address space");
         memory.set_brk_start(mm, HEAP);
@@ -115,6 +122,7 @@ impl World {
             next_pid: 2,
             unmerged: false,
             reads_fail: false,
+            areas: [area(SLOTS)].into(),
         }
     }
 
@@ -332,7 +340,7 @@ impl World {
                 }
             }
             Op::File { file, ref op } => self.file_op(file, op),
-            Op::Swapoff => self.swapoff(),
+            Op::Swapoff { area } => self.swapoff(area),
             Op::Kswapd => self.memory.kswapd(),
             Op::Block { order, movable } => {
                 let gfp = if movable { Gfp::HIGHUSER_MOVABLE } else { Gfp::KERNEL };
@@ -345,13 +353,13 @@ impl World {
     }
 
     /// Off and on again, as far as memory allows.
-    fn swapoff(&mut self) {
-        match self.memory.swapoff() {
-            Ok(()) => assert_eq!(self.memory.swap_inuse_pages(), 0),
-            Err(Error::Eio) => assert!(self.reads_fail, "a read failed"),
+    fn swapoff(&mut self, area: usize) {
+        let area = area % self.areas.len();
+        match self.memory.swapoff(area) {
+            Ok(()) => assert_eq!(self.memory.swap_area(area), None),
             Err(error) => assert!(matches!(error, Error::Enomem | Error::Einval), "{error:?}"),
         }
-        let on = self.memory.swapon(SLOTS);
+        let on = self.memory.swapon(area, self.areas[area]);
         assert!(matches!(on, Ok(()) | Err(Error::Ebusy | Error::Enomem)), "{on:?}");
     }
 
@@ -431,11 +439,14 @@ impl World {
         for segment in &self.segments {
             let _ = self.memory.shm_rmid(caller, segment.id);
         }
+        self.memory.swap_drain();
         self.memory.check_invariants();
         assert_eq!(self.memory.swap_inuse_pages(), 0, "slots are left in use");
         // There may have been no memory for it the last time.
-        let on = self.memory.swapon(SLOTS);
-        assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
+        for (area, &config) in self.areas.iter().enumerate() {
+            let on = self.memory.swapon(area, config);
+            assert!(matches!(on, Ok(()) | Err(Error::Ebusy)), "{on:?}");
+        }
         assert_eq!(self.memory.committed_as(), 0, "charges are left");
         assert_eq!(self.memory.shm_tot(), 0, "pages of segments are left");
         for (name, objects) in self.memory.live_records() {
@@ -472,14 +483,25 @@ pub fn run_on_bad_disk(ops: &[Op], reads: u64, writes: u64, seed: u64) {
     run_in(world, ops);
 }
 
-fn run_in(mut world: World, ops: &[Op]) {
-    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
+/// Returns the pages swapped out and in.
+pub(crate) fn run_in(mut world: World, ops: &[Op]) -> (u64, u64) {
+    let free_at_start = {
+        let alike = machine(FRAMES, 0);
+        for (area, &config) in world.areas.iter().enumerate() {
+            alike.swapon(area, config).expect("swapon");
+        }
+        alike.nr_free_pages()
+    };
     for (i, op) in ops.iter().enumerate() {
         world.apply(op);
         world.check(i % 16 == 15);
     }
     world.check(true);
+    let disk = world.memory.platform.disk.borrow();
+    let swapped = (disk.writes, disk.reads);
+    drop(disk);
     world.end(free_at_start);
+    swapped
 }
 
 /// As [`run`]; where a number is given, the attempts to allocate from that one of the operation on fail, forty in a row.

@@ -151,7 +151,10 @@ pub enum Op {
         movable: bool,
     },
     /// `swapoff`, and on again.
-    Swapoff,
+    Swapoff {
+        /// The area, of those there are.
+        area: usize,
+    },
     /// `brk`.
     Grow {
         /// The process.

@@ -33,7 +33,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         10 => (0..4usize, file_op()).prop_map(|(file, op)| Op::File { file, op }),
         1 => Just(Op::Kswapd),
         3 => (1..7u32, any::<bool>()).prop_map(|(order, movable)| Op::Block { order, movable }),
-        1 => Just(Op::Swapoff),
+        1 => (0..4usize).prop_map(|area| Op::Swapoff { area }),
         1 => (who, 0..32u64).prop_map(|(who, pages)| Op::Grow { who, pages }),
     ]
 }

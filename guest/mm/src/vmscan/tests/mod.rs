@@ -4,7 +4,6 @@ mod kswapd;
 mod lists;
 mod page;
 
-use super::batch::Batch;
 use super::page::Outcome;
 use super::{Reclaimer, Scan};
 use crate::Memory;
@@ -14,6 +13,7 @@ use crate::mmap::{map_flag, prot};
 use crate::page::Event;
 use crate::platform::{PteFormat, Vmstat};
 use crate::shmem::InodeId;
+use crate::swap::Batch;
 use crate::testing::{FakeMachine, FakePte, machine};
 use crate::vma::MmId;
 
