@@ -36,6 +36,8 @@ const WRITE: u64 = 2 << 32;
 pub(crate) struct Driver {
     mmio: VirtioMmio<BlockDevice>,
     ram: Arc<GuestRam>,
+    /// Whether event indices are used: they are offered where the disk works beside the driver.
+    event: bool,
     available: u16,
     used: u16,
 }
@@ -47,12 +49,11 @@ impl Driver {
         let mut driver = Driver {
             mmio: VirtioMmio::new(device),
             ram: Arc::clone(ram),
+            event: how != SwapIo::Inline,
             available: 0,
             used: 0,
         };
-        // Offered only where the disk works beside the driver.
-        let event_idx = u32::from(how != SwapIo::Inline) << VIRTIO_RING_F_EVENT_IDX;
-        let features = 1 << VIRTIO_BLK_F_FLUSH | event_idx;
+        let features = 1 << VIRTIO_BLK_F_FLUSH | u32::from(driver.event) << VIRTIO_RING_F_EVENT_IDX;
         for (register, value) in [
             (reg::VIRTIO_MMIO_STATUS, 1),
             (reg::VIRTIO_MMIO_STATUS, 3),
@@ -140,7 +141,7 @@ impl Driver {
             .expect("RAM");
         fence(SeqCst);
         let event = self.load(USED + 4 + 8 * u64::from(QUEUE_SIZE), Acquire);
-        if self.available.wrapping_sub(event).wrapping_sub(1) < new {
+        if !self.event || self.available.wrapping_sub(event).wrapping_sub(1) < new {
             self.set(reg::VIRTIO_MMIO_QUEUE_NOTIFY, 0);
         }
     }
