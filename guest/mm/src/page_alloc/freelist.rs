@@ -127,7 +127,7 @@ fn look_at_zones<'n, N: Nodes>(nodes: &'n N, memmap: &[Page], context: &AllocCon
         // (6)
         if let Some(pfn) = zone.zone.rmqueue_of(memmap, context.order, kind, context.flags) {
             if context.order > 0 && context.flags & alloc::HARDER != 0 {
-                zone.zone.reserve_highatomic(memmap, pfn);
+                zone.zone.reserve_highatomic(memmap, pfn, context.order);
             }
             return Look::Found(pfn, zone);
         }

@@ -11,8 +11,12 @@ use crate::page::Page;
 
 impl Zone {
     /// Reserves the pageblock of a block that was allocated in a hurry, unless a hundredth of the zone and a pageblock are reserved
-    /// already.
-    pub fn reserve_highatomic(&self, memmap: &[Page], pfn: Pfn) {
+    /// already. A block of two pageblocks is not reserved: freed as a whole, it would go to the list of its lower half's type, and the
+    /// upper half be out of reach without being counted.
+    pub fn reserve_highatomic(&self, memmap: &[Page], pfn: Pfn, order: u32) {
+        if order > PAGEBLOCK_ORDER {
+            return;
+        }
         let _guard = self.lock.lock();
         let most = self.managed.get() / 100 + u64::from(PAGEBLOCK_NR_PAGES);
         let kind = self.pageblock_type(pfn.0);

@@ -166,11 +166,11 @@ fn reserved_pageblocks_are_for_those_in_a_hurry() {
     let block = zone
         .rmqueue_of(&memmap, 2, MigrateType::Unmovable, alloc::HARDER)
         .expect("a block");
-    zone.reserve_highatomic(&memmap, block);
+    zone.reserve_highatomic(&memmap, block, 2);
     zone.check(&memmap);
     assert_eq!(zone.pageblock_type(block.0), MigrateType::HighAtomic);
     assert_eq!(zone.reserved_highatomic(), u64::from(PAGEBLOCK));
-    zone.reserve_highatomic(&memmap, block);
+    zone.reserve_highatomic(&memmap, block, 2);
     assert_eq!(
         zone.reserved_highatomic(),
         u64::from(PAGEBLOCK),
@@ -214,7 +214,7 @@ fn reserves_have_a_limit() {
         })
         .collect();
     for (pfn, reserved) in blocks.into_iter().zip([1, 2, 2]) {
-        zone.reserve_highatomic(&memmap, pfn);
+        zone.reserve_highatomic(&memmap, pfn, PAGEBLOCK_ORDER);
         assert_eq!(zone.reserved_highatomic(), reserved * u64::from(PAGEBLOCK));
         zone.check(&memmap);
     }
@@ -306,11 +306,7 @@ impl Model {
             Op::FreeMany(count) => (0..count).for_each(|i| self.free(i * 7919, i % 2 == 0)),
             Op::Reserve(which) if !self.blocks.is_empty() => {
                 let (pfn, order) = self.blocks[which % self.blocks.len()];
-                // A block of two pageblocks is reserved in half, and freed as a whole with the type of its lower half, as on Linux before 6.10:
-                // then more is out of reach than is counted as reserved.
-                if order <= PAGEBLOCK_ORDER {
-                    self.zone.reserve_highatomic(&self.memmap, pfn);
-                }
+                self.zone.reserve_highatomic(&self.memmap, pfn, order);
             }
             Op::Reserve(_) => {}
             Op::Unreserve(kind) => _ = self.zone.unreserve_highatomic(&self.memmap, KINDS[kind]),
