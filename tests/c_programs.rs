@@ -7,7 +7,13 @@ use std::time::Instant;
 use crate::support::{Needs, Suite, faultlab, wait};
 
 /// Sources in `tests/c`, and the status that each ends with.
-const SOURCES: &[(&str, i32)] = &[("processes", 5), ("posix_shm", 0), ("vectors", 0), ("hostile", 0)];
+const SOURCES: &[(&str, i32)] = &[
+    ("processes", 5),
+    ("posix_shm", 0),
+    ("vectors", 0),
+    ("loopers", 0),
+    ("hostile", 0),
+];
 
 /// Adds one test a source.
 pub(crate) fn tests(suite: &mut Suite) {

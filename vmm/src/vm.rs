@@ -202,19 +202,20 @@ impl Vm {
             Some(device) if config.trace == TraceLevel::Timeline => Some(device.note_requests()),
             _ => None,
         };
+        let stop = StopHandle::new();
         Ok(Vm {
             stats,
             vcpu,
             _vm: vm,
             bus: Bus::new(
                 blocks.into_iter().map(VirtioMmio::new),
-                LabDevice::with_dirty_log(Some(dirty_log)),
+                LabDevice::new(Some(dirty_log), stop.clone()),
             ),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,
             host_events: config.host_events,
-            stop: StopHandle::new(),
+            stop,
             building_since,
             requests,
             ram,

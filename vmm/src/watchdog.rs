@@ -167,6 +167,7 @@ fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
         Item::Pgalloc,
     ];
     let devices = bus.lab.commands()
+        + bus.lab.idle_waits()
         + bus
             .blocks
             .iter()

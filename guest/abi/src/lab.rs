@@ -21,7 +21,16 @@ pub mod reg {
     pub const DOORBELL: u64 = 0x10;
     /// Read, 64 bits: wall-clock time, nanoseconds since 1970-01-01 UTC.
     pub const WALLCLOCK_NS: u64 = 0x18;
+    /// Write, 64 bits: nanoseconds from now after which [`super::TIMER_VECTOR`] interrupts the guest, as soon as that takes interrupts. One
+    /// shot; replaces what was written before; 0: none.
+    pub const TIMER_NS: u64 = 0x20;
+    /// Write, 64 bits: the store takes at most so many nanoseconds, less if the VMM has something to tell: for a guest with nothing to do.
+    /// The time of [`TIMER_NS`] ends it too.
+    pub const IDLE_NS: u64 = 0x28;
 }
+
+/// Vector of the timer's interrupt: the first that is no exception's.
+pub const TIMER_VECTOR: u8 = 32;
 
 /// "FLAB", little-endian.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FLAB");

@@ -22,7 +22,9 @@ use faultlab_mm::swap::AreaConfig;
 
 use crate::platform::MEMORY;
 use crate::x86::msr;
-use crate::{clock, exec, fpu, gate, interrupts, lab, log, panic, ram, segments, swap_disk, trace, vmstat, x86};
+use crate::{
+    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, ram, segments, swap_disk, trace, vmstat, x86,
+};
 
 /// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
 pub(crate) const STACK_PAGES: u64 = 8;
@@ -155,8 +157,10 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         options.overcommit.unwrap_or(OvercommitMode::Guess),
         options.overcommit_ratio.unwrap_or(OVERCOMMIT_RATIO),
     );
+    ram::touch_image();
     let syscall_gate = gate::install();
     fpu::init(syscall_gate);
+    preempt::init(syscall_gate);
     MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     if let Some(bytes) = options.fault_around_bytes {
         // Its range is that of the option.

@@ -32,7 +32,11 @@ pub(crate) fn start(tsc_khz: Option<u64>) {
 
 /// Nanoseconds since boot.
 pub(crate) fn monotonic_ns() -> u64 {
-    let ticks = x86::rdtsc().wrapping_sub(CLOCK.boot_tsc.get());
+    ns_of_ticks(x86::rdtsc().wrapping_sub(CLOCK.boot_tsc.get()))
+}
+
+/// Nanoseconds that so many ticks of the time-stamp counter take.
+pub(crate) fn ns_of_ticks(ticks: u64) -> u64 {
     let khz = CLOCK.khz.get();
     // In milliseconds and a rest, so that nothing overflows.
     let (ms, rest) = (ticks / khz, ticks % khz);

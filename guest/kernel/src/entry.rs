@@ -22,6 +22,7 @@ use core::mem::offset_of;
 use faultlab_abi::trace::{FaultRecord, STAMPS, level};
 
 use crate::gate::GATE;
+use crate::interrupts::VECTORS;
 use crate::segments::{USER_CS, USER_DS};
 use crate::{ram, syscall, trace, trap};
 
@@ -219,7 +220,7 @@ page_fault_in_ring_0:
 
 # #UD: where ring 0 is interpreted, system calls arrive here (gate.rs). RCX and R11 hold the program's RIP and RFLAGS
 # as `syscall` left them, or anything, if the program jumped to the gate itself: flags that are not a program's to
-# choose are cleared, and an impossible RIP faults at the `iretq`, for which trap.rs has a fix-up.
+# choose are cleared, interrupts are on, and an impossible RIP faults at the `iretq`, for which trap.rs has a fix-up.
     .global invalid_opcode_entry
 invalid_opcode_entry:
     cmp qword ptr [rsp], {gate}
@@ -228,6 +229,7 @@ invalid_opcode_entry:
     SAVE_VOLATILE
     mov [rsp + {rip}], rcx
     and r11d, {user_flags}
+    or r11d, 0x200
     mov [rsp + {rflags}], r11
     mov rdi, rsp
     cld
@@ -303,7 +305,7 @@ exception_\number:
     push \number
     jmp exception_common
     .endm
-    .irp number, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
+    .irp number, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31, 32
     EXCEPTION \number
     .endr
     .irp number, 8, 10, 11, 12, 13, 17, 21, 29, 30
@@ -318,7 +320,7 @@ exception_vectors:
     .quad exception_7, exception_8, exception_9, exception_10, exception_11, exception_12, exception_13
     .quad page_fault_entry, exception_15, exception_16, exception_17, exception_18, exception_19, exception_20
     .quad exception_21, exception_22, exception_23, exception_24, exception_25, exception_26, exception_27
-    .quad exception_28, exception_29, exception_30, exception_31
+    .quad exception_28, exception_29, exception_30, exception_31, exception_32
 
     .section .bss.program_rsp, "aw", @nobits
     .balign 8
@@ -358,7 +360,7 @@ program_rsp:
 const USER_FLAGS: u32 = 0x24_0fd5;
 
 unsafe extern "C" {
-    safe static exception_vectors: [u64; 32];
+    safe static exception_vectors: [u64; VECTORS];
     safe static return_to_program_iretq: [u8; 0];
     safe static gate_iretq: [u8; 0];
     fn native_syscall_entry();
@@ -378,7 +380,7 @@ pub(crate) fn page_fault_entry_at(trace_level: u8) -> u64 {
 }
 
 /// Where the exception vectors lead.
-pub(crate) fn vectors() -> &'static [u64; 32] {
+pub(crate) fn vectors() -> &'static [u64; VECTORS] {
     &exception_vectors
 }
 

@@ -1,4 +1,5 @@
-//! The interrupt descriptor table: exceptions only. No interrupt controller is used, and interrupts stay off in ring 0.
+//! The interrupt descriptor table: exceptions, and the timer's interrupt, which the VMM delivers without an interrupt controller. Interrupts stay
+//! off in ring 0.
 //!
 //! Source: Intel SDM vol. 3, 6.14.1 "64-Bit Mode IDT".
 
@@ -25,10 +26,11 @@ pub(crate) mod vector {
     pub(crate) const X87: u64 = 16;
     pub(crate) const ALIGNMENT: u64 = 17;
     pub(crate) const SIMD: u64 = 19;
+    pub(crate) const TIMER: u64 = faultlab_abi::lab::TIMER_VECTOR as u64;
 }
 
-/// Vectors that have an entry: those that the architecture reserves for exceptions.
-const VECTORS: usize = 32;
+/// Vectors that have an entry: those that the architecture reserves for exceptions, and the timer's.
+pub(crate) const VECTORS: usize = 33;
 
 static IDT: Global<Cell<[[u64; 2]; VECTORS]>> = Global::new(Cell::new([[0; 2]; VECTORS]));
 

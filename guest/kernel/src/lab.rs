@@ -86,6 +86,25 @@ pub(crate) fn wallclock_ns() -> u64 {
     ns
 }
 
+/// Asks for the timer's interrupt in `ns` nanoseconds, instead of what was asked for before.
+pub(crate) fn interrupt_in(ns: u64) {
+    store(reg::TIMER_NS, ns);
+}
+
+/// Lets the host do something else for `ns` nanoseconds, or until the VMM has something to tell.
+pub(crate) fn idle(ns: u64) {
+    store(reg::IDLE_NS, ns);
+}
+
+/// Writes a 64-bit register that names no memory; nothing without the device.
+fn store(register: u64, value: u64) {
+    let Some(lab) = LAB.get() else { return };
+    // SAFETY: those registers take any value, and touch no memory.
+    unsafe {
+        asm!("mov qword ptr [{}], {}", in(reg) lab.registers + register, in(reg) value, options(nostack, preserves_flags));
+    }
+}
+
 /// Reads a 32-bit device register with a plain `mov`.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! faultlab's guest kernel: everything between the machine and the memory manager.
 //!
-//! One vCPU, one kernel stack, interrupts off in ring 0, never preempted: each entry from a program runs to its end
+//! One vCPU, one kernel stack, interrupts off in ring 0, which is never preempted (programs are): each entry from a program runs to its end
 //! and leaves to a program. A call that must wait puts its process to sleep and is made again when the process wakes
 //! (its RIP is set back to the `syscall` instruction), so that no process needs a kernel stack of its own.
 //!
@@ -13,7 +13,7 @@
 //! | [`gate`], [`ring3`] | how system calls enter on this host; instructions that ring 0 may lack |
 //! | [`syscall`] | system calls |
 //! | [`rootfs`] | the root file system, from the initrd |
-//! | [`process`], [`sched`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
+//! | [`process`], [`sched`], [`preempt`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
 //! | [`log`], [`panic`], [`trace`], [`vmstat`], [`clock`] | what is known from outside |
@@ -43,6 +43,7 @@ mod log;
 mod memory_functions;
 mod panic;
 mod platform;
+mod preempt;
 mod process;
 mod ram;
 mod ring3;

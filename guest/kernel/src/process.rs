@@ -28,7 +28,7 @@ use faultlab_mm::vma::MmId;
 use crate::entry::PtRegs;
 use crate::fpu::FpuState;
 use crate::global::Global;
-use crate::trace;
+use crate::{preempt, trace};
 
 /// Most processes at a time.
 pub(crate) const PROCESSES_MAX: usize = 64;
@@ -78,11 +78,39 @@ pub(crate) enum Interrupted {
     Once,
 }
 
+/// The state of a process. Those that can run are counted, so that one that runs alone is left alone.
+pub(crate) struct StateCell(Cell<State>);
+
+impl StateCell {
+    const fn new() -> Self {
+        Self(Cell::new(State::Free))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> State {
+        self.0.get()
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        match (self.0.replace(state), state) {
+            (State::Runnable, State::Runnable) => {}
+            (State::Runnable, _) => RUNNABLE.set(RUNNABLE.get() - 1),
+            (_, State::Runnable) => {
+                RUNNABLE.set(RUNNABLE.get() + 1);
+                if RUNNABLE.get() > 1 {
+                    preempt::contended();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// One process.
 pub(crate) struct Process {
     pub(crate) pid: Cell<u32>,
     pub(crate) parent: Cell<u32>,
-    pub(crate) state: Cell<State>,
+    pub(crate) state: StateCell,
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Option<TableId>>,
     pub(crate) fs: Cell<Fs>,
@@ -118,7 +146,7 @@ impl Process {
         Self {
             pid: Cell::new(0),
             parent: Cell::new(0),
-            state: Cell::new(State::Free),
+            state: StateCell::new(),
             mm: Cell::new(None),
             files: Cell::new(None),
             fs: Cell::new(Fs::NONE),
@@ -168,6 +196,15 @@ static TABLE: Global<[Process; PROCESSES_MAX]> = Global::new([const { Process::f
 static CURRENT: Global<Cell<&'static Process>> = Global::new(Cell::new(&TABLE.get_ref()[0]));
 static CURRENT_INDEX: Global<Cell<usize>> = Global::new(Cell::new(0));
 static NEXT_PID: Global<Cell<u32>> = Global::new(Cell::new(FIRST_PID));
+
+/// Processes in [`State::Runnable`].
+static RUNNABLE: Global<Cell<u32>> = Global::new(Cell::new(0));
+
+/// How many processes can run, the running one included.
+#[inline]
+pub(crate) fn runnable() -> u32 {
+    RUNNABLE.get()
+}
 
 /// Processes with a deadline.
 static SLEEPERS: Global<Cell<u32>> = Global::new(Cell::new(0));

@@ -20,7 +20,7 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use faultlab_abi::layout::{CMDLINE_MAX_BYTES, DIRECT_MAP, KERNEL_VMA, PAGE_SIZE};
+use faultlab_abi::layout::{CMDLINE_MAX_BYTES, DIRECT_MAP, KERNEL_LOAD, KERNEL_VMA, PAGE_SIZE};
 use faultlab_kernel::line;
 use faultlab_mm::addr::{Frame, Pfn};
 use faultlab_mm::page::Page;
@@ -87,6 +87,16 @@ pub(crate) fn phys_of<T>(object: *const T) -> u64 {
         addr - FIXMAP_STACK + phys_of(&raw const kernel_stack)
     } else {
         addr - KERNEL_VMA
+    }
+}
+
+/// Touches every page of the kernel's image, so that code which is run for the first time while something is measured costs no second-level
+/// violation there.
+pub(crate) fn touch_image() {
+    let image = KERNEL_VMA + KERNEL_LOAD..(&raw const __kernel_end) as u64;
+    for page in image.step_by(PAGE_SIZE as usize) {
+        // SAFETY: a byte of the image, which is mapped for writing as a whole; its value stays.
+        unsafe { core::arch::asm!("lock or byte ptr [{}], 0", in(reg) page, options(nostack)) };
     }
 }
 

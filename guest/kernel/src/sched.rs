@@ -2,16 +2,27 @@
 //!
 //! Source: Linux, arch/x86/kernel/process_64.c, `__switch_to` (what a switch has to carry).
 
+use core::cell::Cell;
+
 use faultlab_abi::lab::panic_reason;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
+use crate::global::Global;
 use crate::platform::MEMORY;
 use crate::process::{self, PROCESSES_MAX, Process, State};
 use crate::x86::msr;
-use crate::{clock, fpu, panic, ram, vmstat, x86};
+use crate::{clock, fpu, lab, panic, preempt, ram, vmstat, x86};
+
+/// Time-stamp counter when the running process was switched to.
+static SINCE: Global<Cell<u64>> = Global::new(Cell::new(0));
+
+/// For how long the running process has run, in nanoseconds.
+pub(crate) fn ran_ns() -> u64 {
+    clock::ns_of_ticks(x86::rdtsc().wrapping_sub(SINCE.get()))
+}
 
 /// Saves the running process, whose registers are `regs`, and continues with another in `regs`; with the same, if no
 /// other can run.
@@ -31,29 +42,37 @@ pub(crate) fn leave_ended(regs: &mut PtRegs) {
 
 /// The next process in turn after `from`; `from` itself comes last. Waits for the first deadline if none can run.
 fn next_runnable(from: usize) -> usize {
-    loop {
-        if process::any_sleeps() {
-            wake_sleepers();
-        }
-        let turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
-        let mut runnable = turn.filter(|&index| process::table()[index].state.get() == State::Runnable);
-        match runnable.next() {
-            Some(index) => return index,
-            None if process::any_sleeps() => x86::pause(),
-            None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),
-        }
+    let mut first = wake_sleepers();
+    while process::runnable() == 0 {
+        let Some(deadline) = first else {
+            panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"])
+        };
+        lab::idle(deadline.saturating_sub(clock::monotonic_ns()));
+        first = wake_sleepers();
     }
+    if let Some(deadline) = first {
+        preempt::at(deadline);
+    }
+    let mut turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
+    let can_run = |index: &usize| process::table()[*index].state.get() == State::Runnable;
+    turn.find(can_run).unwrap_or(from)
 }
 
-/// Lets those go on whose deadline is over; they find that out themselves.
-fn wake_sleepers() {
+/// Lets those go on whose deadline is over; they find that out themselves. Returns the first of the others' deadlines.
+pub(crate) fn wake_sleepers() -> Option<u64> {
+    if !process::any_sleeps() {
+        return None;
+    }
     let now = clock::monotonic_ns();
-    let over = |process: &&Process| process.deadline.get().is_some_and(|deadline| deadline <= now);
-    for process in process::table().iter().filter(over) {
-        if process.state.get() == State::Waiting {
-            process.state.set(State::Runnable);
+    let mut first = None;
+    for process in process::table() {
+        match process.deadline.get() {
+            Some(deadline) if deadline > now => first = Some(first.map_or(deadline, |first| deadline.min(first))),
+            Some(_) if process.state.get() == State::Waiting => process.state.set(State::Runnable),
+            _ => {}
         }
     }
+    first
 }
 
 fn save(process: &Process, regs: &PtRegs) {
@@ -74,6 +93,7 @@ fn load(index: usize, regs: &mut PtRegs) {
     fpu::load(process);
     enter_address_space(process::current_mm());
     MEMORY.set_current_pid(process.pid.get());
+    SINCE.set(x86::rdtsc());
 }
 
 /// Makes an address space the one in use.

@@ -14,7 +14,7 @@ use faultlab_mm::fault::Access;
 use crate::entry::{self, PtRegs};
 use crate::global::Global;
 use crate::platform::{MEMORY, memory};
-use crate::{exit, panic, process, ring3, segments, signal, vmstat};
+use crate::{exit, panic, preempt, process, ring3, segments, signal, vmstat};
 
 /// Bits of a page fault's error code.
 mod error_code {
@@ -122,9 +122,13 @@ pub(crate) extern "C" fn page_fault_slow(regs: &mut PtRegs) {
     signal::before_return(regs);
 }
 
-/// Any other exception, or one in ring 0.
+/// Any other exception, one in ring 0, or the timer.
 pub(crate) extern "C" fn exception(vector: u64, error_code: u64, regs: &mut PtRegs) {
     let from_ring_3 = regs.volatile.cs & 3 == 3;
+    if vector == crate::interrupts::vector::TIMER && from_ring_3 {
+        preempt::interrupt(regs);
+        return;
+    }
     // The return to a program with values of its own choosing failed: as if the program had failed.
     let returning = regs.volatile.cs == segments::KERNEL_CS && entry::is_return_to_program(regs.volatile.rip);
     if !(from_ring_3 || returning) || vector == crate::interrupts::vector::NMI || ring3::runs() {

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use faultlab_abi::lab::reg;
 use faultlab_abi::layout::{LAB_MMIO, LAB_PIO_PORT, LAB_SCRATCH, PAGE_SIZE, SERIAL_PORT, VIRTIO_MMIO_BASE};
 
 use super::Session;
@@ -23,8 +24,10 @@ pub const SWAP_DISKS_MAX: usize = 4;
 pub struct BusCounters {
     /// Port accesses, unknown ones included.
     pub pio: u64,
-    /// Memory-mapped accesses, unknown ones included.
+    /// Memory-mapped accesses, unknown ones included, those of the next item not.
     pub mmio: u64,
+    /// Stores with which the guest asked for interrupts, or waited: its own affair, and no scenario's.
+    pub timer: u64,
     /// Halts that the guest had announced.
     pub hlt: u64,
     /// Port accesses that no device claims.
@@ -111,9 +114,13 @@ impl Bus {
 
     /// A store to device memory; `Break` if it ends the run.
     pub fn mmio_write(&mut self, address: u64, data: &[u8], session: &mut Session<'_>) -> ControlFlow<End> {
-        self.counters.mmio += 1;
+        let window = self.window(address, data.len());
+        match window {
+            Some((Window::Lab, reg::TIMER_NS | reg::IDLE_NS)) => self.counters.timer += 1,
+            _ => self.counters.mmio += 1,
+        }
         session.bus = self.counters;
-        match self.window(address, data.len()) {
+        match window {
             Some((Window::Block(which), offset)) => self.blocks[which].write(offset, data, session.ram),
             Some((Window::Lab, offset)) => return self.lab.write(offset, data, session),
             Some((Window::Scratch, _)) => {}

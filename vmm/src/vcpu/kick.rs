@@ -1,7 +1,8 @@
 //! Making `KVM_RUN` return: from the watchdog's thread, or on behalf of a signal handler.
 //!
 //! A kick stores 1 to `kvm_run.immediate_exit` and then sends a signal to the vCPU's thread. Whether the vCPU is about
-//! to enter the guest (it sees the flag) or in it (the signal ends it), `KVM_RUN` returns `EINTR`: no kick is lost.
+//! to enter the guest (it sees the flag) or in it (the signal ends it), `KVM_RUN` returns `EINTR`: no kick is lost. A thread
+//! that waits because the guest is idle ([`crate::devices::lab`]) goes on.
 //!
 //! # Invariants
 //! `Armed::immediate_exit` and `Armed::thread` are valid while the slot is `Some`: the vCPU's thread fills the slot
@@ -16,12 +17,13 @@ use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::thread::{self, Thread};
 
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
 /// Ends a run from another thread. Cloneable; works before, during and after the run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     shared: Arc<Shared>,
 }
@@ -38,6 +40,8 @@ struct Shared {
 struct Armed {
     immediate_exit: NonNull<AtomicU8>,
     thread: libc::pthread_t,
+    /// The same thread, which may wait in [`std::thread::park_timeout`] on the guest's behalf.
+    parked: Thread,
 }
 
 // SAFETY: the pointer is to memory shared with KVM, accessed atomically and only while armed (module invariant).
@@ -45,7 +49,7 @@ unsafe impl Send for Armed {}
 
 impl StopHandle {
     pub(crate) fn new() -> StopHandle {
-        StopHandle { shared: Arc::default() }
+        StopHandle::default()
     }
 
     /// Ends the run with [`crate::End::Stopped`] of this signal number (1 to 64; the first call counts). Returns at
@@ -74,6 +78,7 @@ impl StopHandle {
             unsafe { armed.immediate_exit.as_ref() }.store(1, Ordering::SeqCst);
             // SAFETY: the slot is `Some`, so the thread still runs (module invariant), and the handler is installed.
             unsafe { libc::pthread_kill(armed.thread, SIGRTMIN()) };
+            armed.parked.unpark();
         }
     }
 
@@ -83,7 +88,11 @@ impl StopHandle {
         let immediate_exit = NonNull::from(&mut vcpu.get_kvm_run().immediate_exit).cast();
         // SAFETY: takes no argument and cannot fail.
         let thread = unsafe { libc::pthread_self() };
-        *self.lock() = Some(Armed { immediate_exit, thread });
+        *self.lock() = Some(Armed {
+            immediate_exit,
+            thread,
+            parked: thread::current(),
+        });
         ArmedGuard { handle: self.clone() }
     }
 

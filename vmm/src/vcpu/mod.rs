@@ -3,11 +3,13 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`kick`] | making `KVM_RUN` return |
+//! | `interrupt` | the timer's interrupt |
 //! | [`state`] | where a vCPU stopped |
 //! | this one | exits, and who serves them |
 //!
 //! Source: Linux, Documentation/virt/kvm/api.rst, 4.10 `KVM_RUN` and section 5 (`kvm_run`).
 
+mod interrupt;
 pub mod kick;
 pub mod state;
 
@@ -46,10 +48,17 @@ pub(crate) fn run(
     loop {
         let exit = match vcpu.run() {
             Ok(VcpuExit::InternalError) => return Ok(Stopped::Crashed(internal_error(vcpu))),
+            Ok(VcpuExit::IrqWindowOpen) => {
+                interrupt::deliver(vcpu, &bus.lab)?;
+                continue;
+            }
             Ok(exit) => exit,
             Err(error) if error.errno() == libc::EINTR => match watch.look(vcpu, bus, session.ram) {
                 Some(stopped) => return Ok(stopped),
-                None => continue,
+                None => {
+                    interrupt::deliver(vcpu, &bus.lab)?;
+                    continue;
+                }
             },
             Err(error) if error.errno() == libc::EAGAIN => continue,
             Err(error) => return Err(KvmError::of("KVM_RUN")(error)),

@@ -63,6 +63,7 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
         hlt: 0,
         pio: 9,
         mmio: 7,
+        timer: 0,
         unknown_pio: 8,
         unknown_mmio: 6,
     };

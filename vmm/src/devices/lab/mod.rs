@@ -7,6 +7,7 @@
 //! | `memory` | the commands about host memory |
 //! | `halt` | halts that are measured |
 //! | `phase` | the phase that is measured |
+//! | `timer` | the guest's timer and its idle wait |
 //! | this one | registers, dispatch, status |
 //!
 //! # Invariants
@@ -21,6 +22,7 @@ mod halt;
 mod memory;
 mod phase;
 mod records;
+mod timer;
 
 use std::mem::offset_of;
 use std::ops::ControlFlow;
@@ -31,6 +33,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use self::halt::Halts;
 use self::phase::PhaseState;
+use self::timer::Timer;
 use super::Session;
 use crate::error::KvmError;
 use crate::memory::GuestRam;
@@ -38,6 +41,7 @@ use crate::memory::dirty_log::DirtyLog;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
 use crate::timeline::clock::host_tsc;
+use crate::vcpu::kick::StopHandle;
 
 /// Why a command is refused: the `errno` it is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,7 @@ pub struct LabDevice {
     /// `None`: this VM has no window, or KVM no log.
     dirty_log: Option<DirtyLog>,
     halts: Halts,
+    timer: Timer,
     commands: u64,
     refused: RateLimit,
     /// Phases that were begun and never ended.
@@ -86,10 +91,11 @@ pub struct LabDevice {
 }
 
 impl LabDevice {
-    /// With a log of the window's pages.
-    pub(crate) fn with_dirty_log(log: Option<DirtyLog>) -> LabDevice {
+    /// With a log of the window's pages, and a timer that kicks through `stop`.
+    pub(crate) fn new(log: Option<DirtyLog>, stop: StopHandle) -> LabDevice {
         LabDevice {
             dirty_log: log,
+            timer: Timer::new(stop),
             ..LabDevice::default()
         }
     }
@@ -122,6 +128,22 @@ impl LabDevice {
         self.commands
     }
 
+    /// Idle waits of the guest.
+    #[must_use]
+    pub fn idle_waits(&self) -> u64 {
+        self.timer.idle_waits()
+    }
+
+    /// Whether the timer's interrupt is to be delivered.
+    pub(crate) fn timer_is_due(&self) -> bool {
+        self.timer.is_due()
+    }
+
+    /// The timer's interrupt is delivered.
+    pub(crate) fn timer_delivered(&self) {
+        self.timer.delivered();
+    }
+
     /// Commands and register accesses refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
@@ -142,12 +164,18 @@ impl LabDevice {
     /// A store to the register page; `Break` if it ends the run.
     pub fn write(&mut self, offset: u64, data: &[u8], session: &mut Session<'_>) -> ControlFlow<End> {
         match (offset, <[u8; 8]>::try_from(data)) {
-            (reg::DOORBELL, Ok(bytes)) => self.doorbell(u64::from_le_bytes(bytes), session),
+            (reg::DOORBELL, Ok(bytes)) => return self.doorbell(u64::from_le_bytes(bytes), session),
+            (reg::TIMER_NS, Ok(bytes)) => {
+                if let Err(error) = self.timer.arm(u64::from_le_bytes(bytes)) {
+                    warn_limited!(self.refused, "lab device: no thread for the guest's timer: {error}");
+                }
+            }
+            (reg::IDLE_NS, Ok(bytes)) => self.timer.idle(u64::from_le_bytes(bytes)),
             _ => {
                 warn_limited!(self.refused, "lab device: write of {} bytes at {offset:#x}", data.len());
-                ControlFlow::Continue(())
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Delivers a phase that waits for more samples: the run is over.
