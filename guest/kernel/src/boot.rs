@@ -23,7 +23,7 @@ use faultlab_mm::swap::AreaConfig;
 use crate::platform::MEMORY;
 use crate::x86::msr;
 use crate::{
-    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, ram, segments, swap_disk, trace, vmstat, x86,
+    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, proc, ram, segments, swap_disk, trace, vmstat, x86,
 };
 
 /// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
@@ -132,6 +132,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     let boot = BootParams::parse(ram::boot_page(zero_page))
         .unwrap_or_else(|_| fail(&line!["boot: the memory map has no RAM at the kernel's address"]));
     ram::map(boot.ram_end);
+    proc::keep_command_line(ram::boot_string(boot.cmdline));
     let options = Options::parse(ram::boot_string(boot.cmdline));
     if let Some(region) = options.lab {
         lab::attach(region);

@@ -30,6 +30,11 @@ pub(crate) fn start(tsc_khz: Option<u64>) {
     CLOCK.boot_realtime_ns.set(lab::wallclock_ns());
 }
 
+/// Rate of the time-stamp counter, kHz.
+pub(crate) fn khz() -> u64 {
+    CLOCK.khz.get()
+}
+
 /// Nanoseconds since boot.
 pub(crate) fn monotonic_ns() -> u64 {
     ns_of_ticks(x86::rdtsc().wrapping_sub(CLOCK.boot_tsc.get()))

@@ -65,6 +65,7 @@ pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
         .set(parent.exe.get().inspect(|&program| MEMORY.ihold(program)));
     child.cred.set(parent.cred.get());
     child.limits.set(parent.limits.get());
+    child.oom_score_adj.set(parent.oom_score_adj.get());
     child.comm.set(parent.comm.get());
     child.fs_base.set(x86::rdmsr(msr::FS_BASE));
     child.gs_base.set(x86::rdmsr(msr::GS_BASE));
@@ -107,6 +108,7 @@ pub(crate) fn end(process: &Process, status: i32) {
         }
         MEMORY.mmput(mm, pid);
     }
+    MEMORY.exit_shm(pid);
     if let Some(files) = process.files.take() {
         LINUX.close_table(files);
     }
@@ -185,8 +187,7 @@ pub(crate) fn out_of_memory(regs: &mut PtRegs) {
         Some(Candidate {
             process,
             mm: process.mm.get()?,
-            // There is no procfs to set it.
-            oom_score_adj: 0,
+            oom_score_adj: process.oom_score_adj.get(),
         })
     });
     let Some(Candidate {

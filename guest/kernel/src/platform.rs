@@ -10,6 +10,7 @@ use faultlab_mm::platform::{Direction, Io, IoError, Stage, Vmstat};
 use faultlab_mm::swap::SwapSlot;
 use faultlab_mm::{Memory, Platform};
 
+use crate::proc::Kernel;
 use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
 use crate::{clock, log, swap_disk, trace, vmstat, x86};
 use faultlab_kernel::line;
@@ -27,7 +28,7 @@ pub(crate) fn memory<const LEVEL: u8>() -> &'static Memory<Machine<LEVEL>> {
 }
 
 /// The one system-call layer over it.
-pub(crate) static LINUX: Linux<'static, Machine<{ level::OFF }>> = Linux::new(&MEMORY);
+pub(crate) static LINUX: Linux<'static, Machine<{ level::OFF }>> = Linux::of_system(&MEMORY, &Kernel);
 
 /// x86-64 with RAM in the direct map. `LEVEL` is one of [`level`].
 #[derive(Debug)]
@@ -131,6 +132,10 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
     #[inline(always)]
     fn count(&self, item: Vmstat, by: u64) {
         vmstat::count(vmstat::item(item), by);
+    }
+
+    fn counter(&self, item: Vmstat) -> u64 {
+        vmstat::value(vmstat::item(item))
     }
 
     #[inline(always)]

@@ -28,7 +28,7 @@ use faultlab_mm::vma::MmId;
 use crate::entry::PtRegs;
 use crate::fpu::FpuState;
 use crate::global::Global;
-use crate::{preempt, trace};
+use crate::{clock, preempt, trace};
 
 /// Most processes at a time.
 pub(crate) const PROCESSES_MAX: usize = 64;
@@ -137,6 +137,10 @@ pub(crate) struct Process {
     pub(crate) report: Cell<Report>,
     /// When a call that it sleeps in is over: monotonic nanoseconds. Set by [`set_deadline`].
     pub(crate) deadline: Cell<Option<u64>>,
+    /// When it began, monotonic nanoseconds.
+    pub(crate) started: Cell<u64>,
+    /// What is added to its badness when memory runs out, in thousandths.
+    pub(crate) oom_score_adj: Cell<i32>,
     pub(crate) fpu: FpuState,
 }
 
@@ -166,6 +170,8 @@ impl Process {
             executed: Cell::new(false),
             report: Cell::new(Report::Nothing),
             deadline: Cell::new(None),
+            started: Cell::new(0),
+            oom_score_adj: Cell::new(0),
             fpu: FpuState::new(),
         }
     }
@@ -276,7 +282,13 @@ pub(crate) fn alloc() -> Option<(usize, &'static Process)> {
     // Numbers of 32 bits do not come round before the machine ends.
     process.pid.set(NEXT_PID.get());
     NEXT_PID.set(NEXT_PID.get() + 1);
+    process.started.set(clock::monotonic_ns());
     Some((index, process))
+}
+
+/// The number given last.
+pub(crate) fn last_pid() -> u32 {
+    NEXT_PID.get() - 1
 }
 
 /// The living process or zombie with this number.

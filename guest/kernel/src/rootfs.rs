@@ -20,7 +20,20 @@ use crate::syscall::Errno;
 use crate::{boot, lab, log};
 
 /// Devices: name and number.
-const DEVICES: [(&[u8], u32); 3] = [(b"/dev/null", 0x103), (b"/dev/zero", 0x105), (b"/dev/full", 0x107)];
+const DEVICES: [(&[u8], u32); 5] = [
+    (b"/dev/null", 0x103),
+    (b"/dev/zero", 0x105),
+    (b"/dev/full", 0x107),
+    (b"/dev/random", 0x108),
+    (b"/dev/urandom", 0x109),
+];
+/// Links: name and target. Source: Linux, init programs since devfs; fd(4).
+const LINKS: [(&[u8], &[u8]); 4] = [
+    (b"/dev/fd", b"/proc/self/fd"),
+    (b"/dev/stdin", b"/proc/self/fd/0"),
+    (b"/dev/stdout", b"/proc/self/fd/1"),
+    (b"/dev/stderr", b"/proc/self/fd/2"),
+];
 
 /// Fills the root, which must be mounted, on behalf of the first program.
 ///
@@ -35,17 +48,16 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         if lab::is_present() {
             LINUX.mknodat(task, PathAt::cwd(b"/dev/faultlab"), s::IFCHR | 0o666, LAB_DEVICE as u32)?;
         }
-        let shm = MountArguments {
-            target: b"/dev/shm",
-            fstype: Some(b"tmpfs"),
-            flags: 0,
-            data: b"",
-        };
-        LINUX.mount(task, &shm)
+        for (path, target) in LINKS {
+            LINUX.symlinkat(task, target, PathAt::cwd(path))?;
+        }
+        mount(task, b"tmpfs", b"/dev/shm")?;
+        directory(task, b"/proc")?;
+        mount(task, b"proc", b"/proc")
     };
     devices().unwrap_or_else(|Errno(number)| {
         boot::fail(&line![
-            "boot: no /dev (errno ",
+            "boot: no /dev or /proc (errno ",
             u32::from(number),
             "); give the guest more memory"
         ])
@@ -66,6 +78,18 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
             log::warn(&text);
         }
     }
+}
+
+/// Mounts a file system of a kind, without options.
+fn mount(task: &Task, kind: &[u8], target: &[u8]) -> Result<(), Errno> {
+    let arguments = MountArguments {
+        source: kind,
+        target,
+        fstype: Some(kind),
+        flags: 0,
+        data: b"",
+    };
+    LINUX.mount(task, &arguments)
 }
 
 /// Frees what is left of the initrd: everything but the frames that became pages. The archive is gone then.

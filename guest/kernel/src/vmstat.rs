@@ -15,6 +15,11 @@ pub(crate) fn count(item: Item, by: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
+/// A counter.
+pub(crate) fn value(item: Item) -> u64 {
+    COUNTERS[item as usize].load(Relaxed)
+}
+
 /// All counters now.
 pub(crate) fn snapshot() -> [u64; COUNT] {
     core::array::from_fn(|index| COUNTERS[index].load(Relaxed))

@@ -123,6 +123,20 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// The lowest open number from `from` on.
+    pub(crate) fn next_open(&self, first: TableId, from: u64) -> Option<u64> {
+        let (mut next, mut base) = (Some(first), 0);
+        while let Some(id) = next {
+            let block = self.table(id);
+            next = block.next();
+            if let Some(number) = bits(block.open()).find(|number| base + number >= from) {
+                return Some(base + number);
+            }
+            base += BLOCK;
+        }
+        None
+    }
+
     /// `execve`: closes the descriptors that were asked to close then.
     pub fn close_on_exec(&self, first: TableId) {
         let mut next = Some(first);

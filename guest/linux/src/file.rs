@@ -8,6 +8,7 @@ use faultlab_mm::shmem::InodeId;
 use faultlab_mm::slab::object;
 use faultlab_mm::{Platform, id_type, record};
 
+use crate::proc::SnapshotId;
 use crate::{Errno, Linux};
 
 id_type!(
@@ -30,6 +31,8 @@ record! {
         kind_word, set_kind_word: u64 = 4;
         /// A number that no other has had.
         opened, set_opened: u64 = 5;
+        /// Of proc: the text that is being read.
+        snapshot, set_snapshot: Option<SnapshotId> = 6;
     }
 }
 
@@ -96,6 +99,10 @@ pub enum Kind {
     Zero,
     /// `/dev/full`.
     Full,
+    /// A file of proc.
+    Proc(InodeId),
+    /// `/dev/random`, `/dev/urandom`.
+    Random,
 }
 
 impl Kind {
@@ -108,6 +115,8 @@ impl Kind {
     const FULL: u64 = 6;
     /// That of standard input.
     const STREAM: u64 = 7;
+    const PROC: u64 = 0x101;
+    const RANDOM: u64 = 0x102;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -119,6 +128,8 @@ impl Kind {
             Self::Null => Self::NULL,
             Self::Zero => Self::ZERO,
             Self::Full => Self::FULL,
+            Self::Proc(_) => Self::PROC,
+            Self::Random => Self::RANDOM,
             Self::Stream(stream) => Self::STREAM + stream,
         }
     }
@@ -129,7 +140,11 @@ impl Kind {
             0x103 => Some(Self::Null),
             0x105 => Some(Self::Zero),
             0x107 => Some(Self::Full),
+            0x108 | 0x109 => Some(Self::Random),
             LAB_DEVICE => Some(Self::Lab),
+            stream if (STREAM_DEVICE..STREAM_DEVICE + 3).contains(&stream) => {
+                Some(Self::Stream(stream - STREAM_DEVICE))
+            }
             _ => None,
         }
     }
@@ -137,6 +152,8 @@ impl Kind {
 
 /// Number of `/dev/faultlab`: one of those for local use. Source: as above.
 pub const LAB_DEVICE: u64 = 60 << 8;
+/// Number of standard input; those of the other two follow.
+pub(crate) const STREAM_DEVICE: u64 = 60 << 8 | 128;
 
 impl File<'_> {
     /// What it refers to.
@@ -147,6 +164,8 @@ impl File<'_> {
             (Kind::OBJECT, Some(inode)) => Kind::Object(inode),
             (Kind::DIRECTORY, Some(inode)) => Kind::Directory(inode),
             (Kind::PATH, Some(inode)) => Kind::Path(inode),
+            (Kind::PROC, Some(inode)) => Kind::Proc(inode),
+            (Kind::RANDOM, _) => Kind::Random,
             (Kind::LAB, _) => Kind::Lab,
             (Kind::NULL, _) => Kind::Null,
             (Kind::ZERO, _) => Kind::Zero,
@@ -225,6 +244,9 @@ impl<P: Platform> Linux<'_, P> {
     pub(crate) fn free_file(&self, id: FileId) {
         let file = self.file(id);
         self.count_writer(file, u64::MAX);
+        if let Some(text) = file.snapshot() {
+            self.free_snapshot(text);
+        }
         let inode = file.inode();
         for word in file.0 {
             word.set(0);

@@ -14,6 +14,7 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
+//! | [`proc`] | fs/proc | `/proc` |
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`signal`] | kernel/signal.c | signals |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
@@ -33,6 +34,7 @@ pub mod fdtable;
 pub mod file;
 pub mod limits;
 pub mod memfd;
+pub mod proc;
 pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
@@ -53,6 +55,7 @@ use faultlab_mm::{Memory, Platform};
 #[derive(Debug)]
 pub struct Linux<'m, P> {
     memory: &'m Memory<P>,
+    system: &'m dyn proc::System,
     files: Cache<{ file::File::WORDS }>,
     tables: Cache<{ fdtable::FdTable::WORDS }>,
     actions: Cache<{ signal::Actions::WORDS }>,
@@ -60,16 +63,24 @@ pub struct Linux<'m, P> {
     names: vfs::Names,
     texts: Cache<{ vfs::Text::WORDS }>,
     mounts: vfs::Mounts,
+    chunks: Cache<{ proc::Chunk::WORDS }>,
     /// Open file descriptions that there have been.
     opened: Word,
 }
 
 impl<'m, P: Platform> Linux<'m, P> {
-    /// The layer over a memory manager, with nothing open.
+    /// The layer over a memory manager, with nothing open, for a kernel without processes.
     #[must_use]
     pub const fn new(memory: &'m Memory<P>) -> Self {
+        Self::of_system(memory, &proc::Nobody)
+    }
+
+    /// The layer over a memory manager, with nothing open.
+    #[must_use]
+    pub const fn of_system(memory: &'m Memory<P>, system: &'m dyn proc::System) -> Self {
         Self {
             memory,
+            system,
             files: Cache::new(),
             tables: Cache::new(),
             actions: Cache::new(),
@@ -77,6 +88,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             names: vfs::Names::new(),
             texts: Cache::new(),
             mounts: vfs::Mounts::new(),
+            chunks: Cache::new(),
             opened: Word::new(0),
         }
     }
@@ -92,7 +104,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 8] {
+    pub fn live_records(&self) -> [(&'static str, u64); 9] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
@@ -102,6 +114,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             ("long name", self.names.long.objects()),
             ("link target", self.texts.objects()),
             ("mount", self.mounts.cache.objects()),
+            ("text of proc", self.chunks.objects()),
         ]
     }
 }

@@ -16,7 +16,7 @@ const NOFILE: usize = 7;
 const MEMLOCK: usize = 8;
 const AS: usize = 9;
 /// Source: Linux `fs.nr_open`.
-const NR_OPEN: u64 = 1 << 20;
+pub(crate) const NR_OPEN: u64 = 1 << 20;
 
 /// One limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,13 +89,14 @@ impl<P: Platform> Linux<'_, P> {
     pub fn lseek(&self, file: File<'_>, offset: u64, whence: u64) -> Result<u64, Errno> {
         let relative = |base: u64| base.checked_add_signed(offset.cast_signed());
         let wanted = match (file.kind(), whence as u32) {
-            (Kind::Null | Kind::Zero | Kind::Full, _) => Some(0),
-            (Kind::Object(_) | Kind::Directory(_), 0) => Some(offset),
-            (Kind::Object(_) | Kind::Directory(_), 1) => relative(file.f_pos()),
+            (Kind::Null | Kind::Zero | Kind::Full | Kind::Random, _) => Some(0),
+            (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 0) => Some(offset),
+            (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 1) => relative(file.f_pos()),
             (Kind::Object(inode), 2) => relative(self.memory.i_size(inode)),
             (Kind::Object(inode), 3) => Some(self.seek_content(inode, offset, Whence::Data)?),
             (Kind::Object(inode), 4) => Some(self.seek_content(inode, offset, Whence::Hole)?),
-            (Kind::Object(_) | Kind::Directory(_), _) => None,
+            (Kind::Proc(inode), 2) if self.is_knob(inode) => Some(offset),
+            (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), _) => None,
             _ => return Err(Errno::ESPIPE),
         };
         let position = wanted
@@ -125,6 +126,7 @@ impl<P: Platform> Linux<'_, P> {
     pub fn ftruncate(&self, file: File<'_>, size: u64) -> Result<(), Errno> {
         match file.kind() {
             Kind::Object(inode) if file.writable() => Ok(self.memory.shmem_truncate(inode, size)?),
+            Kind::Proc(_) if file.writable() => Ok(()),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -168,7 +170,7 @@ impl<P: Platform> Linux<'_, P> {
 
 /// Where a call begins, and how many bytes it may move. Source: Linux `access_ok`, `rw_verify_area`.
 #[inline]
-fn verify_area(file: File<'_>, at: At, buffer: Buffer) -> Result<(u64, u64), Errno> {
+pub(crate) fn verify_area(file: File<'_>, at: At, buffer: Buffer) -> Result<(u64, u64), Errno> {
     let pos = match at {
         At::Position => file.f_pos(),
         At::Offset(offset) => offset,

@@ -33,7 +33,10 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Of an object.
     pub fn stat(&self, inode: InodeId) -> Stat {
-        let stat = self.memory.getattr(inode);
+        let mut stat = self.memory.getattr(inode);
+        if self.is_proc(inode) {
+            stat.nlink = self.proc_nlink(inode);
+        }
         let is_device = matches!(stat.mode & s::IFMT, s::IFCHR | s::IFBLK);
         Stat {
             stat,

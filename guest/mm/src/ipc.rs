@@ -10,6 +10,7 @@
 //! | `attach` | `shmat`, `shmdt`, and what happens to mappings |
 //! | `key` | from a key to its segment |
 //! | `id` | numbers for segments |
+//! | `exit` | what becomes of the segments of a process that ended |
 //! | `limits` | what `/proc/sys/kernel/shm*` sets |
 //!
 //! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A49 to A61, A65.
@@ -26,6 +27,7 @@ use crate::xarray::{Entry, Filter, XArray};
 
 mod attach;
 mod control;
+mod exit;
 mod id;
 mod key;
 mod limits;
@@ -76,6 +78,8 @@ record! {
         mlock_uid, set_mlock_uid: u32 = 15;
         /// Next segment with the same hash of its key.
         key_next, set_key_next: Option<ShmId> = 16;
+        /// Whether the process that made it has ended. Source: Linux `shm_creator`.
+        orphaned, set_orphaned: bool = 17;
     }
 }
 

@@ -26,6 +26,7 @@
 //! | [`ipc`] | ipc/shm.c | System V shm |
 //! | [`overcommit`] | mm/util.c | how much memory is promised |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
+//! | [`sysctl`], [`meminfo`] | kernel/sysctl.c, fs/proc/meminfo.c | what an administrator sets, and sees |
 //! | [`lru`], [`vmscan`], `workingset` | mm/{swap,vmscan,workingset}.c | which frames to take back, and taking them |
 //!
 //! # Locks
@@ -48,6 +49,7 @@ pub mod gfp;
 mod interval_tree;
 pub mod ipc;
 pub mod lru;
+pub mod meminfo;
 pub mod mmap;
 pub mod node;
 pub mod oom;
@@ -63,6 +65,7 @@ pub mod shmem;
 pub mod slab;
 pub mod swap;
 pub mod sync;
+pub mod sysctl;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod truncate;

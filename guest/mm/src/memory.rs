@@ -14,6 +14,7 @@ use crate::shmem::{Inode, InodeId, SuperBlock, SuperId};
 use crate::slab::{Cache, Frames, object};
 use crate::swap::Swap;
 use crate::sync::{Lock, Word32};
+use crate::sysctl::Sysctl;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::vmscan::Kswapd;
@@ -46,6 +47,7 @@ pub struct Memory<P> {
     pub(crate) kswapd: Kswapd,
     pub(crate) workingset: Workingset,
     pub(crate) compact: crate::compaction::State,
+    pub(crate) sysctl: Sysctl,
     pub(crate) locks: Locks,
 }
 
@@ -98,6 +100,7 @@ impl<P: Platform> Memory<P> {
             kswapd: Kswapd::new(),
             workingset: Workingset::new(),
             compact: crate::compaction::State::new(),
+            sysctl: Sysctl::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

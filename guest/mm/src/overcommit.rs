@@ -30,6 +30,8 @@ pub enum OvercommitMode {
 pub(crate) struct Overcommit {
     mode: Word32,
     ratio: Word,
+    /// `vm.overcommit_kbytes`; 0: the ratio counts.
+    kbytes: Word,
     /// Pages promised to mappings and segments. Source: Linux `vm_committed_as`.
     committed_as: Word,
 }
@@ -39,6 +41,7 @@ impl Overcommit {
         Self {
             mode: Word32::new(OvercommitMode::Guess as u32),
             ratio: Word::new(50),
+            kbytes: Word::new(0),
             committed_as: Word::new(0),
         }
     }
@@ -48,7 +51,48 @@ impl<P: Platform> Memory<P> {
     /// Sets `vm.overcommit_memory` and `vm.overcommit_ratio`, in per cent. What is promised already stays so.
     pub fn set_overcommit(&self, mode: OvercommitMode, ratio_percent: u64) {
         self.overcommit.mode.set(mode as u32);
-        self.overcommit.ratio.set(ratio_percent);
+        self.set_overcommit_ratio(ratio_percent);
+    }
+
+    /// `vm.overcommit_memory`.
+    pub fn overcommit_memory(&self) -> u32 {
+        self.overcommit.mode.get()
+    }
+
+    /// Sets `vm.overcommit_memory`.
+    ///
+    /// # Errors
+    /// [`Error::Einval`] above 2.
+    pub fn set_overcommit_memory(&self, mode: u64) -> Result<(), Error> {
+        if mode > OvercommitMode::Never as u64 {
+            return Err(Error::Einval);
+        }
+        self.overcommit.mode.set(mode as u32);
+        Ok(())
+    }
+
+    /// `vm.overcommit_ratio`, in per cent.
+    pub fn overcommit_ratio(&self) -> u64 {
+        self.overcommit.ratio.get()
+    }
+
+    /// Sets it; `vm.overcommit_kbytes` counts no longer.
+    pub fn set_overcommit_ratio(&self, percent: u64) {
+        self.overcommit.ratio.set(percent);
+        self.overcommit.kbytes.set(0);
+    }
+
+    /// `vm.overcommit_kbytes`, in KiB; 0 while the ratio counts.
+    pub fn overcommit_kbytes(&self) -> u64 {
+        self.overcommit.kbytes.get()
+    }
+
+    /// Sets it; the ratio, shown as 0, counts no longer.
+    pub fn set_overcommit_kbytes(&self, kib: u64) {
+        self.overcommit.kbytes.set(kib);
+        if kib != 0 {
+            self.overcommit.ratio.set(0);
+        }
     }
 
     /// Whether `MAP_NORESERVE` and `SHM_NORESERVE` mean nothing. Rules A12, B20.
@@ -58,7 +102,11 @@ impl<P: Platform> Memory<P> {
 
     /// Pages that may be promised when overcommit is off. Source: `CommitLimit` in `/proc/meminfo`.
     pub fn vm_commit_limit(&self) -> u64 {
-        self.totalram_pages() * self.overcommit.ratio.get() / 100 + self.total_swap_pages()
+        let of_ram = match self.overcommit.kbytes.get() {
+            0 => self.totalram_pages() * self.overcommit.ratio.get() / 100,
+            kib => kib / 4,
+        };
+        of_ram + self.total_swap_pages()
     }
 
     /// Charges pages to the commit counter.

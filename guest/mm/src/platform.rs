@@ -78,6 +78,9 @@ pub trait Platform {
     /// Adds to a counter (wrapping, so that a level can fall).
     fn count(&self, item: Vmstat, by: u64);
 
+    /// A counter's value.
+    fn counter(&self, item: Vmstat) -> u64;
+
     /// A stage of the fault path is reached. Nothing when tracing is off.
     fn stage(&self, stage: Stage, arg: u64);
 }

@@ -67,6 +67,8 @@ record! {
         commit, set_commit: u64 = 10;
         /// [`seal`] bits.
         seals, set_seals: u64 = 11;
+        /// The file system's own: of proc, where nothing can be sealed, what the object shows.
+        i_shows, set_i_shows: u64 = 11;
         /// Type and rights, as `st_mode`.
         i_mode, set_i_mode: u32 = 12;
         /// Owner.
@@ -89,7 +91,7 @@ record! {
         swap_prev, set_swap_prev: Option<InodeId> = 21;
         /// The file system's own: what a directory, symbolic link or device node has instead of pages.
         i_private, set_i_private: u64 = 22;
-        /// The file system's own: what names a directory.
+        /// The file system's own: what names it.
         i_dentry, set_i_dentry: u64 = 23;
     }
 }
@@ -113,6 +115,8 @@ pub mod inode_flag {
     pub const NOSWAP: u64 = 8;
     /// Of ramfs: its pages are no shared memory, and have no other place than RAM.
     pub const RAMFS: u64 = 16;
+    /// The file system's own: of proc.
+    pub const PROC: u64 = 32;
     /// Why pages are not written to swap.
     pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
     /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.

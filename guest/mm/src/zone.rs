@@ -49,6 +49,7 @@ mod watermark;
 pub use migratetype::{MigrateType, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER};
 pub use range::RANGES_MAX;
 pub use watermark::{MAX_NR_ZONES, Watermark, ZoneType, alloc, watermarks_of_zones};
+pub(crate) use watermark::{WATERMARK_SCALE_FACTOR, min_free_kbytes_of};
 
 use crate::addr::Pfn;
 use crate::page::{Page, flag};
@@ -269,6 +270,12 @@ impl Zone {
     #[inline(always)]
     pub fn managed(&self) -> u64 {
         self.managed.get()
+    }
+
+    /// Frames on the per-CPU lists.
+    pub fn pcp_count(&self) -> u64 {
+        let kernel: u32 = self.kernel_pcps.iter().map(HotRing::len).sum();
+        u64::from(self.pcp.len() + kernel)
     }
 
     /// Visits the free frames, each once, as (first frame, number): first those that single movable frames would be taken from, in

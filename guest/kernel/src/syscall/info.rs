@@ -2,12 +2,11 @@
 //!
 //! Source: uname(2), getrandom(2), sched_setaffinity(2), set_robust_list(2).
 
-use core::cell::Cell;
+use faultlab_linux::proc::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::global::Global;
-use crate::{process, uaccess, x86};
+use crate::{process, random, uaccess};
 
 mod nr {
     pub(super) const UNAME: u64 = 63;
@@ -31,10 +30,9 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     })
 }
 
-/// The release is that of the Linux whose rules are kept.
 fn uname(addr: u64) -> Result<Outcome, Errno> {
     const FIELD_BYTES: usize = 65;
-    const FIELDS: [&str; 6] = ["Linux", "faultlab", "6.18.0-faultlab", "#1", "x86_64", "(none)"];
+    const FIELDS: [&str; 6] = [OSTYPE, HOSTNAME, OSRELEASE, VERSION, "x86_64", "(none)"];
     let mut bytes = [0; FIELD_BYTES * FIELDS.len()];
     for (to, field) in bytes.chunks_exact_mut(FIELD_BYTES).zip(FIELDS) {
         to[..field.len()].copy_from_slice(field.as_bytes());
@@ -66,7 +64,6 @@ fn set_robust_list(bytes: u64) -> Result<Outcome, Errno> {
     }
 }
 
-/// Differs from Linux: numbers that look random, made from the time; no secrets.
 fn getrandom(addr: u64, len: u64, flags: u64) -> Result<Outcome, Errno> {
     const KNOWN: u64 = 7;
     /// `GRND_RANDOM | GRND_INSECURE`: both cannot be meant.
@@ -76,19 +73,5 @@ fn getrandom(addr: u64, len: u64, flags: u64) -> Result<Outcome, Errno> {
         return Err(Errno::EINVAL);
     }
     let len = len.min(MOST);
-    for done in (0..len).step_by(8) {
-        let word = next_random().to_le_bytes();
-        uaccess::copy_to_user(addr.wrapping_add(done), &word[..(len - done).min(8) as usize])?;
-    }
-    Ok(Outcome::Value(len))
-}
-
-/// Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (SplitMix64).
-fn next_random() -> u64 {
-    static STATE: Global<Cell<u64>> = Global::new(Cell::new(0));
-    STATE.set((STATE.get() ^ x86::rdtsc()).wrapping_add(0x9e37_79b9_7f4a_7c15));
-    let mixed = STATE.get();
-    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
+    random::read(addr, len).map(Outcome::Value)
 }

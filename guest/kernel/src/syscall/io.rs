@@ -9,7 +9,7 @@ use super::file::file;
 use crate::platform::LINUX;
 use crate::process::current_mm;
 use crate::uaccess::{self, Piece, for_each_piece};
-use crate::{lab, ram, serial};
+use crate::{lab, ram, random, serial};
 
 fn buffer(addr: u64, len: u64) -> Buffer {
     Buffer {
@@ -22,12 +22,14 @@ fn buffer(addr: u64, len: u64) -> Buffer {
 fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.read(file, inode, at, buffer(addr, len)),
-        Kind::Null | Kind::Zero | Kind::Full if !file.readable() => Err(Errno::EBADF),
+        Kind::Proc(inode) => LINUX.proc_read(file, inode, at, buffer(addr, len)),
+        Kind::Null | Kind::Zero | Kind::Full | Kind::Random if !file.readable() => Err(Errno::EBADF),
         Kind::Null => Ok(0),
         Kind::Zero | Kind::Full => {
             let len = len.min(RW_MAX_BYTES);
             uaccess::clear_user(addr, len).map(|()| len)
         }
+        Kind::Random => random::read(addr, len.min(RW_MAX_BYTES)),
         Kind::Directory(_) => Err(Errno::EISDIR),
         Kind::Path(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
@@ -41,8 +43,10 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
 fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.write(file, inode, at, buffer(addr, len)),
-        Kind::Null | Kind::Zero | Kind::Full if !file.writable() => Err(Errno::EBADF),
-        Kind::Null | Kind::Zero => Ok(len.min(RW_MAX_BYTES)),
+        Kind::Proc(inode) => LINUX.proc_write(file, inode, at, buffer(addr, len)),
+        Kind::Null | Kind::Zero | Kind::Full | Kind::Random if !file.writable() => Err(Errno::EBADF),
+        // What is written to the random number generator changes nothing: it has no secrets.
+        Kind::Null | Kind::Zero | Kind::Random => Ok(len.min(RW_MAX_BYTES)),
         Kind::Full => Err(Errno::ENOSPC),
         Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),

@@ -134,6 +134,12 @@ impl Signals {
         self.pending.set().intersection(self.blocked.get())
     }
 
+    /// Sent, and not delivered yet.
+    #[must_use]
+    pub fn pending(&self) -> SigSet {
+        self.pending.set()
+    }
+
     /// Whether a signal waits that is not blocked.
     #[must_use]
     pub fn is_pending(&self) -> bool {

@@ -74,6 +74,7 @@ impl<P: Platform> Linux<'_, P> {
     /// `EOPNOTSUPP` for links, `EROFS`; `EPERM` for others than its owner, and where rights to execute are sealed.
     pub fn chmod(&self, cred: Cred, inode: InodeId, mode: u32) -> Result<(), Errno> {
         self.want_write(inode)?;
+        self.may_change(inode)?;
         let object = self.object(inode);
         if type_of(object) == s::IFLNK {
             return Err(Errno::EOPNOTSUPP);
@@ -86,12 +87,21 @@ impl<P: Platform> Linux<'_, P> {
         Ok(self.memory.shmem_chmod(inode, mode)?)
     }
 
+    /// Whether what is known about an object may be changed at all.
+    ///
+    /// # Errors
+    /// `EPERM` in proc.
+    fn may_change(&self, inode: InodeId) -> Result<(), Errno> {
+        if self.is_proc(inode) { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
     /// `chown` of an object.
     ///
     /// # Errors
     /// `EROFS`; `EPERM` for what only root may do.
     pub fn chown(&self, cred: Cred, inode: InodeId, owner: Owner) -> Result<(), Errno> {
         self.want_write(inode)?;
+        self.may_change(inode)?;
         let object = self.object(inode);
         let own = self.owns(cred, inode);
         let user_stays = owner.user == UNCHANGED || own && owner.user == object.i_uid();
@@ -122,6 +132,7 @@ impl<P: Platform> Linux<'_, P> {
             return Ok(());
         }
         self.want_write(inode)?;
+        self.may_change(inode)?;
         if !self.owns(cred, inode) {
             if (access, change) != (Time::Now, Time::Now) {
                 return Err(Errno::EPERM);
@@ -155,6 +166,9 @@ impl<P: Platform> Linux<'_, P> {
             _ => return Err(Errno::EINVAL),
         }
         self.permission(task.cred, inode, may::WRITE)?;
+        if self.is_proc(inode) {
+            return Ok(());
+        }
         Ok(self.memory.shmem_truncate(inode, size)?)
     }
 
@@ -176,6 +190,7 @@ impl<P: Platform> Linux<'_, P> {
         if rights == 0 {
             return Ok(());
         }
-        self.permission(task.cred, inode, rights)
+        self.permission(task.cred, inode, rights)?;
+        self.may_use_knob(inode, rights)
     }
 }

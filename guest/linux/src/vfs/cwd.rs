@@ -5,7 +5,7 @@ use faultlab_mm::shmem::InodeId;
 
 use super::namei::Follow;
 use super::permission::may;
-use super::{Fs, NAME_MAX, PathAt, Task, is_dir};
+use super::{Fs, PathAt, Task, is_dir};
 use crate::file::{File, Kind};
 use crate::{Errno, Linux};
 
@@ -74,31 +74,6 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `ENOENT` for a removed directory, `ERANGE` when the path does not fit.
     pub fn getcwd(&self, fs: Fs, to: &mut [u8]) -> Result<usize, Errno> {
-        let mut dir = fs.cwd.ok_or(Errno::ENOENT)?;
-        let mut start = to.len();
-        let mut name = [0; NAME_MAX + 1];
-        loop {
-            if self.is_root(dir) {
-                match self.covered_by(dir) {
-                    Some(covered) => {
-                        dir = covered;
-                        continue;
-                    }
-                    None => break,
-                }
-            }
-            let entry = self.name_of_dir(dir).ok_or(Errno::ENOENT)?;
-            let len = self.copy_name(entry, &mut name);
-            let at = start.checked_sub(len + 1).ok_or(Errno::ERANGE)?;
-            to[at] = b'/';
-            to[at + 1..start].copy_from_slice(&name[..len]);
-            start = at;
-            dir = self.dentry(entry).parent().ok_or(Errno::ENOENT)?;
-        }
-        if start == to.len() {
-            start = start.checked_sub(1).ok_or(Errno::ERANGE)?;
-            to[start] = b'/';
-        }
-        Ok(start)
+        self.d_path(fs.cwd.ok_or(Errno::ENOENT)?, to)
     }
 }

@@ -13,7 +13,7 @@ use faultlab_mm::slab::{Cache, object};
 use faultlab_mm::sync::{Word, Word32};
 use faultlab_mm::{Platform, id_type, record};
 
-use super::{NAME_MAX, is_dir};
+use super::NAME_MAX;
 use crate::{Errno, Linux};
 
 id_type!(
@@ -208,9 +208,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.object(dir).set_i_private(Field::to_word(Some(id)));
         self.resize(dir, BOGO_DIRENT_SIZE);
-        if is_dir(self.object(inode)) {
-            self.object(inode).set_i_dentry(Field::to_word(Some(id)));
-        }
+        self.object(inode).set_i_dentry(Field::to_word(Some(id)));
     }
 
     /// Takes a name out of its directory; the reference to what it named is the caller's.
@@ -232,7 +230,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.resize(dir, BOGO_DIRENT_SIZE.wrapping_neg());
         self.free_dentry(id);
-        if is_dir(self.object(inode)) {
+        if self.object(inode).i_dentry() == Field::to_word(Some(id)) {
             self.object(inode).set_i_dentry(0);
         }
         inode
@@ -243,7 +241,7 @@ impl<P: Platform> Linux<'_, P> {
         let inodes = [self.dentry(one).inode(), self.dentry(other).inode()];
         for (id, inode) in [(one, inodes[1]), (other, inodes[0])] {
             self.dentry(id).set_inode(inode);
-            if let Some(inode) = inode.map(|inode| self.object(inode)).filter(|&inode| is_dir(inode)) {
+            if let Some(inode) = inode.map(|inode| self.object(inode)) {
                 inode.set_i_dentry(Field::to_word(Some(id)));
             }
         }

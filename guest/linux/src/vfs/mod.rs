@@ -13,6 +13,7 @@
 //! | `readdir` | fs/libfs.c | `getdents64` |
 //! | `attributes` | fs/attr.c, fs/open.c, fs/utimes.c | `chmod chown utimensat truncate access` |
 //! | `cwd` | fs/d_path.c, fs/fs_struct.c | `chdir getcwd` |
+//! | `path` | fs/d_path.c | from an object to its path |
 //! | `mount` | fs/namespace.c | `mount umount` |
 //! | `options` | mm/shmem.c | what is behind `-o` |
 //! | `statfs` | fs/statfs.c | `statfs` |
@@ -36,6 +37,7 @@ mod mount;
 mod namei;
 mod open;
 mod options;
+mod path;
 mod permission;
 mod readdir;
 mod remove;
@@ -47,11 +49,12 @@ mod tests;
 
 pub use attributes::{Owner, Time};
 pub use mount::{MountArguments, mount_flag};
+pub use readdir::Entry;
 pub use rename::rename_flag;
 pub use statfs::STATFS_BYTES;
 
-pub(crate) use dentry::Names;
-pub(crate) use mount::Mounts;
+pub(crate) use dentry::{DentryId, Names};
+pub(crate) use mount::{MountInfo, Mounts};
 pub(crate) use symlink::Text;
 
 use faultlab_mm::Platform;

@@ -16,6 +16,7 @@ use faultlab_mm::record::Field;
 
 use super::namei::Follow;
 use super::options::Options;
+use super::symlink::{SHORT_BYTES, TextId};
 use super::{PathAt, Task, is_dir};
 use crate::{Errno, Linux};
 
@@ -35,6 +36,26 @@ record! {
         covered, set_covered: Option<InodeId> = 2;
         /// The mount made before it.
         next, set_next: Option<MountId> = 3;
+        /// What it was said to be mounted from.
+        source, set_source: Option<TextId> = 4;
+    }
+}
+
+/// A mount, as it is shown.
+#[derive(Clone, Copy)]
+pub(crate) struct MountInfo {
+    /// What is mounted.
+    pub(crate) sb: SuperId,
+    /// What it covers; nothing for the root of all.
+    pub(crate) covered: Option<InodeId>,
+    source: [u8; SHORT_BYTES],
+    source_len: usize,
+}
+
+impl MountInfo {
+    /// What it was said to be mounted from.
+    pub(crate) fn source(&self) -> &[u8] {
+        &self.source[..self.source_len]
     }
 }
 
@@ -83,6 +104,8 @@ pub mod mount_flag {
 /// What `mount` was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct MountArguments<'a> {
+    /// What is shown as what is mounted: any text. What is longer than 127 bytes is cut.
+    pub source: &'a [u8],
     /// Where.
     pub target: &'a [u8],
     /// Which kind; none with a null pointer.
@@ -128,7 +151,7 @@ impl<P: Platform> Linux<'_, P> {
         let limits = self.memory.default_limits();
         let mount = self.alloc_record(&self.mounts.cache).map(MountId)?;
         let root = match self.new_file_system(FsType::Tmpfs, limits, 0, (0o755, (0, 0))) {
-            Ok(sb) => self.enter_mount(mount, sb, None),
+            Ok(sb) => self.enter_mount(mount, sb, None, b"rootfs")?,
             Err(errno) => {
                 self.mounts.cache.free(self.memory, mount.0);
                 return Err(errno);
@@ -151,16 +174,31 @@ impl<P: Platform> Linux<'_, P> {
         self.mounts.last_dev.add(1);
         if let Some(root) = self.super_block(sb).s_root() {
             self.init_dir(root);
+            if kind == FsType::Proc {
+                self.init_proc(root);
+            }
         }
         Ok(sb)
     }
 
     /// Puts a file system into the tree; its root.
-    fn enter_mount(&self, id: MountId, sb: SuperId, covered: Option<InodeId>) -> InodeId {
+    ///
+    /// # Errors
+    /// `ENOMEM`; neither it nor the record is there any more.
+    fn enter_mount(&self, id: MountId, sb: SuperId, covered: Option<InodeId>, source: &[u8]) -> Result<InodeId, Errno> {
         let Some(root) = self.super_block(sb).s_root() else {
             panic!("a file system without a root");
         };
         let mount = self.mount_record(id);
+        match self.new_text(&source[..source.len().min(SHORT_BYTES - 1)]) {
+            Ok(text) => mount.set_source(Some(text)),
+            Err(errno) => {
+                self.mounts.cache.free(self.memory, id.0);
+                self.memory.clear_nlink(root);
+                self.put_inode(root);
+                return Err(errno);
+            }
+        }
         mount.set_sb(Some(sb));
         mount.set_root(Some(root));
         mount.set_covered(covered);
@@ -171,7 +209,46 @@ impl<P: Platform> Linux<'_, P> {
             let covered = self.object(covered);
             covered.set_i_flags(covered.i_flags() | inode_flag::MOUNTPOINT);
         }
-        root
+        Ok(root)
+    }
+
+    /// Tells `each` of every mount in the tree, the oldest first.
+    pub(crate) fn each_mount(&self, each: &mut dyn FnMut(&MountInfo)) {
+        for back in (0..self.mounts().count()).rev() {
+            let Some((_, mount)) = self.mounts().nth(back) else {
+                return;
+            };
+            let (Some(sb), Some(root)) = (mount.sb(), mount.root()) else {
+                continue;
+            };
+            if mount.covered().is_none() && root != self.root() {
+                continue;
+            }
+            let mut info = MountInfo {
+                sb,
+                covered: mount.covered(),
+                source: [0; SHORT_BYTES],
+                source_len: 0,
+            };
+            if let Some(text) = mount.source() {
+                info.source_len = self.read_short_text(text, &mut info.source);
+            }
+            each(&info);
+        }
+    }
+
+    /// The entry below a directory, or below what is below it, that names an object.
+    pub(crate) fn name_below(&self, top: InodeId, wanted: InodeId) -> Option<super::dentry::DentryId> {
+        let mut next = self.newest_name(top);
+        while let Some(entry) = next {
+            let inode = self.dentry(entry).inode()?;
+            if inode == wanted {
+                return Some(entry);
+            }
+            let down = is_dir(self.object(inode)).then(|| self.newest_name(inode)).flatten();
+            next = down.or_else(|| self.next_after(entry, top));
+        }
+        None
     }
 
     /// What is seen where `inode` is: the root of what is mounted there, and of what is mounted on that.
@@ -218,6 +295,7 @@ impl<P: Platform> Linux<'_, P> {
             None => return Err(Errno::EINVAL),
             Some(b"tmpfs") => FsType::Tmpfs,
             Some(b"ramfs") => FsType::Ramfs,
+            Some(b"proc") => FsType::Proc,
             Some(_) => return Err(Errno::ENODEV),
         };
         let total = self.memory.totalram_pages();
@@ -231,6 +309,11 @@ impl<P: Platform> Linux<'_, P> {
                 Options::of_ramfs(arguments.data)?,
                 Limits { blocks: 0, inodes: 0 },
                 0o755,
+            ),
+            FsType::Proc => (
+                Options::of_proc(arguments.data)?,
+                Limits { blocks: 0, inodes: 0 },
+                0o555,
             ),
         };
         if !is_dir(self.object(target)) {
@@ -251,10 +334,7 @@ impl<P: Platform> Linux<'_, P> {
         );
         let mount = self.alloc_record(&self.mounts.cache).map(MountId)?;
         match self.new_file_system(kind, limits, flags, (options.mode.unwrap_or(mode), owner)) {
-            Ok(sb) => {
-                self.enter_mount(mount, sb, Some(target));
-                Ok(())
-            }
+            Ok(sb) => self.enter_mount(mount, sb, Some(target), arguments.source).map(|_| ()),
             Err(errno) => {
                 self.mounts.cache.free(self.memory, mount.0);
                 Err(errno)
@@ -274,6 +354,7 @@ impl<P: Platform> Linux<'_, P> {
                 mode: None,
                 ..Options::of_ramfs(arguments.data)?
             },
+            FsType::Proc => Options::of_proc(arguments.data)?,
         };
         let readonly = arguments.flags & mount_flag::RDONLY != 0;
         if readonly && sb.writers() != 0 {
@@ -424,7 +505,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Removes every name below a directory, those without names below them first.
-    fn remove_all(&self, top: InodeId) {
+    pub(crate) fn remove_all(&self, top: InodeId) {
         let mut dir = top;
         loop {
             match self.newest_name(dir) {
@@ -448,6 +529,9 @@ impl<P: Platform> Linux<'_, P> {
         match before {
             Some((_, before)) => before.set_next(next),
             None => self.mounts.first.set(Field::to_word(next) as u32),
+        }
+        if let Some(text) = self.mount_record(id).source() {
+            self.free_short_text(text);
         }
         self.mount_record(id).0.iter().for_each(|word| word.set(0));
         self.mounts.cache.free(self.memory, id.0);

@@ -121,17 +121,28 @@ impl<P: Platform> Linux<'_, P> {
                 b"." => (Last::Dot, None, Some(dir)),
                 b".." => (Last::DotDot, None, Some(self.parent(dir)?)),
                 bytes => {
-                    let dentry = self.find_name(dir, bytes);
+                    let dentry = if self.is_proc(dir) {
+                        self.proc_lookup(dir, bytes)?
+                    } else {
+                        self.find_name(dir, bytes)
+                    };
                     let inode = dentry.and_then(|dentry| self.dentry(dentry).inode());
                     (Last::Name, dentry, inode)
                 }
             };
             let followed = more || follow == Follow::Yes || (slash && follow == Follow::IfSlash);
-            if let Some(link) = inode.filter(|&id| followed && type_of(self.object(id)) == s::IFLNK) {
-                dir = self.follow_link(&mut rest, link, dir)?;
-                continue;
-            }
-            let inode = inode.map(|inode| self.cross_mounts(inode));
+            let link = inode.filter(|&id| followed && type_of(self.object(id)) == s::IFLNK);
+            let inode = match link {
+                None => inode.map(|inode| self.cross_mounts(inode)),
+                Some(link) => match self.leads_to(link, task)? {
+                    // Whatever is mounted there, and whether it has a name or not.
+                    Some(inode) => Some(inode),
+                    None => {
+                        dir = self.follow_link(&mut rest, link, dir)?;
+                        continue;
+                    }
+                },
+            };
             if !more {
                 return Ok(Target {
                     dir,
@@ -199,6 +210,14 @@ impl<P: Platform> Linux<'_, P> {
         sb.is_some_and(|sb| self.super_block(sb).s_root() == Some(dir))
     }
 
+    /// What a link leads to without a text: one of proc.
+    fn leads_to(&self, link: InodeId, task: &Task) -> Result<Option<InodeId>, Errno> {
+        if self.is_proc(link) {
+            return self.proc_follow(link, task.cred);
+        }
+        Ok(None)
+    }
+
     /// Goes on in a link's text; the directory in which.
     fn follow_link(&self, rest: &mut Rest<'_>, link: InodeId, dir: InodeId) -> Result<InodeId, Errno> {
         if rest.followed == MAXSYMLINKS {
@@ -208,7 +227,7 @@ impl<P: Platform> Linux<'_, P> {
         // Texts that were walked to their ends are not come back to.
         while rest.depth != 0 {
             let (top, at) = rest.links[rest.depth - 1];
-            if top.is_some_and(|top| at < self.object(top).i_size()) {
+            if top.is_some_and(|top| at < self.link_len(top)) {
                 break;
             }
             rest.depth -= 1;
@@ -251,7 +270,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         for &(link, at) in &rest.links[..rest.depth] {
             let Some(link) = link else { continue };
-            let size = self.object(link).i_size();
+            let size = self.link_len(link);
             if at < size {
                 slash = true;
                 if at + self.slashes(link, at)? < size {

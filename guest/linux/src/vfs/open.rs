@@ -157,6 +157,7 @@ impl<P: Platform> Linux<'_, P> {
             _ => {}
         }
         self.permission(task.cred, inode, how.rights)?;
+        self.may_use_knob(inode, how.rights)?;
         if how.has(o::NOATIME) && !self.owns(task.cred, inode) {
             return Err(Errno::EPERM);
         }
@@ -167,6 +168,7 @@ impl<P: Platform> Linux<'_, P> {
     fn kind_of(&self, inode: InodeId) -> Result<Kind, Errno> {
         let object = self.object(inode);
         match type_of(object) {
+            s::IFREG if self.is_proc(inode) => Ok(Kind::Proc(inode)),
             s::IFREG => Ok(Kind::Object(inode)),
             s::IFDIR => Ok(Kind::Directory(inode)),
             s::IFCHR => Kind::of_device(object.i_private()).ok_or(Errno::ENXIO),

@@ -64,6 +64,26 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Those of proc: who may see what of others' processes is not restricted.
+    ///
+    /// # Errors
+    /// `EINVAL` for what is unknown, and for restrictions.
+    pub(crate) fn of_proc(text: &[u8]) -> Result<Self, Errno> {
+        for pair in pairs(text) {
+            match pair {
+                (b"hidepid", Some(b"0" | b"off")) | (b"gid", Some(_)) => {}
+                _ => return Err(Errno::EINVAL),
+            }
+        }
+        Ok(Self {
+            uid: Some(0),
+            gid: Some(0),
+            ..Self::default()
+        })
+    }
+}
+
 /// Keys and values.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let words = text.split(|&byte| byte == b',').filter(|word| !word.is_empty());

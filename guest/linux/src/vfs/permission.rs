@@ -48,6 +48,16 @@ impl<P: Platform> Linux<'_, P> {
         Ok(())
     }
 
+    /// Whether a knob of `/proc/sys` has these [`may`] rights: what nobody may write, root may not, either. Source: Linux
+    /// `proc_sys_permission`.
+    ///
+    /// # Errors
+    /// `EACCES`.
+    pub(crate) fn may_use_knob(&self, id: InodeId, mask: u32) -> Result<(), Errno> {
+        let refused = self.is_knob(id) && mask & 6 & !(self.object(id).i_mode() >> 6) != 0;
+        if refused { Err(Errno::EACCES) } else { Ok(()) }
+    }
+
     /// Whether anything of the object's file system may be changed.
     ///
     /// # Errors
@@ -65,7 +75,8 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `ENOENT` when it is removed, `EACCES`.
     pub(crate) fn may_create(&self, cred: Cred, dir: InodeId) -> Result<(), Errno> {
-        if self.object(dir).i_nlink() == 0 {
+        // What proc does not have cannot be made.
+        if self.object(dir).i_nlink() == 0 || self.is_proc(dir) {
             return Err(Errno::ENOENT);
         }
         self.permission(cred, dir, may::WRITE | may::EXEC)
@@ -77,6 +88,9 @@ impl<P: Platform> Linux<'_, P> {
     /// `EACCES`, `EPERM` in sticky directories, `ENOTDIR`, `EISDIR`.
     pub(crate) fn may_delete(&self, cred: Cred, dir: InodeId, victim: DentryId, as_dir: bool) -> Result<(), Errno> {
         self.permission(cred, dir, may::WRITE | may::EXEC)?;
+        if self.is_proc(dir) {
+            return Err(Errno::EPERM);
+        }
         let Some(inode) = self.dentry(victim).inode().map(|id| self.object(id)) else {
             return Err(Errno::ENOENT);
         };

@@ -38,6 +38,15 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::ENOENT);
         }
         self.object(dir).set_i_atime(self.memory.platform.now_ns());
+        if self.is_proc(dir) {
+            while let Some((next, taken)) = self.proc_emit(dir, file.f_pos(), each)? {
+                if !taken {
+                    break;
+                }
+                file.set_f_pos(next);
+            }
+            return Ok(());
+        }
         let above = self.name_of_dir(dir).and_then(|entry| self.dentry(entry).parent());
         let own = [(&b"."[..], dir), (&b".."[..], above.unwrap_or(dir))];
         for (at, (name, inode)) in own.into_iter().enumerate().skip(file.f_pos() as usize) {

@@ -46,7 +46,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Takes a name off something that is no directory.
-    pub(super) fn remove_link(&self, dentry: DentryId) {
+    pub(crate) fn remove_link(&self, dentry: DentryId) {
         let inode = self.remove_name(dentry);
         let object = self.object(inode);
         if object.i_nlink() > 1
@@ -82,7 +82,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Takes its name off an empty directory.
-    pub(super) fn remove_dir(&self, dentry: DentryId) {
+    pub(crate) fn remove_dir(&self, dentry: DentryId) {
         let dir = self.dentry(dentry).parent();
         let inode = self.remove_name(dentry);
         if let Some(dir) = dir {

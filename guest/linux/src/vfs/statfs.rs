@@ -12,6 +12,7 @@ pub const STATFS_BYTES: usize = 120;
 /// `f_type`. Source: Linux, include/uapi/linux/magic.h.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
+const PROC_MAGIC: u64 = 0x9fa0;
 const BLOCK_BYTES: u64 = 4096;
 /// `f_flags`: that they are valid; that access times are kept up roughly; that nothing may be changed.
 const ST_VALID: u64 = 0x20;
@@ -27,7 +28,11 @@ impl<P: Platform> Linux<'_, P> {
             let blocks = of(sb.max_blocks(), sb.used_blocks());
             (blocks, of(sb.max_inodes(), sb.used_inodes()))
         });
-        let ramfs = sb.is_some_and(|sb| sb.s_type() == FsType::Ramfs);
+        let magic = match sb.map(faultlab_mm::shmem::SuperBlock::s_type) {
+            Some(FsType::Ramfs) => RAMFS_MAGIC,
+            Some(FsType::Proc) => PROC_MAGIC,
+            Some(FsType::Tmpfs) | None => TMPFS_MAGIC,
+        };
         let flags = sb.map_or(ST_VALID, |sb| {
             let readonly = if sb.s_flags() & super_flag::RDONLY != 0 {
                 ST_RDONLY
@@ -38,7 +43,7 @@ impl<P: Platform> Linux<'_, P> {
         });
         let mut bytes = [0; STATFS_BYTES];
         let mut put = Fields(&mut bytes);
-        put.u64(0, if ramfs { RAMFS_MAGIC } else { TMPFS_MAGIC });
+        put.u64(0, magic);
         put.u64(8, BLOCK_BYTES);
         put.u64(16, blocks);
         put.u64(24, bfree);

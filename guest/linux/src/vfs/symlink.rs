@@ -22,7 +22,7 @@ record! {
 }
 
 /// Bytes of a short target, its end counted. Source: Linux `SHORT_SYMLINK_LEN`.
-const SHORT_BYTES: usize = 128;
+pub(super) const SHORT_BYTES: usize = 128;
 
 impl<P: Platform> Linux<'_, P> {
     /// `symlinkat`.
@@ -47,16 +47,39 @@ impl<P: Platform> Linux<'_, P> {
         Ok(())
     }
 
-    fn set_text(&self, link: InodeId, target: &[u8]) -> Result<(), Errno> {
-        if target.len() >= SHORT_BYTES {
-            return Ok(self.memory.kernel_write(link, 0, target)?);
-        }
+    /// A short text in a record of its own.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn new_text(&self, text: &[u8]) -> Result<TextId, Errno> {
         let id = TextId(self.alloc_record(&self.texts)?);
-        for (chunk, word) in target.chunks(8).zip(Text(object(self.memory, id.0)).0) {
+        for (chunk, word) in text.chunks(8).zip(Text(object(self.memory, id.0)).0) {
             let mut bytes = [0; 8];
             bytes[..chunk.len()].copy_from_slice(chunk);
             word.set(u64::from_le_bytes(bytes));
         }
+        Ok(id)
+    }
+
+    /// Reads a short text without zeroes in it; how long it is.
+    pub(super) fn read_short_text(&self, id: TextId, to: &mut [u8; SHORT_BYTES]) -> usize {
+        for (chunk, word) in to.chunks_mut(8).zip(Text(object(self.memory, id.0)).0) {
+            chunk.copy_from_slice(&word.get().to_le_bytes());
+        }
+        to.iter().position(|&byte| byte == 0).unwrap_or(SHORT_BYTES)
+    }
+
+    /// Takes back [`Linux::new_text`].
+    pub(super) fn free_short_text(&self, id: TextId) {
+        Text(object(self.memory, id.0)).0.iter().for_each(|word| word.set(0));
+        self.texts.free(self.memory, id.0);
+    }
+
+    fn set_text(&self, link: InodeId, target: &[u8]) -> Result<(), Errno> {
+        if target.len() >= SHORT_BYTES {
+            return Ok(self.memory.kernel_write(link, 0, target)?);
+        }
+        let id = self.new_text(target)?;
         let inode = self.object(link);
         inode.set_i_private(Field::to_word(Some(id)));
         inode.set_i_size(target.len() as u64);
@@ -67,10 +90,17 @@ impl<P: Platform> Linux<'_, P> {
     pub(super) fn free_text(&self, link: InodeId) {
         let inode = self.object(link);
         if let Some(id) = ObjId::from_u32(inode.i_private() as u32) {
-            Text(object(self.memory, id)).0.iter().for_each(|word| word.set(0));
-            self.texts.free(self.memory, id);
+            self.free_short_text(TextId(id));
             inode.set_i_private(0);
         }
+    }
+
+    /// Bytes of a link's target.
+    pub(super) fn link_len(&self, link: InodeId) -> u64 {
+        if self.is_proc(link) {
+            return self.proc_link_len(link);
+        }
+        self.object(link).i_size()
     }
 
     /// Reads a link's target from `at` on; how many bytes there were.
@@ -79,6 +109,9 @@ impl<P: Platform> Linux<'_, P> {
     /// `EIO`, `ENOMEM` when it cannot be brought back from swap.
     pub(super) fn link_text(&self, link: InodeId, at: u64, to: &mut [u8]) -> Result<usize, Errno> {
         let inode = self.object(link);
+        if self.is_proc(link) {
+            return self.proc_link_text(link, at, to);
+        }
         let Some(id) = ObjId::from_u32(inode.i_private() as u32) else {
             return Ok(self.memory.kernel_read(link, at, to)?);
         };

@@ -85,6 +85,7 @@ impl<'m> World<'m> {
 
     fn mount(&self, target: &str, fstype: &str, data: &str, flags: u64) -> Result<(), Errno> {
         let arguments = MountArguments {
+            source: b"none",
             target: target.as_bytes(),
             fstype: Some(fstype.as_bytes()),
             flags,

@@ -169,7 +169,7 @@ impl<P: Platform> Memory<P> {
     fn shm_put(&self, shm: ShmId) {
         let segment = self.segment(shm);
         segment.set_nattch(segment.nattch() - 1);
-        if segment.nattch() == 0 && segment.mode() & mode::DEST != 0 {
+        if segment.nattch() == 0 && (segment.mode() & mode::DEST != 0 || self.shm_rmid_forced()) {
             let _guard = self.locks.ipc.lock();
             self.shm_destroy(shm);
         }

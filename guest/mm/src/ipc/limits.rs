@@ -21,6 +21,7 @@ pub(super) struct Limits {
     max_bytes: Word,
     all_pages: Word,
     mni: Word32,
+    rmid_forced: Word32,
 }
 
 impl Limits {
@@ -29,6 +30,7 @@ impl Limits {
             max_bytes: Word::new(SHMMAX),
             all_pages: Word::new(SHMALL),
             mni: Word32::new(SHMMNI),
+            rmid_forced: Word32::new(0),
         }
     }
 }
@@ -57,6 +59,21 @@ impl<P: Platform> Memory<P> {
         limits.all_pages.set(new.all_pages);
         limits.mni.set(new.mni);
         Ok(())
+    }
+
+    /// `kernel.shm_rmid_forced`: whether segments go with their last attachment, as if removed.
+    #[inline]
+    pub fn shm_rmid_forced(&self) -> bool {
+        self.ipc.limits.rmid_forced.get() != 0
+    }
+
+    /// Sets it. Segments that nobody attaches and whose creators have ended go at once. Rule A62.
+    pub fn set_shm_rmid_forced(&self, forced: bool) {
+        let _guard = self.locks.ipc.lock();
+        self.ipc.limits.rmid_forced.set(u32::from(forced));
+        if forced {
+            self.shm_destroy_orphaned();
+        }
     }
 
     /// `kernel.shm_next_id`: the id that is asked for next; -1 for none.

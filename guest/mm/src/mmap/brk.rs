@@ -1,6 +1,6 @@
 //! The heap. Source: Linux, mm/mmap.c (`brk`, `do_brk_flags`).
 
-use super::{MMAP_MIN_ADDR, Mapping, TASK_SIZE};
+use super::{Mapping, TASK_SIZE};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::memory::Memory;
 use crate::platform::Platform;
@@ -21,7 +21,7 @@ impl<P: Platform> Memory<P> {
         let _guard = self.locks.mmap.lock();
         let mm = self.mm(mm_id);
         let old = mm.brk();
-        if brk < mm.start_brk().0 || brk < MMAP_MIN_ADDR {
+        if brk < mm.start_brk().0 || brk < self.mmap_min_addr() {
             return old.0;
         }
         let (Some(new_end), Some(old_end)) = (page_align(brk), page_align(old.0)) else {

@@ -1,7 +1,7 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
-use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, calc_vm_prot_bits, map_flag};
-use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, page_align};
+use super::{TASK_SIZE, calc_vm_prot_bits, map_flag};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, page_align};
 use crate::error::Error;
 use crate::ipc::ShmId;
 use crate::memory::Memory;
@@ -97,7 +97,7 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Einval);
         }
         let len = page_align(len).filter(|&len| len <= TASK_SIZE).ok_or(Error::Enomem)?;
-        if mm.map_count() > MAX_MAP_COUNT {
+        if mm.map_count() > self.max_map_count() {
             return Err(Error::Enomem);
         }
         // Rule B17: a place is looked for before the kind of mapping is.
@@ -211,7 +211,7 @@ impl<P: Platform> Memory<P> {
             if !fits {
                 return Err(Error::Enomem);
             }
-            if addr < MMAP_MIN_ADDR {
+            if addr < self.mmap_min_addr() {
                 return Err(Error::Eperm);
             }
             let taken = find_vma_intersection(self, mm, start, start.offset(len)).is_some();
@@ -221,17 +221,18 @@ impl<P: Platform> Memory<P> {
             return Ok(start);
         }
         // A hint that is too low is raised. Rule B10.
+        let least = self.mmap_min_addr();
         let hint = match VirtAddr(addr).page() {
-            VirtAddr(page @ 1..MMAP_MIN_ADDR) => VirtAddr(page.max(MMAP_MIN_ADDR)),
+            VirtAddr(page) if page != 0 && page < least => VirtAddr(least),
             page => page,
         };
         let fits = fits && hint.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
-        if hint.0 >= MMAP_MIN_ADDR && fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
+        if hint.0 != 0 && hint.0 >= least && fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
             return Ok(hint);
         }
         let info = UnmappedAreaInfo {
             length: len,
-            low_limit: MMAP_MIN_ADDR,
+            low_limit: least.max(PAGE_SIZE),
             high_limit: mm.mmap_base().0,
             align_mask: 0,
             align_offset: 0,

@@ -168,7 +168,7 @@ impl<P: Platform> Memory<P> {
     /// # Errors
     /// [`Error::Enomem`] without memory or beyond `max_map_count`. Rule B13.
     pub(super) fn split_vma(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<VmaId, Error> {
-        if mm.map_count() >= super::MAX_MAP_COUNT {
+        if mm.map_count() >= self.max_map_count() {
             return Err(Error::Enomem);
         }
         let upper_id = self.vm_area_alloc().ok_or(Error::Enomem)?;

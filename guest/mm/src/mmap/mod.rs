@@ -46,6 +46,8 @@ pub use remap::remap_flag;
 
 use crate::vma::vm;
 
+pub use crate::sysctl::{MAX_MAP_COUNT, MMAP_MIN_ADDR};
+
 /// `PROT_*` of `mmap` and `mprotect`. Source: mmap(2).
 pub mod prot {
     /// May be read.
@@ -109,10 +111,6 @@ pub mod map_flag {
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }
 
-/// Source: Linux `vm.max_map_count`. Rule B13.
-pub const MAX_MAP_COUNT: u64 = 65_530;
-/// Lowest address that a mapping may have. Source: Linux `vm.mmap_min_addr`.
-pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
 /// First address past those of programs. Source: Linux `TASK_SIZE`.
 pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 

@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use super::{MAX_MAP_COUNT, TASK_SIZE, map_flag};
+use super::{TASK_SIZE, map_flag};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -230,7 +230,7 @@ impl<P: Platform> Memory<P> {
     /// A move to a given place, or away from a mapping that stays. Source: Linux `mremap_to`.
     fn mremap_to(&self, mm_id: MmId, request: Request) -> Result<u64, Error> {
         let mm = self.mm(mm_id);
-        if mm.map_count() + 2 >= MAX_MAP_COUNT - MOVE_MAP_COUNT {
+        if mm.map_count() + 2 + MOVE_MAP_COUNT >= self.max_map_count() {
             return Err(Error::Enomem);
         }
         let fixed = request.has(remap_flag::FIXED);
@@ -252,7 +252,7 @@ impl<P: Platform> Memory<P> {
     /// Moves `[addr, addr + old_len)` of a VMA to the free range at `to`. Source: Linux `move_vma`.
     fn move_vma(&self, mm_id: MmId, id: VmaId, request: Request, to: VirtAddr) -> Result<u64, Error> {
         let mm = self.mm(mm_id);
-        if mm.map_count() >= MAX_MAP_COUNT - MOVE_MAP_COUNT {
+        if mm.map_count() + MOVE_MAP_COUNT >= self.max_map_count() {
             return Err(Error::Enomem);
         }
         // Cut out first: it is what can fail, and the old mapping can then go without failing.

@@ -1,6 +1,5 @@
 //! Stacks that grow down. Source: Linux, mm/mmap.c (`expand_stack`, `expand_downwards`, `acct_stack_growth`). Rules B11, B36.
 
-use super::MMAP_MIN_ADDR;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Fault;
 use crate::memory::Memory;
@@ -20,7 +19,7 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn expand_stack(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<(), Fault> {
         let vma = self.vma(id);
         let start = addr.page();
-        if !vma.has(vm::GROWSDOWN) || start.0 < MMAP_MIN_ADDR {
+        if !vma.has(vm::GROWSDOWN) || start.0 < self.mmap_min_addr() {
             return Err(Fault::SegvMaperr);
         }
         // A neighbour that can be accessed must not be run into unnoticed.

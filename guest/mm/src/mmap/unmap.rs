@@ -45,7 +45,7 @@ impl<P: Platform> Memory<P> {
         let vma = self.vma(first);
         let in_the_middle = vma.vm_start() < start && end < vma.vm_end();
         if in_the_middle {
-            if mm.map_count() + 1 >= super::MAX_MAP_COUNT {
+            if mm.map_count() + 1 >= self.max_map_count() {
                 return Err(Error::Enomem);
             }
             self.split_vma(mm, first, end)?;

@@ -1,6 +1,6 @@
 //! The kernel on a program's behalf: frames behind a program's addresses. Source: Linux, mm/gup.c. Rule B46.
 
-use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::error::Error;
 use crate::fault::Access;
 use crate::memory::Memory;
@@ -43,6 +43,42 @@ impl<P: Platform> Memory<P> {
             self.handle_fault_locked(mm, addr, access).map_err(|_| Error::Efault)?;
         }
         Err(Error::Efault)
+    }
+
+    /// Copies bytes to a program, as the program itself would store them.
+    ///
+    /// # Errors
+    /// [`Error::Efault`] where it could not; what comes before is there. Rule B46.
+    pub fn copy_to_user(&self, mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), Error> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = addr.checked_add(done as u64).ok_or(Error::Efault)?;
+            let offset = (at & PAGE_MASK) as usize;
+            let len = (PAGE_SIZE as usize - offset).min(bytes.len() - done);
+            let pfn = self.get_user_page(mm, VirtAddr(at).page(), true)?;
+            self.set_bytes(pfn, offset, &bytes[done..done + len]);
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Copies a program's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Efault`] where it could not read them itself. Rule B46.
+    pub fn copy_from_user(&self, mm: MmId, bytes: &mut [u8], addr: u64) -> Result<(), Error> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = addr.checked_add(done as u64).ok_or(Error::Efault)?;
+            let offset = (at & PAGE_MASK) as usize;
+            let len = (PAGE_SIZE as usize - offset).min(bytes.len() - done);
+            let pfn = self.get_user_page(mm, VirtAddr(at).page(), false)?;
+            for (at, byte) in (offset..).zip(&mut bytes[done..done + len]) {
+                *byte = self.platform.frame(pfn)[at / 8].get().to_le_bytes()[at % 8];
+            }
+            done += len;
+        }
+        Ok(())
     }
 
     /// The device memory that is mapped at `addr` and after it without a gap: its first frame, and how many pages.

@@ -54,7 +54,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Stores bytes in a frame, a word at a time.
-    fn set_bytes(&self, pfn: Pfn, offset: usize, bytes: &[u8]) {
+    pub(crate) fn set_bytes(&self, pfn: Pfn, offset: usize, bytes: &[u8]) {
         let frame = self.platform.frame(pfn);
         let (mut at, mut rest) = (offset, bytes);
         while !rest.is_empty() {

@@ -47,6 +47,20 @@ record! {
         s_flags, set_s_flags: u64 = 10;
         /// Descriptions that are open for writing.
         writers, set_writers: u64 = 11;
+        /// Rights that its root was mounted with.
+        s_mode, set_s_mode: u32 = 12;
+        /// Owner of its root then.
+        s_uid, set_s_uid: u32 = 13;
+        /// And group.
+        s_gid, set_s_gid: u32 = 14;
+    }
+}
+
+impl SuperBlock<'_> {
+    /// Rights, and owner and group, that its root was mounted with.
+    #[must_use]
+    pub fn s_owner(self) -> (u32, (u32, u32)) {
+        (self.s_mode(), (self.s_uid(), self.s_gid()))
     }
 }
 
@@ -67,6 +81,8 @@ pub enum FsType {
     Tmpfs,
     /// Neither. Rule C52.
     Ramfs,
+    /// The layer above makes up what is in it; its objects have no pages.
+    Proc,
 }
 
 impl Field for FsType {
@@ -76,7 +92,11 @@ impl Field for FsType {
     }
     #[inline(always)]
     fn from_word(word: u64) -> Self {
-        if word == 0 { Self::Tmpfs } else { Self::Ramfs }
+        match word {
+            0 => Self::Tmpfs,
+            1 => Self::Ramfs,
+            _ => Self::Proc,
+        }
     }
 }
 
@@ -134,6 +154,9 @@ impl<P: Platform> Memory<P> {
         sb.set_max_blocks(limits.blocks);
         sb.set_max_inodes(limits.inodes);
         sb.set_s_flags(flags);
+        sb.set_s_mode(mode);
+        sb.set_s_uid(owner.0);
+        sb.set_s_gid(owner.1);
         match self.new_inode(id, S_IFDIR | mode, owner) {
             Ok(root) => {
                 self.sb(id).set_s_root(Some(root));
@@ -172,6 +195,7 @@ impl<P: Platform> Memory<P> {
         inode.set_seals(seal::SEAL);
         inode.set_i_flags(match (sb.s_type(), sb.s_flags() & super_flag::NOSWAP) {
             (FsType::Ramfs, _) => inode_flag::RAMFS,
+            (FsType::Proc, _) => inode_flag::PROC,
             (FsType::Tmpfs, 0) => 0,
             (FsType::Tmpfs, _) => inode_flag::NOSWAP,
         });

@@ -60,6 +60,11 @@ impl<P: Platform> Memory<P> {
         self.swap.readahead.page_cluster.set(page_cluster.min(PAGE_CLUSTER_MAX));
     }
 
+    /// `vm.page-cluster`.
+    pub fn page_cluster(&self) -> u32 {
+        self.swap.readahead.page_cluster.get()
+    }
+
     /// Slots of the window around `slot`, a power of two.
     #[inline]
     pub(super) fn swapin_nr_pages(&self, slot: SwapSlot) -> u32 {

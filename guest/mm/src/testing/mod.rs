@@ -236,6 +236,10 @@ impl Platform for FakeMachine {
         *value = value.wrapping_add(by);
     }
 
+    fn counter(&self, item: Vmstat) -> u64 {
+        Self::counter(self, item)
+    }
+
     fn stage(&self, _: Stage, _: u64) {}
 }
 

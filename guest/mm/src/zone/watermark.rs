@@ -14,7 +14,7 @@ use super::{MAX_ORDER, MigrateType, Zone};
 /// `vm.min_free_kbytes` at least and at most, in KiB. Rule E2.
 const MIN_FREE_KBYTES: (u64, u64) = (128, 262_144);
 /// Distance between watermarks at least, in ten-thousandths of the zone. Source: Linux `vm.watermark_scale_factor`.
-const WATERMARK_SCALE_FACTOR: u64 = 10;
+pub(crate) const WATERMARK_SCALE_FACTOR: u64 = 10;
 
 /// Kinds of zones, from the lowest addresses up. Rule E1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ pub mod alloc {
 }
 
 /// `vm.min_free_kbytes` of a machine of so many pages: the square root of 16 x KiB, rounded down, within bounds. Rule E2.
-fn min_free_kbytes(managed: u64) -> u64 {
+pub(crate) fn min_free_kbytes_of(managed: u64) -> u64 {
     let (least, most) = MIN_FREE_KBYTES;
     (managed * 4 * 16).isqrt().clamp(least, most)
 }
@@ -88,7 +88,7 @@ fn min_free_kbytes(managed: u64) -> u64 {
 /// - min = `min_free_kbytes` / 4;
 /// - low = min + step, high = low + step, step = max(min / 4, managed x 10 / 10000).
 pub(super) fn watermarks_of(managed: u64) -> [u64; 3] {
-    watermarks_above(min_free_kbytes(managed) / 4, managed)
+    watermarks_above(min_free_kbytes_of(managed) / 4, managed)
 }
 
 /// Sets the watermarks and reserves of zones that together are all of memory: each has its share of `min_free_kbytes` by its size, and keeps a frame for
@@ -99,7 +99,7 @@ pub fn watermarks_of_zones(nodes: &[&[(ZoneType, Zone)]]) {
         .flat_map(|zones| zones.iter())
         .map(|(_, zone)| zone.managed())
         .sum();
-    let pages_min = min_free_kbytes(managed) / 4;
+    let pages_min = min_free_kbytes_of(managed) / 4;
     for zones in nodes {
         for (at, (kind, zone)) in zones.iter().enumerate() {
             let share = pages_min * zone.managed() / managed.max(1);
@@ -117,7 +117,11 @@ pub fn watermarks_of_zones(nodes: &[&[(ZoneType, Zone)]]) {
 
 /// The watermarks above a given lowest one.
 pub(super) fn watermarks_above(min: u64, managed: u64) -> [u64; 3] {
-    let step = (min / 4).max(managed * WATERMARK_SCALE_FACTOR / 10_000);
+    watermarks_apart(min, managed, WATERMARK_SCALE_FACTOR)
+}
+
+fn watermarks_apart(min: u64, managed: u64, scale_factor: u64) -> [u64; 3] {
+    let step = (min / 4).max(managed * scale_factor / 10_000);
     [min, min + step, min + 2 * step]
 }
 
@@ -126,6 +130,11 @@ impl Zone {
     #[inline(always)]
     pub fn watermark(&self, mark: Watermark) -> u64 {
         self.watermarks[mark as usize].get()
+    }
+
+    /// Sets the watermarks by `vm.min_free_kbytes` and `vm.watermark_scale_factor`. Source: Linux `setup_per_zone_wmarks`.
+    pub(crate) fn setup_watermarks(&self, min_free_kib: u64, scale_factor: u64) {
+        self.set_watermarks(watermarks_apart(min_free_kib / 4, self.managed(), scale_factor));
     }
 
     /// Sets the watermarks, in pages: min, low, high.

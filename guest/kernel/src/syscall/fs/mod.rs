@@ -145,7 +145,7 @@ pub(super) fn call(regs: &VolatileRegs) -> Option<Result<u64, Errno>> {
         nr::CHDIR => directory::chdir(a),
         nr::FCHDIR => directory::fchdir(a),
         nr::GETCWD => directory::getcwd(a, b),
-        nr::MOUNT => mounts::mount(b, c, d, e),
+        nr::MOUNT => mounts::mount(a, b, c, d, e),
         nr::UMOUNT2 => mounts::umount2(a, b),
         nr::STATFS => mounts::statfs(a, b),
         nr::FSTATFS => mounts::fstatfs(a, b),

@@ -9,11 +9,16 @@ use crate::platform::LINUX;
 use crate::process::current_files;
 use crate::uaccess;
 
-/// `mount`. The source says nothing to file systems that have none.
-pub(super) fn mount(target: u64, fstype: u64, flags: u64, data: u64) -> Result<u64, Errno> {
+/// `mount`. The source says nothing to file systems that have none, but is shown.
+pub(super) fn mount(source: u64, target: u64, fstype: u64, flags: u64, data: u64) -> Result<u64, Errno> {
     /// What programs of long ago put into the upper half of the flags. Source: Linux `MS_MGC_VAL`.
     const MAGIC: u64 = 0xc0ed_0000;
     const MAGIC_MASK: u64 = 0xffff_0000;
+    let mut source_buffer = [const { MaybeUninit::uninit() }; 128];
+    let source = match source {
+        0 => &b"none"[..],
+        addr => uaccess::read_string(&mut source_buffer, addr)?.unwrap_or(b"?"),
+    };
     let mut type_buffer = [const { MaybeUninit::uninit() }; 64];
     // A longer name is of nothing that there is.
     let fstype = match fstype {
@@ -31,6 +36,7 @@ pub(super) fn mount(target: u64, fstype: u64, flags: u64, data: u64) -> Result<u
         flags
     };
     let arguments = MountArguments {
+        source,
         target: path(target_buffer, target)?,
         fstype,
         flags,

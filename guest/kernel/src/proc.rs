@@ -1,0 +1,201 @@
+//! What `/proc` shows of the kernel: processes, time, the processor. Source: Linux, fs/proc/array.c, arch/x86/kernel/cpu/proc.c.
+
+use core::cell::Cell;
+
+use faultlab_abi::layout::CMDLINE_MAX_BYTES;
+use faultlab_abi::vmstat::Item;
+use faultlab_linux::proc::{Cpu, Process as Shown, System};
+use faultlab_linux::signal::{Handler, Signal};
+
+use crate::boot::STACK_PAGES;
+use crate::global::Global;
+use crate::platform::LINUX;
+use crate::process::{self, COMM_BYTES, Process, State};
+use crate::{clock, random, vmstat, x86};
+
+/// The kernel, as the system-call layer sees it.
+#[derive(Debug)]
+pub(crate) struct Kernel;
+
+static COMMAND_LINE: Global<Cell<([u8; CMDLINE_MAX_BYTES], usize)>> =
+    Global::new(Cell::new(([0; CMDLINE_MAX_BYTES], 0)));
+
+/// Keeps the kernel's command line, whose memory is about to be used otherwise.
+pub(crate) fn keep_command_line(line: &[u8]) {
+    let mut bytes = [0; CMDLINE_MAX_BYTES];
+    let len = line.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&line[..len]);
+    COMMAND_LINE.set((bytes, len));
+}
+
+fn living() -> impl Iterator<Item = &'static Process> {
+    process::table()
+        .iter()
+        .filter(|process| process.state.get() != State::Free)
+}
+
+/// Sets of ignored and of caught signals.
+fn handled(process: &Process) -> [u64; 2] {
+    let mut sets = [0; 2];
+    for number in 1..=64 {
+        let Some(signal) = Signal::new(number) else { continue };
+        match LINUX.action(&process.signals, signal).handler {
+            Handler::Ignore => sets[0] |= 1 << (number - 1),
+            Handler::Default => {}
+            _ => sets[1] |= 1 << (number - 1),
+        }
+    }
+    sets
+}
+
+fn state(process: &Process) -> u8 {
+    match process.state.get() {
+        State::Runnable => b'R',
+        State::Waiting => b'S',
+        State::Stopped => b'T',
+        State::Zombie(_) | State::Free => b'Z',
+    }
+}
+
+impl System for Kernel {
+    fn current(&self) -> (u32, u32) {
+        let pid = process::current().pid.get();
+        (pid, pid)
+    }
+
+    fn next_group(&self, from: u32) -> Option<u32> {
+        living()
+            .map(|process| process.pid.get())
+            .filter(|&pid| pid >= from)
+            .min()
+    }
+
+    fn next_thread(&self, tgid: u32, from: u32) -> Option<u32> {
+        (tgid >= from && process::find(tgid).is_some()).then_some(tgid)
+    }
+
+    fn process(&self, pid: u32) -> Option<Shown> {
+        let process = process::find(pid)?;
+        Some(Shown {
+            pid,
+            tgid: pid,
+            parent: process.parent.get(),
+            group: process.group.get(),
+            session: process.session.get(),
+            comm: process.comm.get(),
+            state: state(process),
+            mm: process.mm.get(),
+            files: process.files.get(),
+            fs: process.fs.get(),
+            exe: process.exe.get(),
+            cred: process.cred.get(),
+            limits: process.limits.get(),
+            threads: 1,
+            start_ns: process.started.get(),
+            times_ns: [0; 2],
+            children_ns: [0; 2],
+            faults: [0; 2],
+            oom_score_adj: process.oom_score_adj.get(),
+        })
+    }
+
+    fn signals(&self, pid: u32) -> [u64; 5] {
+        process::find(pid).map_or([0; 5], |process| {
+            let [ignored, caught] = handled(process);
+            let signals = &process.signals;
+            [0, signals.pending().0, signals.blocked().0, ignored, caught]
+        })
+    }
+
+    fn uptime_ns(&self) -> [u64; 2] {
+        [clock::monotonic_ns(), 0]
+    }
+
+    fn boot_s(&self) -> u64 {
+        (clock::realtime_ns() - clock::monotonic_ns()) / 1_000_000_000
+    }
+
+    fn tasks(&self) -> [u64; 5] {
+        let last = u64::from(process::last_pid());
+        let running = living()
+            .filter(|process| process.state.get() == State::Runnable)
+            .count() as u64;
+        let switches = vmstat::value(Item::NrSwitches);
+        // The first has the number 2, and process 1 is there, too.
+        [last, switches, running, living().count() as u64, last]
+    }
+
+    fn cpu(&self) -> Cpu {
+        let [level, b, c, d] = x86::cpuid(0);
+        let [signature, ..] = x86::cpuid(1);
+        let mut cpu = Cpu {
+            vendor: [0; 12],
+            signature: decoded(signature),
+            brand: [0; 48],
+            level,
+            khz: clock::khz(),
+            flags: "fpu vme de pse tsc msr pae mce cx8 pge cmov pat clflush mmx fxsr sse sse2 syscall nx lm",
+            address_bits: [48; 2],
+        };
+        for (to, word) in cpu.vendor.chunks_exact_mut(4).zip([b, d, c]) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        let words = (0x8000_0002..=0x8000_0004).flat_map(x86::cpuid);
+        for (to, word) in cpu.brand.chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        let [bits, ..] = x86::cpuid(0x8000_0008);
+        if bits != 0 {
+            cpu.address_bits = [bits & 0xff, bits >> 8 & 0xff];
+        }
+        cpu
+    }
+
+    fn command_line(&self, to: &mut [u8]) -> usize {
+        let (bytes, len) = COMMAND_LINE.get();
+        let len = len.min(to.len());
+        to[..len].copy_from_slice(&bytes[..len]);
+        len
+    }
+
+    fn random(&self) -> u64 {
+        random::next()
+    }
+
+    fn stack_pages(&self) -> u64 {
+        STACK_PAGES
+    }
+
+    fn set_comm(&self, pid: u32, comm: [u8; COMM_BYTES]) {
+        if let Some(process) = process::find(pid) {
+            process.comm.set(comm);
+        }
+    }
+
+    fn set_oom_score_adj(&self, pid: u32, adj: i32) {
+        if let Some(process) = process::find(pid) {
+            process.oom_score_adj.set(adj);
+        }
+    }
+}
+
+/// Family, model, stepping. Source: AMD APM vol. 3, "CPUID Fn0000_0001_EAX".
+fn decoded(signature: u32) -> [u32; 3] {
+    let (family, model, stepping) = (signature >> 8 & 15, signature >> 4 & 15, signature & 15);
+    if family == 15 {
+        return [
+            family + (signature >> 20 & 0xff),
+            (signature >> 16 & 15) << 4 | model,
+            stepping,
+        ];
+    }
+    [
+        family,
+        if family == 6 {
+            (signature >> 16 & 15) << 4 | model
+        } else {
+            model
+        },
+        stepping,
+    ]
+}

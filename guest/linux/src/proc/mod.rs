@@ -1,0 +1,40 @@
+//! `/proc`: what the kernel and its processes are doing, as files.
+//!
+//! | file | Linux | what it is |
+//! |---|---|---|
+//! | `tree` | fs/proc/root.c, fs/proc/base.c | the names there are |
+//! | `lookup` | fs/proc/base.c, fs/proc/generic.c | names become objects, and are listed |
+//! | `link` | fs/proc/base.c, fs/proc/self.c, fs/proc/fd.c | where links lead |
+//! | `snapshot`, `read` | fs/seq_file.c | reading |
+//! | `knobs` | kernel/sysctl.c, ipc/ipc_sysctl.c | `/proc/sys` |
+//! | `memory` | fs/proc/meminfo.c, mm/vmstat.c | `meminfo vmstat zoneinfo buddyinfo` |
+//! | `kernel` | fs/proc/*.c, ipc/shm.c | `stat uptime cpuinfo filesystems sysvipc/shm` and so on |
+//! | `mounts` | fs/proc_namespace.c | `mounts mountinfo` |
+//! | `system` | | what the kernel has to tell |
+//! | `text` | | putting text together |
+//!
+//! Objects are made when they are looked up, as inodes and names of a file system of its own, and kept: what belongs to a process that is
+//! gone is dropped when another process's directory is made, or when it is looked up again. A file's text is made when it is first read
+//! and whenever it is read from its beginning, and kept with the description: readers with any buffer see one text.
+//!
+//! Source: proc(5). Differs from Linux: rights and owners cannot be changed; every mount of it shows the same.
+
+mod kernel;
+mod knobs;
+mod link;
+mod lookup;
+mod memory;
+mod mounts;
+mod read;
+mod snapshot;
+pub mod system;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text;
+mod tree;
+
+pub use system::{Cpu, Nobody, Process, System};
+pub use tree::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
+
+pub(crate) use snapshot::{Chunk, SnapshotId};
+pub(crate) use tree::{Dir, File as Shown, Shows, What};
