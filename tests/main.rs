@@ -11,6 +11,7 @@
 //! | [`random`] | calls drawn from a seed do in the guest what they do on this host; what differs is shrunk |
 //! | [`c_programs`] | C programs with this host's C library do in the guest what they do here |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
+//! | [`bring`] | files, directories, variables and ids reach the guest; scripts find their interpreters |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
@@ -29,6 +30,7 @@
 
 mod backings;
 mod bench;
+mod bring;
 mod c_programs;
 mod ending;
 mod gate;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
     random::tests(&mut suite);
     ending::tests(&mut suite);
     loading::tests(&mut suite);
+    bring::tests(&mut suite);
     host::tests(&mut suite);
     report::tests(&mut suite);
     usage::tests(&mut suite);

@@ -1,5 +1,6 @@
 //! What this machine can do for a test.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -26,6 +27,8 @@ pub(crate) enum Needs {
     KvmAndStaticC,
     /// A KVM that can run guests, and root's rights over mounts.
     KvmAndMountNamespace,
+    /// A KVM that can run guests, and the static busybox of the distribution.
+    KvmAndBusybox,
 }
 
 impl Needs {
@@ -70,6 +73,11 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
         }
+        if needs == Needs::KvmAndBusybox {
+            // A machine that must run guests must run this in them.
+            let is_failure = is_required("FAULTLAB_REQUIRE_KVM");
+            return busybox_is_missing().map(|reason| Lack { reason, is_failure });
+        }
         let reason = match needs {
             Needs::KvmAndIpcNamespace => self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone(),
             Needs::KvmAndRecentIpcNamespace => {
@@ -105,6 +113,16 @@ fn static_c_is_missing() -> Option<String> {
         Ok(status) if status.success() => None,
         Ok(_) => Some("cc -static does not link: no static C library (package libc6-dev)".to_owned()),
         Err(error) => Some(format!("cc: {error}")),
+    }
+}
+
+/// Where Debian's package `busybox-static` puts it.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
+
+fn busybox_is_missing() -> Option<String> {
+    match faultlab::boot::program::read(Path::new(BUSYBOX)) {
+        Ok(_) => None,
+        Err(error) => Some(format!("{error} (package busybox-static)")),
     }
 }
 

@@ -10,7 +10,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 
 pub(crate) use command::{Faultlab, Ran, faultlab, wait};
 pub(crate) use host_programs::HostPrograms;
-pub(crate) use machine::Needs;
+pub(crate) use machine::{BUSYBOX, Needs};
 
 use machine::Machine;
 

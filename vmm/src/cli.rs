@@ -13,10 +13,12 @@ use faultlab::memory::Backing;
 pub(crate) use faultlab::report::header::show_size;
 pub(crate) use faultlab_abi::pattern::Pattern;
 
+mod exec;
 mod refusal;
 mod swap;
 mod values;
 
+pub(crate) use self::exec::{ExecArgs, Pair};
 pub(crate) use self::refusal::one_line;
 pub(crate) use self::swap::{SwapAreaArgs, SwapBackend, SwapFaultArgs, SwapServer};
 use self::values::{
@@ -307,22 +309,6 @@ impl fmt::Display for Pages {
             Pages::Exactly(pages) => write!(f, "{pages}"),
         }
     }
-}
-
-/// `faultlab exec`.
-#[derive(Args, Debug)]
-pub(crate) struct ExecArgs {
-    #[command(flatten)]
-    pub(crate) vm: VmArgs,
-    /// Run the same program on this machine's own Linux first, and print on standard error what it cost on each, and the ratio
-    #[arg(long)]
-    pub(crate) versus_linux: bool,
-    /// What backs guest memory on the host; `faultlab doctor` says which of them it can
-    #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
-    pub(crate) backing: Backing,
-    /// A bundled program's name, or the path (with a slash) of a file on this host; then its arguments
-    #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// `faultlab trace`.

@@ -261,6 +261,14 @@ pub enum BootError {
         /// Its length.
         bytes: usize,
     },
+    /// A file that was to be brought in cannot be read whole.
+    #[error("cannot bring in {path}: {reason}")]
+    Bring {
+        /// On this host.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Guest memory could not be written.
     #[error("cannot write {what} into guest memory: {reason}")]
     Write {

@@ -88,13 +88,17 @@ impl PanicReport {
     /// Whether the guest kernel refused what it was given, rather than failing itself: its text says all there is to say.
     fn is_refusal(&self) -> bool {
         let reason = self.record.as_ref().map(|record| record.reason);
-        matches!(reason, Some(panic_reason::BOOT | panic_reason::NOT_A_PROGRAM))
+        matches!(
+            reason,
+            Some(panic_reason::BOOT | panic_reason::NOT_A_PROGRAM | panic_reason::NOT_FOUND)
+        )
     }
 
     /// The process exit status that reports it.
     fn exit_status(&self) -> u8 {
         match &self.record {
             Some(record) if record.reason == panic_reason::NOT_A_PROGRAM => exit::NOT_A_PROGRAM,
+            Some(record) if record.reason == panic_reason::NOT_FOUND => exit::NOT_FOUND,
             Some(record) if record.reason == panic_reason::BOOT => exit::FAILURE,
             _ => exit::GUEST_PANIC,
         }
@@ -121,6 +125,7 @@ fn reason_name(reason: u32) -> &'static str {
         panic_reason::BOOT => "cannot boot",
         panic_reason::OUT_OF_MEMORY => "out of memory with nothing to kill",
         panic_reason::NOT_A_PROGRAM => "not a program",
+        panic_reason::NOT_FOUND => "no such program",
         _ => "unknown reason",
     }
 }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::{PAGE_SIZE, VIRTIO_MMIO_BASE};
+use faultlab_abi::layout::{CMDLINE_IDS, PAGE_SIZE, VIRTIO_MMIO_BASE};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::boot::files::{GuestFile, join};
 use crate::boot::symbols::Symbols;
 use crate::boot::{self, BootImage, CommandLine, Initrd};
 use crate::devices::Session;
@@ -19,7 +20,7 @@ use crate::devices::block::{BlockCounters, BlockDevice, Place};
 use crate::devices::bus::{Bus, SWAP_DISKS_MAX};
 use crate::devices::lab::LabDevice;
 use crate::devices::virtio_mmio::VirtioMmio;
-use crate::error::{Error, KvmError, SwapError};
+use crate::error::{BootError, Error, KvmError, SwapError};
 use crate::host::Host;
 use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
@@ -88,8 +89,16 @@ pub struct VmConfig {
     pub kernel: Cow<'static, [u8]>,
     /// The program, a static x86-64 Linux ELF.
     pub program: Cow<'static, [u8]>,
-    /// Its arguments; the first is also its path in the guest.
+    /// Its arguments; the first is also its path in the guest, unless [`VmConfig::path`] says otherwise.
     pub argv: Vec<Vec<u8>>,
+    /// The path in the guest that is run, if one of [`VmConfig::files`] is: `program` is not looked at then.
+    pub path: Option<Vec<u8>>,
+    /// What the guest's root holds besides.
+    pub files: Vec<GuestFile>,
+    /// The program's working directory; the root if it is empty.
+    pub cwd: Vec<u8>,
+    /// The program's user and group.
+    pub ids: (u32, u32),
     /// Its environment, `NAME=value` each.
     pub envp: Vec<Vec<u8>>,
     /// What the kernel records.
@@ -126,6 +135,10 @@ impl VmConfig {
             kernel: Cow::Borrowed(faultlab_images::KERNEL),
             program: program.into(),
             argv,
+            path: None,
+            files: Vec::new(),
+            cwd: Vec::new(),
+            ids: (0, 0),
             envp: Vec::new(),
             trace: TraceLevel::Off,
             trace_bytes: None,
@@ -167,7 +180,9 @@ impl Vm {
             .first()
             .map(|name| String::from_utf8_lossy(name))
             .unwrap_or_default();
-        boot::program::check(&name, &config.program)?;
+        if config.path.is_none() {
+            boot::program::check(&name, &config.program)?;
+        }
         config.prepare.check(host)?;
         config.dirty.check(host)?;
         let ram = Arc::new(GuestRam::with(&MemoryConfig {
@@ -375,6 +390,23 @@ fn swap_priorities(areas: &[SwapArea]) -> Option<String> {
     Some(format!("faultlab.swap_prio=,{}", list.join(",")))
 }
 
+/// The archive with what is to run.
+fn initrd(config: &VmConfig) -> Result<Initrd<'_>, BootError> {
+    let (argv, envp) = (&config.argv, &config.envp);
+    match (&config.path, argv.first()) {
+        (Some(path), _) => Ok(Initrd::without_program(argv, envp)?.running(path)),
+        (None, Some(name)) if !config.cwd.is_empty() => {
+            // The program lies where its name leads to from the working directory on; without a slash, in the root.
+            let place = match name.contains(&b'/') {
+                true if !name.starts_with(b"/") => join(&config.cwd, name),
+                _ => join(b"/", name),
+            };
+            Initrd::without_program(argv, envp)?.with_owned_program(place, &config.program)
+        }
+        (None, _) => Initrd::new(&config.program, argv, envp),
+    }
+}
+
 /// Writes kernel, command line and initrd into RAM. Returns the entry address.
 fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result<u64, Error> {
     let mut words = config.command_line.clone();
@@ -387,8 +419,11 @@ fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result
     if let Some(bytes) = config.trace_bytes {
         words.push(format!("faultlab.trace_bytes={bytes}"));
     }
+    if config.ids != (0, 0) {
+        words.push(format!("{CMDLINE_IDS}{}:{}", config.ids.0, config.ids.1));
+    }
     let command_line = CommandLine::new(disks, tsc_khz, &words)?;
-    let initrd = Initrd::new(&config.program, &config.argv, &config.envp)?;
+    let initrd = initrd(config)?.with_files(&config.files, &config.cwd)?;
     let image = BootImage {
         kernel: &config.kernel,
         command_line: &command_line,

@@ -191,6 +191,8 @@ pub mod panic_reason {
     pub const OUT_OF_MEMORY: u32 = 5;
     /// The first program is not one that can be run: the text says why.
     pub const NOT_A_PROGRAM: u32 = 6;
+    /// There is no first program where it should be: the text names it.
+    pub const NOT_FOUND: u32 = 7;
 }
 
 const _: () = {

@@ -69,9 +69,16 @@ pub const INITRD_ARGV: &str = ".faultlab/argv";
 /// Name of the initrd file that holds the first program's environment, `NAME=value` each NUL-terminated.
 pub const INITRD_ENVP: &str = ".faultlab/envp";
 
+/// Name of the initrd file that holds the path to run, if that is not the first argument. No NUL.
+pub const INITRD_PATH: &str = ".faultlab/path";
+/// Name of the initrd file that holds the first program's working directory, if that is not `/`. No NUL.
+pub const INITRD_CWD: &str = ".faultlab/cwd";
+
 /// Command-line key announcing a virtio-mmio device, as Linux spells it: `virtio_mmio.device=4K@0xd0000000:5`.
 pub const CMDLINE_VIRTIO: &str = "virtio_mmio.device=";
 /// Command-line key announcing the lab device: `faultlab.device=8K@0xd0010000`.
 pub const CMDLINE_LAB: &str = "faultlab.device=";
 /// Command-line key with the time-stamp counter's rate in kHz (Linux's own parameter).
 pub const CMDLINE_TSC_KHZ: &str = "tsc_early_khz=";
+/// Command-line key with the first program's user and group: `faultlab.ids=1000:1000`.
+pub const CMDLINE_IDS: &str = "faultlab.ids=";

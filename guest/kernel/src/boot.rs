@@ -184,7 +184,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
             "clock: no tsc_early_khz= on the command line, taking the time-stamp counter for 1 GHz"
         ]);
     }
-    exec::first_program(initrd.0, initrd.1)
+    exec::first_program(initrd.0, initrd.1, options.ids.unwrap_or((0, 0)))
 }
 
 /// Allows page-table entries that forbid execution, if the processor has them.

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `exec.rs` | loading into an address space that nobody uses yet |
+//! | `exec/image.rs` | from a path to such an address space: headers, scripts |
 //! | `exec/first.rs` | the first program, from the initrd |
 //! | `exec/replace.rs` | `execve` |
 //!
@@ -12,7 +13,7 @@
 
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
-use faultlab_kernel::stack::{self, Contents, Strings};
+use faultlab_kernel::stack::{Contents, Strings};
 use faultlab_linux::signal::Place;
 use faultlab_linux::vfs::{PATH_MAX, PathAt};
 use faultlab_mm::mmap::{map_flag, prot};
@@ -23,8 +24,10 @@ use crate::platform::{LINUX, MEMORY};
 use crate::process::{COMM_BYTES, Process};
 use crate::syscall::Errno;
 use crate::{fpu, uaccess, x86};
+use image::NotLoaded;
 
 mod first;
+mod image;
 mod replace;
 
 pub(crate) use first::first_program;
@@ -50,26 +53,6 @@ fn program_at(process: &Process, path: &[u8]) -> Result<InodeId, Errno> {
 fn set_program(process: &Process, file: InodeId) {
     if let Some(old) = process.exe.replace(Some(file)) {
         MEMORY.iput(old);
-    }
-}
-
-/// Why a program is not loaded.
-pub(crate) enum NotLoaded {
-    /// An error of a call.
-    Errno(Errno),
-    /// The stack cannot be built.
-    Stack(stack::Error<Errno>),
-}
-
-impl From<Errno> for NotLoaded {
-    fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
-    }
-}
-
-impl From<faultlab_mm::Error> for NotLoaded {
-    fn from(error: faultlab_mm::Error) -> Self {
-        Self::Errno(error.into())
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`cpio`] | the initrd |
 //! | [`elf`] | static x86-64 executables |
 //! | [`pte`] | page-table entries |
+//! | [`script`] | the first line of a script |
 //! | [`shm_ds`] | the structures of `shmctl` |
 //! | [`swap_header`] | the first page of a swap disk |
 //! | [`stack`] | a program's initial stack |
@@ -24,6 +25,7 @@ pub mod cmdline;
 pub mod cpio;
 pub mod elf;
 pub mod pte;
+pub mod script;
 pub mod shm_ds;
 pub mod stack;
 pub mod swap_header;

@@ -70,7 +70,7 @@ pub trait Strings<E> {
 }
 
 /// Strings that are here, one after the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Block<'a>(&'a [u8]);
 
 impl<'a> Block<'a> {
@@ -83,6 +83,43 @@ impl<'a> Block<'a> {
             None | Some(0) => Ok(Self(block)),
             Some(_) => Err(Unterminated),
         }
+    }
+
+    /// All but the first.
+    #[must_use]
+    pub fn rest(self) -> Self {
+        let after = |at: usize| self.0.get(at + 1..);
+        let end = self.0.iter().position(|byte| *byte == 0);
+        Self(end.and_then(after).unwrap_or_default())
+    }
+}
+
+/// Strings that are here before others that are elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefixed<'a, S> {
+    /// Those here.
+    pub first: Block<'a>,
+    /// The others.
+    pub rest: S,
+}
+
+impl<E, S: Strings<E>> Strings<E> for Prefixed<'_, S> {
+    fn count(&self) -> u64 {
+        Strings::<E>::count(&self.first) + self.rest.count()
+    }
+
+    fn bytes(&self) -> u64 {
+        Strings::<E>::bytes(&self.first) + self.rest.bytes()
+    }
+
+    fn lengths(&self, each: &mut dyn FnMut(u64) -> Result<(), Error<E>>) -> Result<(), Error<E>> {
+        self.first.lengths(each)?;
+        self.rest.lengths(each)
+    }
+
+    fn copy(&self, addr: u64, write: &mut Write<'_, E>) -> Result<(), E> {
+        self.first.copy(addr, write)?;
+        self.rest.copy(addr + Strings::<E>::bytes(&self.first), write)
     }
 }
 

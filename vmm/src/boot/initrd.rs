@@ -1,4 +1,4 @@
-//! The initrd: a newc archive with the program, its arguments and its environment.
+//! The initrd: a newc archive with the program, its arguments and its environment, and the files that are brought in.
 //!
 //! Every file's data starts on a page of the archive, and the archive on a page of RAM, so that a kernel may map the
 //! files in place. The padding is in the file name: NULs up to the next page, counted by `namesize`. Where that would
@@ -11,9 +11,14 @@
 //!
 //! Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
 
-use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+
+use faultlab_abi::layout::{INITRD_ARGV, INITRD_CWD, INITRD_ENVP, INITRD_PATH, PAGE_SIZE};
 use vm_memory::{Bytes, GuestAddress};
 
+use super::files::{Content, GuestFile, relative};
 use crate::error::BootError;
 use crate::memory::GuestRam;
 
@@ -27,33 +32,83 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 /// The directory of [`INITRD_ARGV`] and [`INITRD_ENVP`].
 const DIRECTORY: &[u8] = b".faultlab";
 
-const MODE_DIRECTORY: u32 = 0o040_755;
-const MODE_PROGRAM: u32 = 0o100_755;
-const MODE_FILE: u32 = 0o100_644;
+const TYPE_DIRECTORY: u32 = 0o040_000;
+const TYPE_FILE: u32 = 0o100_000;
+const TYPE_SYMLINK: u32 = 0o120_000;
+const MODE_DIRECTORY: u32 = TYPE_DIRECTORY | 0o755;
+const MODE_PROGRAM: u32 = TYPE_FILE | 0o755;
+const MODE_FILE: u32 = TYPE_FILE | 0o644;
+
+/// Bytes of a file that are in the VMM's own memory at a time.
+const CHUNK_BYTES: u64 = 256 << 10;
 
 /// What goes into the archive.
 #[derive(Debug)]
 pub(crate) struct Initrd<'a> {
-    name: &'a [u8],
-    program: &'a [u8],
+    /// The program's name in the archive and its bytes; `None` if it is one of the files.
+    program: Option<(Cow<'a, [u8]>, &'a [u8])>,
     argv: Vec<u8>,
     envp: Vec<u8>,
+    path: Option<Cow<'a, [u8]>>,
+    cwd: &'a [u8],
+    files: &'a [GuestFile],
 }
 
 impl<'a> Initrd<'a> {
     /// An archive with `program` under the name `argv[0]`.
     pub(crate) fn new(program: &'a [u8], argv: &'a [Vec<u8>], envp: &[Vec<u8>]) -> Result<Initrd<'a>, BootError> {
         let name = argv.first().map_or(&[][..], Vec::as_slice);
-        let reserved = relative(name).starts_with(DIRECTORY) || name == TRAILER;
-        if name.is_empty() || name.len() > PROGRAM_NAME_MAX_BYTES || reserved {
-            return Err(BootError::ProgramName { bytes: name.len() });
-        }
+        Initrd::without_program(argv, envp)?.with_program(name, program)
+    }
+
+    /// An archive with nothing to run yet.
+    pub(crate) fn without_program(argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<Initrd<'a>, BootError> {
         Ok(Initrd {
-            name,
-            program,
+            program: None,
             argv: nul_terminated(argv)?,
             envp: nul_terminated(envp)?,
+            path: None,
+            cwd: &[],
+            files: &[],
         })
+    }
+
+    /// With a program, which is to be run.
+    pub(crate) fn with_program(self, name: &'a [u8], program: &'a [u8]) -> Result<Initrd<'a>, BootError> {
+        check_name(name)?;
+        Ok(Initrd {
+            program: Some((name.into(), program)),
+            ..self
+        })
+    }
+
+    /// With a program at an absolute path, which is to be run.
+    pub(crate) fn with_owned_program(self, path: Vec<u8>, program: &'a [u8]) -> Result<Initrd<'a>, BootError> {
+        check_name(&path)?;
+        Ok(Initrd {
+            program: Some((path.clone().into(), program)),
+            path: Some(path.into()),
+            ..self
+        })
+    }
+
+    /// Runs what is at `path` in the guest.
+    pub(crate) fn running(self, path: &'a [u8]) -> Initrd<'a> {
+        Initrd {
+            path: Some(path.into()),
+            ..self
+        }
+    }
+
+    /// With files and a working directory; an empty one is the root.
+    pub(crate) fn with_files(self, files: &'a [GuestFile], cwd: &'a [u8]) -> Result<Initrd<'a>, BootError> {
+        for file in files {
+            // The root itself is there, and has rights.
+            if !relative(&file.path).is_empty() {
+                check_name(&file.path)?;
+            }
+        }
+        Ok(Initrd { files, cwd, ..self })
     }
 
     /// Bytes of the archive.
@@ -61,6 +116,7 @@ impl<'a> Initrd<'a> {
         let mut archive = Archive {
             offset: 0,
             inode: 0,
+            measuring: true,
             sink: |_: u64, _: &[u8]| Ok(()),
         };
         // A sink that does nothing cannot fail.
@@ -81,6 +137,7 @@ impl<'a> Initrd<'a> {
         self.write_to(&mut Archive {
             offset: 0,
             inode: 0,
+            measuring: false,
             sink,
         })
     }
@@ -89,17 +146,29 @@ impl<'a> Initrd<'a> {
         archive.entry(DIRECTORY, MODE_DIRECTORY, &[])?;
         archive.aligned_file(INITRD_ARGV.as_bytes(), MODE_FILE, &self.argv)?;
         archive.aligned_file(INITRD_ENVP.as_bytes(), MODE_FILE, &self.envp)?;
-        archive.aligned_file(self.name, MODE_PROGRAM, self.program)?;
+        if let Some(path) = &self.path {
+            archive.aligned_file(INITRD_PATH.as_bytes(), MODE_FILE, path)?;
+        }
+        if !self.cwd.is_empty() {
+            archive.aligned_file(INITRD_CWD.as_bytes(), MODE_FILE, self.cwd)?;
+        }
+        for file in self.files {
+            archive.file(file)?;
+        }
+        if let Some((name, program)) = &self.program {
+            archive.aligned_file(name, MODE_PROGRAM, program)?;
+        }
         archive.entry(TRAILER, 0, &[])
     }
 }
 
-/// `name` without any leading `/` and `./`: kernels look files up without them.
-fn relative(mut name: &[u8]) -> &[u8] {
-    while let Some(rest) = name.strip_prefix(b"/").or_else(|| name.strip_prefix(b"./")) {
-        name = rest;
+/// Refuses names that an archive cannot have, or that are the kernel's own.
+fn check_name(name: &[u8]) -> Result<(), BootError> {
+    let reserved = relative(name).starts_with(DIRECTORY) || name == TRAILER;
+    if name.is_empty() || name.len() > PROGRAM_NAME_MAX_BYTES || reserved || name.contains(&0) {
+        return Err(BootError::ProgramName { bytes: name.len() });
     }
-    name
+    Ok(())
 }
 
 fn nul_terminated(strings: &[Vec<u8>]) -> Result<Vec<u8>, BootError> {
@@ -121,17 +190,73 @@ impl<F: FnMut(u64, &[u8]) -> Result<(), BootError>> Sink for F {}
 struct Archive<S> {
     offset: u64,
     inode: u32,
+    /// Only where things lie is asked for.
+    measuring: bool,
     sink: S,
 }
 
+/// Whose an entry is, and what may be done with it.
+#[derive(Clone, Copy)]
+struct Owned {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl Owned {
+    /// Root's.
+    fn root(mode: u32) -> Owned {
+        Owned { mode, uid: 0, gid: 0 }
+    }
+}
+
 impl<S: Sink> Archive<S> {
+    /// A file, directory or link that is brought in.
+    fn file(&mut self, file: &GuestFile) -> Result<(), BootError> {
+        let owned = |kind: u32| Owned {
+            mode: kind | file.rights,
+            uid: file.uid,
+            gid: file.gid,
+        };
+        let name = relative(&file.path);
+        match &file.content {
+            // The root: the kernel made it.
+            _ if name.is_empty() => Ok(()),
+            Content::Directory => self.padded_entry(name, 1, owned(TYPE_DIRECTORY), &[]),
+            Content::Symlink(target) => self.padded_entry(name, 1, owned(TYPE_SYMLINK), target),
+            Content::Bytes(bytes) if bytes.len() as u64 >= PAGE_SIZE => {
+                let nuls = self.align(name)?;
+                self.padded_entry(name, nuls, owned(TYPE_FILE), bytes)
+            }
+            // Less than a page is copied in any case.
+            Content::Bytes(bytes) => self.padded_entry(name, 1, owned(TYPE_FILE), bytes),
+            Content::Host { path, bytes } => {
+                let nuls = if *bytes < PAGE_SIZE { 1 } else { self.align(name)? };
+                self.header(name, nuls, owned(TYPE_FILE), *bytes)?;
+                if self.measuring {
+                    self.offset += bytes;
+                } else {
+                    self.put_file(path, *bytes)?;
+                }
+                self.offset = self.offset.next_multiple_of(4);
+                Ok(())
+            }
+        }
+    }
+
     /// An entry whose data starts on a page.
     fn aligned_file(&mut self, name: &[u8], mode: u32, data: &[u8]) -> Result<(), BootError> {
+        let nuls = self.align(name)?;
+        self.padded_entry(name, nuls, Owned::root(mode), data)
+    }
+
+    /// NULs that a name needs for the data after it to start on a page. Entries that make nothing new may be put before it.
+    fn align(&mut self, name: &[u8]) -> Result<u64, BootError> {
         loop {
             let unpadded = self.offset + HEADER_BYTES + name.len() as u64 + 1;
             let padding = unpadded.next_multiple_of(PAGE_SIZE) - unpadded;
             if name.len() as u64 + 1 + padding <= NAME_MAX_BYTES {
-                return self.padded_entry(name, 1 + padding, mode, data);
+                return Ok(1 + padding);
             }
             self.entry(DIRECTORY, MODE_DIRECTORY, &[])?;
         }
@@ -139,21 +264,28 @@ impl<S: Sink> Archive<S> {
 
     /// An entry whose name ends with one NUL.
     fn entry(&mut self, name: &[u8], mode: u32, data: &[u8]) -> Result<(), BootError> {
-        self.padded_entry(name, 1, mode, data)
+        self.padded_entry(name, 1, Owned::root(mode), data)
     }
 
-    fn padded_entry(&mut self, name: &[u8], nuls: u64, mode: u32, data: &[u8]) -> Result<(), BootError> {
+    fn padded_entry(&mut self, name: &[u8], nuls: u64, owned: Owned, data: &[u8]) -> Result<(), BootError> {
+        self.header(name, nuls, owned, data.len() as u64)?;
+        self.put(data)?;
+        self.offset = self.offset.next_multiple_of(4);
+        Ok(())
+    }
+
+    fn header(&mut self, name: &[u8], nuls: u64, owned: Owned, bytes: u64) -> Result<(), BootError> {
         self.inode += 1;
         let name_size = name.len() as u64 + nuls;
         // Inode, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check.
         let fields = [
             self.inode,
-            mode,
-            0,
-            0,
+            owned.mode,
+            owned.uid,
+            owned.gid,
             1,
             0,
-            data.len() as u32,
+            u32::try_from(bytes).unwrap_or(u32::MAX),
             0,
             0,
             0,
@@ -169,9 +301,29 @@ impl<S: Sink> Archive<S> {
         self.put(name)?;
         // RAM is zero already; only the offset moves.
         self.offset = (self.offset + nuls).next_multiple_of(4);
-        self.put(data)?;
-        self.offset = self.offset.next_multiple_of(4);
         Ok(())
+    }
+
+    /// The content of a file of this host, which must have as many bytes as were announced.
+    fn put_file(&mut self, path: &std::path::Path, bytes: u64) -> Result<(), BootError> {
+        let failed = |reason: std::io::Error| BootError::Bring {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        };
+        let changed = || std::io::Error::other("it changed while it was read");
+        let mut file = File::open(path).map_err(failed)?;
+        let mut chunk = vec![0; bytes.min(CHUNK_BYTES) as usize];
+        let mut left = bytes;
+        while left > 0 {
+            let part = &mut chunk[..left.min(CHUNK_BYTES) as usize];
+            file.read_exact(part).map_err(|_| failed(changed()))?;
+            self.put(part)?;
+            left -= part.len() as u64;
+        }
+        match file.read(&mut [0]).map_err(failed)? {
+            0 => Ok(()),
+            _ => Err(failed(changed())),
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), BootError> {

@@ -3,6 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `cmdline` | the kernel's parameters |
+//! | [`files`] | what is brought into the guest's root |
 //! | `initrd` | the archive with the program, its arguments and its environment |
 //! | `zero_page` | `boot_params`: memory map, where command line and initrd are |
 //! | `entry` | GDT, page tables and registers at the entry |
@@ -16,6 +17,7 @@
 
 mod cmdline;
 mod entry;
+pub mod files;
 mod initrd;
 pub mod program;
 pub mod symbols;

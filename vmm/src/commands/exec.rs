@@ -6,6 +6,7 @@ use faultlab::report::stages;
 use faultlab::{Host, Observer, StopHandle, Stream, Vm};
 use signal_hook::consts::SIGPIPE;
 
+mod bring;
 mod versus;
 
 use super::signals::StopOnSignals;
@@ -19,7 +20,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     }
     vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
-    let vm = Vm::new(vm_config::of(&args.vm, args.backing, &args.command)?, &host)?;
+    let vm = Vm::new(bring::config(args)?, &host)?;
     let stop = vm.stop_handle();
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     let mut output = Output { stop, failure: None };

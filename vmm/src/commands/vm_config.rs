@@ -20,6 +20,16 @@ use crate::cli::{self, BackingArgs, DirtyHow, PrepareWhat, SwapBackend, UffdFill
 ///
 /// The program's environment is empty, so that a run does not depend on who started it.
 pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Result<VmConfig, Failure> {
+    with_program(args, backing, command, program(&command[0])?)
+}
+
+/// The same with the program's bytes given.
+pub(super) fn with_program(
+    args: &VmArgs,
+    backing: Backing,
+    command: &[OsString],
+    program: impl Into<Cow<'static, [u8]>>,
+) -> Result<VmConfig, Failure> {
     let argv = command.iter().map(|word| word.clone().into_vec()).collect();
     Ok(VmConfig {
         memory_bytes: args.memory,
@@ -45,7 +55,7 @@ pub(super) fn of(args: &VmArgs, backing: Backing, command: &[OsString]) -> Resul
             cli::TraceLevel::Stages => TraceLevel::Stages,
         },
         timeout: args.timeout.map(Duration::from_secs),
-        ..VmConfig::new(program(&command[0])?, argv)
+        ..VmConfig::new(program, argv)
     })
 }
 

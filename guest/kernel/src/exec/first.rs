@@ -6,36 +6,32 @@
 use core::ops::Range;
 
 use faultlab_abi::lab::panic_reason;
-use faultlab_abi::layout::{INITRD_ARGV, INITRD_ENVP, PAGE_SIZE};
-use faultlab_kernel::elf::Program;
+use faultlab_abi::layout::{INITRD_ARGV, INITRD_CWD, INITRD_ENVP, INITRD_PATH, PAGE_SIZE};
 use faultlab_kernel::stack::{self, Block};
 use faultlab_kernel::{cpio, line};
+use faultlab_linux::cred::Cred;
 use faultlab_linux::limits::Limits;
-use faultlab_linux::vfs::{Fs, Task};
+use faultlab_linux::vfs::{Fs, PATH_MAX, PathAt, Task};
 use faultlab_mm::addr::Pfn;
-use faultlab_mm::vma::MmId;
 
-use super::{NotLoaded, load, program_at, set_name, set_program};
+use super::image::{self, Image, NotLoaded};
+use super::{set_name, set_program};
 use crate::entry::{self, PtRegs};
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, INIT_PID, Process, State};
 use crate::syscall::Errno;
 use crate::{boot, fpu, panic, ram, rootfs, sched};
 
-/// Loads the program that the initrd names and enters it.
-pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
+/// Loads the program that the initrd names and enters it, as a user and a group.
+pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u32)) -> ! {
     let archive = ram::bytes(initrd, initrd_len);
     let argv = &archive[find(archive, INITRD_ARGV.as_bytes()).unwrap_or_else(|| missing(INITRD_ARGV.as_bytes()))];
     let envp = find(archive, INITRD_ENVP.as_bytes()).map_or(&[][..], |range| &archive[range]);
-    let path = argv.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
-    let name = path.strip_suffix(&[0]).unwrap_or(path);
-    let file = find(archive, name).unwrap_or_else(|| missing(name));
-    let program = Program::parse(&archive[file.clone()]).unwrap_or_else(|refusal| {
-        panic::stop(
-            panic_reason::NOT_A_PROGRAM,
-            &line![name, " is not a static x86-64 program: ", refusal.0],
-        )
-    });
+    let first = argv.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
+    let name = match find(archive, INITRD_PATH.as_bytes()) {
+        Some(range) => &archive[range],
+        None => first.strip_suffix(&[0]).unwrap_or(first),
+    };
     let (Ok(arguments), Ok(environment), false) = (Block::new(argv), Block::new(envp), argv.is_empty()) else {
         boot::fail(&line![
             "boot: ",
@@ -47,9 +43,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     };
 
     let (index, process) = process::alloc().unwrap_or_else(|| boot::fail(&line!["exec: no free process"]));
-    let mm = MEMORY.mm_alloc().unwrap_or_else(|_| no_memory(name, Errno::ENOMEM));
-    prepare(process, mm, name).unwrap_or_else(|errno| no_memory(name, errno));
-    sched::load_first(index);
+    prepare(process, name).unwrap_or_else(|errno| no_memory(name, errno));
     let end = Pfn::of_phys((initrd.phys() + initrd_len).next_multiple_of(PAGE_SIZE));
     MEMORY.init_used(initrd, end);
     if end < ram::end() {
@@ -57,16 +51,38 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64) -> ! {
     }
     let task = root_file_system(process, name);
     rootfs::populate(&task, initrd, archive);
-    let sp = program_at(process, name)
-        .map_err(NotLoaded::Errno)
-        .and_then(|inode| {
-            set_program(process, inode);
-            load(mm, inode, process, &program, path, (arguments, environment))
-        })
-        .unwrap_or_else(|error| cannot_load(name, &error));
-    // What is needed of the initrd is copied, or a page of a file, by now; `path` and the others are not used any more.
+    if let Some(range) = find(archive, INITRD_CWD.as_bytes()) {
+        enter_directory(process, &archive[range]);
+    }
+    let cred = process.cred.get().set_group(group).and_then(|cred| cred.set_user(user));
+    process.cred.set(cred.unwrap_or(Cred::ROOT));
+    let mut path = [0; PATH_MAX];
+    let path = path
+        .get_mut(..=name.len())
+        .unwrap_or_else(|| no_memory(name, Errno::ENAMETOOLONG));
+    path[..name.len()].copy_from_slice(name);
+    let Image { mm, file, start } =
+        image::build(process, path, (arguments, environment)).unwrap_or_else(|error| cannot_load(name, &error));
+    set_program(process, file);
+    process.mm.set(Some(mm));
+    sched::load_first(index);
+    // What is needed of the initrd is copied, or a page of a file, by now; `name` and the others are not used any more.
     rootfs::free_archive(initrd, archive);
-    entry::enter_program(&PtRegs::start(program.entry, sp))
+    entry::enter_program(&start)
+}
+
+/// Makes a directory the working one of the first program.
+fn enter_directory(process: &Process, path: &[u8]) {
+    let fs = LINUX.chdir(&process.task(), PathAt::cwd(path));
+    process.fs.set(fs.unwrap_or_else(|Errno(number)| {
+        boot::fail(&line![
+            "exec: ",
+            path,
+            " is no directory to begin in (errno ",
+            u32::from(number),
+            ")"
+        ])
+    }));
 }
 
 /// Mounts the root; on whose behalf it is to be filled.
@@ -96,7 +112,22 @@ fn missing(name: &[u8]) -> ! {
 
 fn cannot_load(path: &[u8], error: &NotLoaded) -> ! {
     match error {
-        NotLoaded::Errno(errno) => no_memory(path, *errno),
+        NotLoaded::NoProgram(refusal) => panic::stop(
+            panic_reason::NOT_A_PROGRAM,
+            &line![path, " is not a static x86-64 program: ", refusal.0],
+        ),
+        NotLoaded::Errno(errno @ (Errno::ENOMEM | Errno::ENOSPC)) => no_memory(path, *errno),
+        NotLoaded::Errno(Errno::ENOENT | Errno::ENOTDIR) => panic::stop(
+            panic_reason::NOT_FOUND,
+            &line![
+                path,
+                ": no such program in the guest, or the interpreter that it names is not there"
+            ],
+        ),
+        NotLoaded::Errno(Errno(number)) => panic::stop(
+            panic_reason::NOT_A_PROGRAM,
+            &line![path, ": cannot be executed (errno ", u32::from(*number), ")"],
+        ),
         NotLoaded::Stack(stack::Error::TooLong) => boot::fail(&line![
             "exec: more than ",
             stack::STRINGS_MAX_BYTES >> 20,
@@ -118,9 +149,8 @@ fn no_memory(path: &[u8], errno: Errno) -> ! {
     ])
 }
 
-fn prepare(process: &Process, mm: MmId, path: &[u8]) -> Result<(), Errno> {
+fn prepare(process: &Process, path: &[u8]) -> Result<(), Errno> {
     set_name(process, path);
-    process.mm.set(Some(mm));
     process.limits.set(Limits::INIT);
     process.files.set(Some(LINUX.standard_table()?));
     process.parent.set(INIT_PID);

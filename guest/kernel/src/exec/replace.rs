@@ -11,13 +11,10 @@
 //! | descriptors | kept, but for those with `FD_CLOEXEC` |
 
 use faultlab_abi::layout::PAGE_SIZE;
-use faultlab_kernel::elf::Program;
 use faultlab_kernel::stack::{self, STRINGS_MAX_BYTES, Strings, Write};
-use faultlab_mm::mmap::{map_flag, prot};
-use faultlab_mm::shmem::InodeId;
-use faultlab_mm::vma::MmId;
 
-use super::{NotLoaded, PATH_MAX, load, program_at, set_name, set_program};
+use super::image::{self, Image, NotLoaded, WithoutFirst};
+use super::{PATH_MAX, set_name, set_program};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::syscall::{Errno, Outcome};
@@ -31,38 +28,23 @@ const CHUNK_BYTES: usize = 256;
 /// `execve(path, argv, envp)`.
 ///
 /// # Errors
-/// `ENOENT`, `ENAMETOOLONG`, `ENOEXEC`, `E2BIG`, `ENOMEM`, `EFAULT`.
+/// `ENOENT`, `ENAMETOOLONG`, `ENOEXEC`, `ELOOP`, `E2BIG`, `ENOMEM`, `EFAULT`; those of a walk.
 pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<Outcome, Errno> {
     let mut name = [0; PATH_MAX];
     let len = uaccess::string_len(path, PATH_MAX - 1)?.ok_or(Errno::ENAMETOOLONG)?;
     uaccess::copy_from_user(&mut name[..len], path)?;
     let strings = (UserStrings::measure(argv, true)?, UserStrings::measure(envp, false)?);
     let process = process::current();
-    let file = program_at(process, &name[..len])?;
-    let mm = MEMORY.mm_alloc().inspect_err(|_| MEMORY.iput(file))?;
-    MEMORY.set_rlimits(mm, process.limits.get().of_memory(process.cred.get().privileged()));
-    let loaded = read_program(mm, file).and_then(|program| {
-        let sp = load(mm, file, process, &program, &name[..=len], strings).map_err(|error| match error {
-            NotLoaded::Errno(errno) | NotLoaded::Stack(stack::Error::Access(errno)) => errno,
-            NotLoaded::Stack(stack::Error::TooLong) => Errno::E2BIG,
-        })?;
-        Ok(PtRegs::start(program.entry, sp))
-    });
-    let pid = process.pid.get();
-    match loaded {
-        Ok(start) => {
-            *regs = start;
-            set_program(process, file);
-            if let Some(old) = process.mm.replace(Some(mm)) {
-                sched::enter_address_space(mm);
-                MEMORY.mmput(old, pid);
-            }
-        }
-        Err(errno) => {
-            MEMORY.mmput(mm, pid);
-            MEMORY.iput(file);
-            return Err(errno);
-        }
+    let Image { mm, file, start } = image::build(process, &name[..=len], strings).map_err(|error| match error {
+        NotLoaded::Errno(errno) | NotLoaded::Stack(stack::Error::Access(errno)) => errno,
+        NotLoaded::Stack(stack::Error::TooLong) => Errno::E2BIG,
+        NotLoaded::NoProgram(_) => Errno::ENOEXEC,
+    })?;
+    *regs = start;
+    set_program(process, file);
+    if let Some(old) = process.mm.replace(Some(mm)) {
+        sched::enter_address_space(mm);
+        MEMORY.mmput(old, process.pid.get());
     }
     set_name(process, &name[..len]);
     process.executed.set(true);
@@ -75,21 +57,12 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     Ok(Outcome::Registers)
 }
 
-/// Reads a program's headers, through a mapping of them that is gone afterwards.
-fn read_program(mm: MmId, file: InodeId) -> Result<Program, Errno> {
-    let len = MEMORY.getattr(file).size;
-    let mut head = [0; PAGE_SIZE as usize];
-    let head = &mut head[..len.min(PAGE_SIZE) as usize];
-    let addr = MEMORY.do_mmap(mm, 0, PAGE_SIZE, prot::READ, map_flag::SHARED, Some(file.into()), 0)?;
-    uaccess::copy_from(mm, head, addr)?;
-    MEMORY.do_munmap(mm, addr, PAGE_SIZE)?;
-    Program::parse_head(head, len).map_err(|_| Errno::ENOEXEC)
-}
-
 /// Strings of the running process, that an array of pointers with a null pointer at its end names.
 struct UserStrings {
     array: u64,
-    /// Pointers.
+    /// The first pointer that counts.
+    first: u64,
+    /// Pointers from there on.
     pointers: u64,
     bytes: u64,
     /// An empty string, where there would be none: programs rely on their name. Source: Linux, fs/exec.c (`do_execveat_common`).
@@ -100,6 +73,7 @@ impl UserStrings {
     fn measure(array: u64, named: bool) -> Result<Self, Errno> {
         let mut strings = Self {
             array,
+            first: 0,
             pointers: 0,
             bytes: 0,
             empty: false,
@@ -134,12 +108,31 @@ impl UserStrings {
 
     /// Calls `each` with address and bytes of every string.
     fn each<E: From<Errno>>(&self, mut each: impl FnMut(u64, u64) -> Result<(), E>) -> Result<(), E> {
-        for index in 0..self.pointers {
+        for index in self.first..self.first + self.pointers {
             if let Some((pointer, len)) = self.at(index)? {
                 each(pointer, len)?;
             }
         }
         Ok(())
+    }
+}
+
+impl WithoutFirst for UserStrings {
+    fn without_first(self) -> Result<Self, Errno> {
+        if self.empty || self.pointers == 0 {
+            return Ok(Self {
+                empty: false,
+                bytes: 0,
+                ..self
+            });
+        }
+        let first = self.at(self.first)?.map_or(0, |(_, len)| len);
+        Ok(Self {
+            first: self.first + 1,
+            pointers: self.pointers - 1,
+            bytes: self.bytes.saturating_sub(first),
+            ..self
+        })
     }
 }
 

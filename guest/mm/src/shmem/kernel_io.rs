@@ -44,13 +44,24 @@ impl<P: Platform> Memory<P> {
             let offset = (at & PAGE_MASK) as usize;
             let len = (PAGE_SIZE as usize - offset).min(wanted - done);
             let got = self.shmem_getpage_called(id, at >> PAGE_SHIFT, Sgp::Cache)?;
-            for (at, byte) in (offset..).zip(&mut bytes[done..done + len]) {
-                *byte = self.platform.frame(got.pfn)[at / 8].get().to_le_bytes()[at % 8];
-            }
+            self.get_bytes(got.pfn, offset, &mut bytes[done..done + len]);
             self.put_page(got.pfn);
             done += len;
         }
         Ok(done)
+    }
+
+    /// Loads bytes of a frame, a word at a time.
+    fn get_bytes(&self, pfn: Pfn, offset: usize, bytes: &mut [u8]) {
+        let frame = self.platform.frame(pfn);
+        let (mut at, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let content = frame[at / 8].get().to_le_bytes();
+            let (part, behind) = rest.split_at_mut(rest.len().min(8 - at % 8));
+            part.copy_from_slice(&content[at % 8..at % 8 + part.len()]);
+            at += part.len();
+            rest = behind;
+        }
     }
 
     /// Stores bytes in a frame, a word at a time.
