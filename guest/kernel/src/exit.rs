@@ -109,6 +109,8 @@ pub(crate) fn end(process: &Process, status: i32) {
         MEMORY.mmput(mm, pid);
     }
     MEMORY.exit_shm(pid);
+    // How far a call had come interests nobody any more.
+    _ = LINUX.end_wait(&process.waiter);
     if let Some(files) = process.files.take() {
         LINUX.close_table(files);
     }

@@ -21,6 +21,7 @@ use faultlab_linux::fdtable::TableId;
 use faultlab_linux::limits::Limits;
 use faultlab_linux::signal::{Signal, Signals};
 use faultlab_linux::vfs::{Fs, Task};
+use faultlab_linux::wait::{Keys, Waiter};
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
@@ -141,6 +142,8 @@ pub(crate) struct Process {
     pub(crate) started: Cell<u64>,
     /// What is added to its badness when memory runs out, in thousandths.
     pub(crate) oom_score_adj: Cell<i32>,
+    /// What a call that waits for a descriptor remembers.
+    pub(crate) waiter: Waiter,
     pub(crate) fpu: FpuState,
 }
 
@@ -172,6 +175,7 @@ impl Process {
             deadline: Cell::new(None),
             started: Cell::new(0),
             oom_score_adj: Cell::new(0),
+            waiter: Waiter::new(),
             fpu: FpuState::new(),
         }
     }
@@ -224,6 +228,15 @@ pub(crate) fn set_deadline(process: &Process, deadline: Option<u64>) {
 /// Whether any process has a deadline.
 pub(crate) fn any_sleeps() -> bool {
     SLEEPERS.get() != 0
+}
+
+/// Lets those go on that wait on queues that were woken.
+#[cold]
+pub(crate) fn wake(woken: Keys) {
+    let waits = |process: &&Process| process.state.get() == State::Waiting && process.waiter.keys().meets(woken);
+    for process in table().iter().filter(waits) {
+        process.state.set(State::Runnable);
+    }
 }
 
 /// Every slot of the table.

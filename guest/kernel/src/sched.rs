@@ -7,11 +7,12 @@ use core::cell::Cell;
 use faultlab_abi::lab::panic_reason;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
+use faultlab_linux::wait::Keys;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
 use crate::global::Global;
-use crate::platform::MEMORY;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, PROCESSES_MAX, Process, State};
 use crate::x86::msr;
 use crate::{clock, fpu, lab, panic, preempt, ram, vmstat, x86};
@@ -42,6 +43,7 @@ pub(crate) fn leave_ended(regs: &mut PtRegs) {
 
 /// The next process in turn after `from`; `from` itself comes last. Waits for the first deadline if none can run.
 fn next_runnable(from: usize) -> usize {
+    wake_waiters();
     let mut first = wake_sleepers();
     while process::runnable() == 0 {
         let Some(deadline) = first else {
@@ -56,6 +58,16 @@ fn next_runnable(from: usize) -> usize {
     let mut turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
     let can_run = |index: &usize| process::table()[*index].state.get() == State::Runnable;
     turn.find(can_run).unwrap_or(from)
+}
+
+/// Lets those go on that wait on queues which were woken. To be called after every call that may have woken some and goes on, so that the
+/// timer knows of them.
+#[inline]
+pub(crate) fn wake_waiters() {
+    match LINUX.take_woken() {
+        Keys::NONE => {}
+        woken => process::wake(woken),
+    }
 }
 
 /// Lets those go on whose deadline is over; they find that out themselves. Returns the first of the others' deadlines.

@@ -97,15 +97,17 @@ fn stop(signal: Signal, regs: &mut PtRegs) {
 /// A handler runs instead of a call that waited: the call fails, unless it is one that is made again and the action says so. Source:
 /// signal(7), "Interruption of system calls".
 fn interrupt_call(action: Action, regs: &mut PtRegs) {
-    let again = match process::current().interrupted.take() {
-        Interrupted::Nothing => true,
-        Interrupted::Restartable => action.flags & sa::RESTART != 0,
-        Interrupted::Once => false,
-    };
-    if !again {
+    let process = process::current();
+    let kind = process.interrupted.take();
+    if kind == Interrupted::Nothing {
+        return;
+    }
+    // One that moved bytes already is not made again: it says how many.
+    let moved = LINUX.end_wait(&process.waiter);
+    if kind == Interrupted::Once || moved.is_some() || action.flags & sa::RESTART == 0 {
         syscall::interrupted(regs);
         regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
-        regs.volatile.rax = u64::from(Errno::EINTR.0).wrapping_neg();
+        regs.volatile.rax = moved.unwrap_or(u64::from(Errno::EINTR.0).wrapping_neg());
     }
 }
 

@@ -43,12 +43,15 @@ errnos! {
     ENOSPC = 28, "No space left on device.";
     ESPIPE = 29, "Illegal seek.";
     EROFS = 30, "Read-only file system.";
+    EPIPE = 32, "Broken pipe.";
     ERANGE = 34, "Numerical result out of range.";
     ENAMETOOLONG = 36, "File name too long.";
     ENOSYS = 38, "Function not implemented.";
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many levels of symbolic links.";
+    EOVERFLOW = 75, "Value too large for defined data type.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    RESTART = 512, "The call may have to wait, and is made again where it can. Programs never see it. Source: Linux, include/linux/errno.h.";
 }
 
 impl Errno {

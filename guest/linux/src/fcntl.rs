@@ -2,6 +2,7 @@
 
 use faultlab_mm::Platform;
 
+use crate::cred::Cred;
 use crate::fdtable::TableId;
 use crate::file::{Kind, o};
 use crate::{Errno, Linux};
@@ -14,6 +15,8 @@ mod command {
     pub(super) const GETFL: u32 = 3;
     pub(super) const SETFL: u32 = 4;
     pub(super) const DUPFD_CLOEXEC: u32 = 1030;
+    pub(super) const SETPIPE_SZ: u32 = 1031;
+    pub(super) const GETPIPE_SZ: u32 = 1032;
     pub(super) const ADD_SEALS: u32 = 1033;
     pub(super) const GET_SEALS: u32 = 1034;
 }
@@ -22,11 +25,18 @@ mod command {
 const FD_CLOEXEC: u64 = 1;
 
 impl<P: Platform> Linux<'_, P> {
-    /// `fcntl`.
+    /// `fcntl`, on behalf of `cred`.
     ///
     /// # Errors
     /// `EBADF`, `EINVAL` for unknown commands and for seals of what has none; as the command says.
-    pub fn fcntl(&self, table: TableId, descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
+    pub fn fcntl(
+        &self,
+        cred: Cred,
+        table: TableId,
+        descriptor: u64,
+        command: u64,
+        argument: u64,
+    ) -> Result<u64, Errno> {
         let file = self.get_any(table, descriptor)?;
         let of_numbers = [
             command::DUPFD,
@@ -52,6 +62,14 @@ impl<P: Platform> Linux<'_, P> {
                 file.set_f_flags(file.f_flags() & !SETTABLE | argument & SETTABLE);
                 Ok(0)
             }
+            command::GETPIPE_SZ => match file.kind() {
+                Kind::Pipe(inode) => Ok(self.pipe_size(inode)),
+                _ => Err(Errno::EBADF),
+            },
+            command::SETPIPE_SZ => match file.kind() {
+                Kind::Pipe(inode) => self.set_pipe_size(inode, u64::from(argument as u32), cred.privileged()),
+                _ => Err(Errno::EBADF),
+            },
             command::ADD_SEALS => {
                 if !file.writable() {
                     return Err(Errno::EPERM);

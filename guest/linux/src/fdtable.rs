@@ -169,6 +169,17 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// Numbers that a table has room for.
+    #[must_use]
+    pub fn descriptors(&self, table: TableId) -> u64 {
+        let (mut block, mut count) = (self.table(table), BLOCK);
+        while let Some(next) = block.next() {
+            block = self.table(next);
+            count += BLOCK;
+        }
+        count
+    }
+
     /// The block that a number lies in, if the table reaches that far.
     #[inline]
     fn block_of(&self, table: TableId, number: u64) -> Option<FdTable<'_>> {

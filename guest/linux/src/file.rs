@@ -103,6 +103,8 @@ pub enum Kind {
     Proc(InodeId),
     /// `/dev/random`, `/dev/urandom`.
     Random,
+    /// An end of a pipe, or a FIFO.
+    Pipe(InodeId),
 }
 
 impl Kind {
@@ -117,6 +119,7 @@ impl Kind {
     const STREAM: u64 = 7;
     const PROC: u64 = 0x101;
     const RANDOM: u64 = 0x102;
+    const PIPE: u64 = 0x100;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -131,6 +134,7 @@ impl Kind {
             Self::Proc(_) => Self::PROC,
             Self::Random => Self::RANDOM,
             Self::Stream(stream) => Self::STREAM + stream,
+            Self::Pipe(_) => Self::PIPE,
         }
     }
 
@@ -170,6 +174,7 @@ impl File<'_> {
             (Kind::NULL, _) => Kind::Null,
             (Kind::ZERO, _) => Kind::Zero,
             (Kind::FULL, _) => Kind::Full,
+            (Kind::PIPE, Some(inode)) => Kind::Pipe(inode),
             (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
@@ -220,6 +225,10 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     fn count_writer(&self, file: File<'_>, by: u64) {
+        // A FIFO is written, but not its file system.
+        if let Kind::Pipe(_) = file.kind() {
+            return;
+        }
         let sb = file.inode().and_then(|inode| self.object(inode).i_sb());
         if let Some(sb) = sb.filter(|_| file.writable()) {
             let sb = self.super_block(sb);
@@ -246,6 +255,9 @@ impl<P: Platform> Linux<'_, P> {
         self.count_writer(file, u64::MAX);
         if let Some(text) = file.snapshot() {
             self.free_snapshot(text);
+        }
+        if let Kind::Pipe(inode) = file.kind() {
+            self.release_pipe(inode, file);
         }
         let inode = file.inode();
         for word in file.0 {

@@ -12,6 +12,10 @@
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
+//! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
+//! | [`poll`] | fs/select.c | what a descriptor is ready for |
+//! | [`iov`] | lib/iov_iter.c | a program's buffers |
+//! | [`pipe`] | fs/pipe.c, fs/splice.c | pipes and FIFOs |
 //! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`proc`] | fs/proc | `/proc` |
@@ -32,14 +36,18 @@ pub mod errno;
 pub mod fcntl;
 pub mod fdtable;
 pub mod file;
+pub mod iov;
 pub mod limits;
 pub mod memfd;
+pub mod pipe;
+pub mod poll;
 pub mod proc;
 pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
 pub mod vfs;
+pub mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +72,9 @@ pub struct Linux<'m, P> {
     texts: Cache<{ vfs::Text::WORDS }>,
     mounts: vfs::Mounts,
     chunks: Cache<{ proc::Chunk::WORDS }>,
+    pipes: Cache<{ pipe::Pipe::WORDS }>,
+    /// Queues that were woken, a bit each: see [`wait`].
+    woken: Word,
     /// Open file descriptions that there have been.
     opened: Word,
 }
@@ -89,6 +100,8 @@ impl<'m, P: Platform> Linux<'m, P> {
             texts: Cache::new(),
             mounts: vfs::Mounts::new(),
             chunks: Cache::new(),
+            pipes: Cache::new(),
+            woken: Word::new(0),
             opened: Word::new(0),
         }
     }
@@ -104,7 +117,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 9] {
+    pub fn live_records(&self) -> [(&'static str, u64); 10] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
@@ -115,6 +128,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             ("link target", self.texts.objects()),
             ("mount", self.mounts.cache.objects()),
             ("text of proc", self.chunks.objects()),
+            ("pipe", self.pipes.objects()),
         ]
     }
 }

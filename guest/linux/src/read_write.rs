@@ -153,8 +153,10 @@ impl<P: Platform> Linux<'_, P> {
         if !file.writable() {
             return Err(Errno::EBADF);
         }
-        let Kind::Object(inode) = file.kind() else {
-            return Err(Errno::ENODEV);
+        let inode = match file.kind() {
+            Kind::Object(inode) => inode,
+            Kind::Pipe(_) => return Err(Errno::ESPIPE),
+            _ => return Err(Errno::ENODEV),
         };
         if offset.checked_add(len).is_none() {
             return Err(Errno::EFBIG);

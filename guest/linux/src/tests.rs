@@ -3,6 +3,7 @@
 use faultlab_mm::testing::{FakeMachine, machine};
 use faultlab_mm::{Memory, mmap};
 
+use crate::cred::Cred;
 use crate::fdtable::{NOFILE, TableId};
 use crate::file::Kind;
 use crate::read_write::{At, Buffer};
@@ -72,7 +73,11 @@ fn copies_share_a_description() {
         .lseek(linux.get(table, file).expect("open"), 77, 0)
         .expect("a position");
     assert_eq!(linux.lseek(linux.get(child, copy).expect("open"), 0, 1), Ok(77));
-    assert_eq!(linux.fcntl(child, copy, 1, 0), Ok(1), "flags of descriptors are copied");
+    assert_eq!(
+        linux.fcntl(Cred::ROOT, child, copy, 1, 0),
+        Ok(1),
+        "flags of descriptors are copied"
+    );
     linux.close_table(table);
     assert_eq!(linux.lseek(linux.get(child, file).expect("open"), 1, 1), Ok(78));
     linux.close(child, file).expect("open");

@@ -7,7 +7,10 @@ use faultlab_mm::mmap::MapFile;
 use super::{Errno, cred, device};
 use crate::platform::LINUX;
 use crate::process::current_files;
-use crate::uaccess;
+use crate::{sched, uaccess};
+
+/// How much can be read. Source: ioctl_tty(2).
+const FIONREAD: u32 = 0x541b;
 
 /// What a descriptor of the running process names.
 #[inline]
@@ -17,13 +20,19 @@ pub(super) fn file(descriptor: u64) -> Result<File<'static>, Errno> {
 
 #[inline(never)]
 pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
-    LINUX.close(current_files(), descriptor).map(|()| 0)
+    let result = LINUX.close(current_files(), descriptor).map(|()| 0);
+    sched::wake_waiters();
+    result
 }
 
 #[inline(never)]
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
     match file(descriptor)?.kind() {
         Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
+        Kind::Pipe(inode) if request as u32 == FIONREAD => {
+            let bytes = LINUX.pipe_available(inode) as u32;
+            uaccess::copy_to_user(arg, &bytes.to_le_bytes()).map(|()| 0)
+        }
         _ => Err(Errno::ENOTTY),
     }
 }
@@ -35,17 +44,21 @@ pub(super) fn dup(descriptor: u64) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn dup2(old: u64, new: u64) -> Result<u64, Errno> {
-    LINUX.dup2(current_files(), old, new)
+    let result = LINUX.dup2(current_files(), old, new);
+    sched::wake_waiters();
+    result
 }
 
 #[inline(never)]
 pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result<u64, Errno> {
-    LINUX.dup3(current_files(), old, new, flags)
+    let result = LINUX.dup3(current_files(), old, new, flags);
+    sched::wake_waiters();
+    result
 }
 
 #[inline(never)]
 pub(super) fn fcntl(descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
-    LINUX.fcntl(current_files(), descriptor, command, argument)
+    LINUX.fcntl(cred::current(), current_files(), descriptor, command, argument)
 }
 
 /// `memfd_create(name, flags)`. Rule C46.

@@ -37,6 +37,8 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
         Kind::Stream(0) => Ok(0),
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
+        // Where it may wait: `descriptor.rs`.
+        Kind::Pipe(_) => Err(Errno::RESTART),
     }
 }
 
@@ -52,6 +54,7 @@ fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno>
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),
+        Kind::Pipe(_) => Err(Errno::RESTART),
     }
 }
 
@@ -114,6 +117,9 @@ pub(super) fn readv(descriptor: u64, vectors: u64, count: u64) -> Result<u64, Er
     if !file.readable() {
         return Err(Errno::EBADF);
     }
+    if let Kind::Pipe(_) = file.kind() {
+        return Err(Errno::RESTART);
+    }
     for_each_vector(vectors, count, |base, len| read_file(file, At::Position, base, len))
 }
 
@@ -122,6 +128,9 @@ pub(super) fn writev(descriptor: u64, vectors: u64, count: u64) -> Result<u64, E
     let file = file(descriptor)?;
     if !file.writable() {
         return Err(Errno::EBADF);
+    }
+    if let Kind::Pipe(_) = file.kind() {
+        return Err(Errno::RESTART);
     }
     for_each_vector(vectors, count, |base, len| write_file(file, At::Position, base, len))
 }

@@ -5,6 +5,8 @@
 //! | `mod.rs` | the dispatch; identity, FS and GS |
 //! | `file.rs` | `close ioctl dup dup2 dup3 fcntl memfd_create` |
 //! | `fs/` | what takes a path, or is about files that have one |
+//! | `descriptor.rs` | `pipe pipe2`; `read write readv writev` of what may have to wait |
+//! | `poll.rs` | `poll ppoll select pselect6` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
@@ -39,6 +41,7 @@ use crate::x86::msr;
 use crate::{exec, log, sched, trap, uaccess, vmstat, x86};
 
 mod cred;
+mod descriptor;
 mod device;
 mod file;
 mod fs;
@@ -46,6 +49,7 @@ mod info;
 mod io;
 mod limits;
 mod memory;
+mod poll;
 mod process;
 mod residency;
 mod shm;
@@ -150,6 +154,16 @@ fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
     }
 }
 
+/// What a call came to, unless it may have to wait: then the long way takes it.
+macro_rules! or_wait {
+    ($call:expr, $regs:ident) => {
+        match $call {
+            Err(Errno::RESTART) => return long_way($regs),
+            result => result,
+        }
+    };
+}
+
 /// A system call. Returns 0 when the program can go on, 1 for [`system_call_slow`].
 pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
     vmstat::count(Item::NrSyscalls, 1);
@@ -163,12 +177,12 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         ..
     } = *regs;
     let result = match regs.rax {
-        nr::READ => io::read(rdi, rsi, rdx, At::Position),
-        nr::WRITE => io::write(rdi, rsi, rdx, At::Position),
+        nr::READ => or_wait!(io::read(rdi, rsi, rdx, At::Position), regs),
+        nr::WRITE => or_wait!(io::write(rdi, rsi, rdx, At::Position), regs),
         nr::PREAD64 => io::pread(rdi, rsi, rdx, r10),
         nr::PWRITE64 => io::pwrite(rdi, rsi, rdx, r10),
-        nr::READV => io::readv(rdi, rsi, rdx),
-        nr::WRITEV => io::writev(rdi, rsi, rdx),
+        nr::READV => or_wait!(io::readv(rdi, rsi, rdx), regs),
+        nr::WRITEV => or_wait!(io::writev(rdi, rsi, rdx), regs),
         nr::LSEEK => io::lseek(rdi, rsi, rdx),
         nr::FTRUNCATE => io::ftruncate(rdi, rsi),
         nr::FALLOCATE => io::fallocate(rdi, rsi, rdx, r10),
@@ -270,11 +284,14 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
             let result = signal::call(regs)
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))
+                .or_else(|| descriptor::call(regs))
+                .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }
     }
+    sched::wake_waiters();
     crate::signal::before_return(regs);
     trap::run_kswapd::<{ level::OFF }>();
 }

@@ -4,9 +4,10 @@
 //!
 //! Source: clock_gettime(2), nanosleep(2), clock_nanosleep(2); Linux, kernel/time/hrtimer.c.
 
+use super::poll::Rest;
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::process::{self, Interrupted};
+use crate::process::{self, Interrupted, Process};
 use crate::{clock, uaccess};
 
 mod nr {
@@ -17,7 +18,7 @@ mod nr {
     pub(super) const CLOCK_NANOSLEEP: u64 = 230;
 }
 
-const NS_PER_S: u64 = 1_000_000_000;
+pub(super) const NS_PER_S: u64 = 1_000_000_000;
 const CLOCK_REALTIME: i32 = 0;
 const CLOCK_MONOTONIC: u64 = 1;
 /// `TIMER_ABSTIME`: until, not for.
@@ -47,11 +48,40 @@ fn now(clock: u64) -> Result<u64, Errno> {
 }
 
 /// Two 64-bit numbers: `struct timespec`, `struct timeval`.
-fn write_pair(addr: u64, pair: [u64; 2]) -> Result<(), Errno> {
+pub(super) fn write_pair(addr: u64, pair: [u64; 2]) -> Result<(), Errno> {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&pair[0].to_le_bytes());
     bytes[8..].copy_from_slice(&pair[1].to_le_bytes());
     uaccess::copy_to_user(addr, &bytes)
+}
+
+pub(super) fn read_pair(addr: u64) -> Result<[u64; 2], Errno> {
+    let pair = u128::from_le_bytes(uaccess::read(addr)?);
+    Ok([pair as u64, (pair >> 64) as u64])
+}
+
+/// A `struct timespec` of a time that is not negative, in nanoseconds.
+pub(super) fn read_timespec(addr: u64) -> Result<u64, Errno> {
+    let [seconds, ns] = read_pair(addr)?;
+    if seconds.cast_signed() < 0 || ns >= NS_PER_S {
+        return Err(Errno::EINVAL);
+    }
+    Ok(seconds.saturating_mul(NS_PER_S).saturating_add(ns))
+}
+
+/// Whether a call that waits for `timeout` nanoseconds at most, or for ever, has done so. When it is made for the first time, the time begins.
+pub(super) fn is_over(process: &Process, timeout: Option<u64>) -> bool {
+    let Some(timeout) = timeout else { return false };
+    let now = clock::monotonic_ns();
+    let deadline = process.deadline.get().unwrap_or(now.saturating_add(timeout));
+    process::set_deadline(process, Some(deadline));
+    deadline <= now
+}
+
+/// How much of a call's `timeout` is left, in nanoseconds.
+pub(super) fn left(process: &Process, timeout: u64) -> u64 {
+    let deadline = process.deadline.get();
+    deadline.map_or(timeout, |deadline| deadline.saturating_sub(clock::monotonic_ns()))
 }
 
 fn write_ns(addr: u64, ns: u64) -> Result<(), Errno> {
@@ -110,13 +140,7 @@ fn deadline_of(clock: u64, flags: u64, request: u64) -> Result<u64, Errno> {
     if !matches!(clock as i32, CLOCK_REALTIME | 1 | 7) {
         return Err(Errno::EINVAL);
     }
-    let bytes: [u8; 16] = uaccess::read(request)?;
-    let pair = u128::from_le_bytes(bytes);
-    let (seconds, ns) = (pair as u64, (pair >> 64) as u64);
-    if seconds.cast_signed() < 0 || ns >= NS_PER_S {
-        return Err(Errno::EINVAL);
-    }
-    let time = seconds.saturating_mul(NS_PER_S).saturating_add(ns);
+    let time = read_timespec(request)?;
     Ok(match (flags & ABSOLUTE, clock as i32) {
         (0, _) => clock::monotonic_ns().saturating_add(time),
         (_, CLOCK_REALTIME) => clock::monotonic_of_realtime(time),
@@ -135,6 +159,7 @@ pub(crate) fn interrupted(regs: &PtRegs) {
         nr::CLOCK_NANOSLEEP if v.rsi & ABSOLUTE == 0 => v.r10,
         _ => 0,
     };
+    Rest::of(v).tell(deadline.saturating_sub(clock::monotonic_ns()));
     if rest != 0 {
         // A bad address is the program's affair: it is told EINTR in any case. Differs from Linux, which says EFAULT.
         _ = write_ns(rest, deadline.saturating_sub(clock::monotonic_ns()));

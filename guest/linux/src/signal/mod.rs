@@ -123,6 +123,13 @@ impl Signals {
         }
     }
 
+    /// The mask of before [`Signals::suspend`] comes back without a handler.
+    pub fn resume(&self) {
+        if let Some(mask) = self.saved.take() {
+            self.set_blocked(mask);
+        }
+    }
+
     /// The mask that a handler's frame keeps, for its return.
     pub fn take_saved_mask(&self) -> SigSet {
         self.saved.take().unwrap_or(self.blocked.get())
