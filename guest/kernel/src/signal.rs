@@ -19,7 +19,7 @@ use crate::platform::LINUX;
 use crate::process::{self, Interrupted, Process, Report, State};
 use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, sched, syscall, uaccess};
+use crate::{exit, fpu, log, sched, strace, syscall, uaccess};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
@@ -61,6 +61,7 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
 }
 
 fn deliver(delivery: Delivery, regs: &mut PtRegs) {
+    strace::signal(&delivery);
     match delivery {
         Delivery::End(signal) => exit::exit_current(signal.number().cast_signed(), regs),
         Delivery::Stop(signal) => stop(signal, regs),
@@ -112,7 +113,7 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
 }
 
 /// Bytes of the `syscall` instruction.
-const SYSCALL_BYTES: u64 = 2;
+pub(crate) const SYSCALL_BYTES: u64 = 2;
 
 /// Lets others run until something happens; the program then makes the same call again: RAX still holds its number, and RIP goes back to
 /// the `syscall` instruction. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.

@@ -58,7 +58,7 @@ mod swap;
 mod time;
 
 /// Numbers of the calls that exist.
-mod nr {
+pub(crate) mod nr {
     pub(super) const READ: u64 = 0;
     pub(super) const WRITE: u64 = 1;
     pub(super) const CLOSE: u64 = 3;
@@ -86,7 +86,7 @@ mod nr {
     pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
     pub(super) const VFORK: u64 = 58;
-    pub(super) const EXECVE: u64 = 59;
+    pub(crate) const EXECVE: u64 = 59;
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
@@ -257,6 +257,14 @@ pub(crate) use time::interrupted;
 
 /// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
+    call_slow(regs);
+    crate::signal::before_return(regs);
+    trap::run_kswapd::<{ level::OFF }>();
+}
+
+/// The same before signals are looked for.
+#[inline(always)]
+pub(crate) fn call_slow(regs: &mut PtRegs) {
     let VolatileRegs {
         rax,
         rdi,
@@ -292,8 +300,6 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
         }
     }
     sched::wake_waiters();
-    crate::signal::before_return(regs);
-    trap::run_kswapd::<{ level::OFF }>();
 }
 
 /// `clone(flags, stack, parent_tid, child_tid)` as far as it is a `fork`, which is how C libraries call it.
