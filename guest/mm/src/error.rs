@@ -62,4 +62,6 @@ pub enum Fault {
     BusAdrerr,
     /// No frame could be had, reclaim included. Rule B45.
     Oom,
+    /// It is for a program to resolve: see [`crate::userfaultfd`]. Rule H3.
+    Userfault,
 }

@@ -7,6 +7,7 @@ use crate::ipc::ShmId;
 use crate::record::{id_type, record};
 use crate::rmap::AnonVmaId;
 use crate::shmem::InodeId;
+use crate::userfaultfd::UserfaultId;
 
 id_type!(
     /// Number of a [`VmArea`].
@@ -23,7 +24,7 @@ record! {
     /// # Invariants
     /// Page-aligned, `vm_start < vm_end`, not overlapping another of the same address space; in the tree and on the
     /// list of its address space; in the tree of `vm_file` if it has one, in that of `anon_vma` if it has one.
-    pub struct VmArea[22] {
+    pub struct VmArea[23] {
         /// First address.
         vm_start, set_vm_start: VirtAddr = 0;
         /// First address past the end.
@@ -56,6 +57,8 @@ record! {
         shm, set_shm: Option<ShmId> = 14;
         /// The open file description that it was mapped through, a number never used again; 0 for none.
         opened, set_opened: u64 = 15;
+        /// Who answers its faults.
+        uffd, set_uffd: Option<UserfaultId> = 22;
         // 16 to 18 are its links in the tree of its object, 19 to 21 those in the tree of its anon_vma: `interval_tree`.
     }
 }
@@ -177,6 +180,8 @@ pub mod vm {
     pub const MAYSHARE: u64 = 0x80;
     /// A stack that grows down.
     pub const GROWSDOWN: u64 = 0x100;
+    /// A program answers faults of pages that are not there.
+    pub const UFFD_MISSING: u64 = 0x200;
     /// Physical pages that have no [`crate::page::Page`].
     pub const PFNMAP: u64 = 0x400;
     /// Pages stay in memory.
@@ -199,4 +204,8 @@ pub mod vm {
     pub const ACCOUNT: u64 = 0x10_0000;
     /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
     pub const TIMES: u64 = 1 << 40;
+    /// A program answers faults of pages that are there, but not mapped.
+    pub const UFFD_MINOR: u64 = 1 << 41;
+    /// A program answers some of its faults. Source: Linux `__VM_UFFD_FLAGS`.
+    pub const UFFD: u64 = UFFD_MISSING | UFFD_MINOR;
 }

@@ -16,7 +16,7 @@ use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::Platform;
-use crate::vma::{MmStruct, VmArea, VmaId};
+use crate::vma::{MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::{find_vma_prev, vma_unlink};
 
 /// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
@@ -92,7 +92,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Makes one VMA of `id` and those beside it, where they could be one. Returns the VMA that is left.
-    pub(super) fn merge_around(&self, mm: MmStruct<'_>, id: VmaId) -> VmaId {
+    pub(crate) fn merge_around(&self, mm: MmStruct<'_>, id: VmaId) -> VmaId {
         let mut id = id;
         if let Some(prev) = self.vma(id).vm_prev()
             && self.adjacent_mergeable(prev, id)
@@ -117,6 +117,7 @@ impl<P: Platform> Memory<P> {
             && b.opened() == a.opened()
             && b.linear_page_index(b.vm_end()) == a.vm_pgoff()
             && !(b.shm().is_some() | a.shm().is_some())
+            && (b.vm_flags() & vm::UFFD == 0 || b.uffd() == a.uffd())
             && self.same_anon(before, after)
     }
 
@@ -181,13 +182,14 @@ impl<P: Platform> Memory<P> {
         upper.set_vm_mm(vma.vm_mm());
         upper.set_shm(vma.shm());
         upper.set_opened(vma.opened());
+        upper.set_uffd(vma.uffd());
         self.vma_split(mm, id, upper_id);
         self.vma_opened(upper_id, vma.anon_vma());
         Ok(upper_id)
     }
 
     /// Makes `part` of a VMA a VMA of its own; when that fails, nothing is cut. Source: Linux `vma_modify`.
-    pub(super) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
+    pub(crate) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
         let mut id = id;
         if self.vma(id).vm_start() < part.start {
             id = self.split_vma(mm, id, part.start)?;
