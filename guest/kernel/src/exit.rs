@@ -103,6 +103,7 @@ pub(crate) fn end(process: &Process, status: i32) {
     if pid == FIRST_PID {
         end_machine(status);
     }
+    MEMORY.cancel_userfault(pid);
     if let Some(mm) = process.mm.take() {
         if core::ptr::eq(process, process::current()) {
             sched::leave_address_space();

@@ -8,6 +8,8 @@ pub enum Error {
     Eperm = 1,
     /// No such object.
     Enoent = 2,
+    /// Whose it was is gone.
+    Esrch = 3,
     /// Interrupted by a signal.
     Eintr = 4,
     /// The disk failed.

@@ -135,7 +135,7 @@ impl<P: Platform> Memory<P> {
     #[inline]
     fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         // One look for both, so that who has neither pays for one.
-        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD) != 0 {
+        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
             return self.do_special_fault(vmf, file);
         }
         self.do_object_fault(vmf, file)
@@ -149,7 +149,7 @@ impl<P: Platform> Memory<P> {
             return Err(Fault::BusAdrerr);
         }
         let write = vmf.write;
-        if vmf.vma.vm_flags() & vm::UFFD != 0 {
+        if vmf.vma.vm_flags() & (vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
             self.userfault_of_object(vmf.vma, vmf.addr, file, write)?;
             // Pages around that are cached are the program's to map. Source: Linux `uffd_disable_fault_around`.
             if !write && vmf.vma.has(vm::UFFD_MINOR) {

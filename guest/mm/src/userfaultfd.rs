@@ -17,7 +17,7 @@
 //! | `userfaultfd/fill.rs` | the answers |
 //!
 //! # Invariants
-//! A VMA has bits of [`vm::UFFD`] iff it names a context; that context is of its address space. Each waiter is in one queue, once.
+//! A VMA has bits of [`vm::UFFD`] iff it has the number of a context; that context is of its address space. Each waiter is in one queue, once.
 //!
 //! Source: Linux, fs/userfaultfd.c, mm/userfaultfd.c; userfaultfd(2), ioctl_userfaultfd(2). Rules H1 to H7.
 
@@ -54,7 +54,7 @@ id_type!(
 
 record! {
     /// A context: what a descriptor of `userfaultfd` is about. Source: Linux, `struct userfaultfd_ctx`.
-    pub struct UserfaultCtx[6] {
+    pub struct UserfaultCtx[7] {
         /// Next of all contexts.
         next, set_next: Option<UserfaultId> = 0;
         /// The address space, as long as it lives.
@@ -67,6 +67,8 @@ record! {
         first, set_first: Option<WaiterId> = 4;
         /// Who waited last.
         last, set_last: Option<WaiterId> = 5;
+        /// By which its VMAs know it: from 1 on, no other's.
+        number, set_number: u64 = 6;
     }
 }
 
@@ -90,6 +92,14 @@ impl State {
             noted_address: Word::new(0),
         }
     }
+}
+
+/// Highest number of a context.
+const NUMBER_MAX: u64 = u64::MAX >> vm::UFFD_CTX_SHIFT;
+
+/// Number of the context that a VMA is registered with; 0 for none.
+fn uffd_number(vma: VmArea<'_>) -> u64 {
+    vma.vm_flags() >> vm::UFFD_CTX_SHIFT
 }
 
 /// Version of the interface. Source: Linux `UFFD_API`.
@@ -157,10 +167,13 @@ impl<P: Platform> Memory<P> {
     /// # Errors
     /// [`Error::Enomem`].
     pub fn userfaultfd(&self, mm: MmId, user_mode_only: bool) -> Result<UserfaultId, Error> {
+        let taken = |number| self.all_userfaults().any(|id| self.userfault(id).number() == number);
+        let number = (1..=NUMBER_MAX).find(|&number| !taken(number)).ok_or(Error::Enomem)?;
         let id = self.alloc_userfault().ok_or(Error::Enomem)?;
         let ctx = self.userfault(id);
         ctx.set_mm(Some(mm));
         ctx.set_user_mode_only(user_mode_only);
+        ctx.set_number(number);
         ctx.set_next(Option::from_word(self.userfaults.contexts.get().into()));
         self.userfaults.contexts.set(id.0.get());
         Ok(id)
@@ -207,6 +220,15 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The context that a VMA is registered with.
+    fn uffd(&self, vma: VmArea<'_>) -> Option<UserfaultId> {
+        let number = uffd_number(vma);
+        if number == 0 {
+            return None;
+        }
+        self.all_userfaults().find(|&id| self.userfault(id).number() == number)
+    }
+
     fn all_userfaults(&self) -> impl Iterator<Item = UserfaultId> {
         let first = Option::<UserfaultId>::from_word(self.userfaults.contexts.get().into());
         core::iter::successors(first, |&id| self.userfault(id).next())
@@ -230,7 +252,7 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Einval);
         }
         let range = validate_range(start, len)?;
-        let mut flags = 0;
+        let mut flags = self.userfault(id).number() << vm::UFFD_CTX_SHIFT;
         if mode & register_mode::MISSING != 0 {
             flags |= vm::UFFD_MISSING;
         }
@@ -246,14 +268,15 @@ impl<P: Platform> Memory<P> {
             if !vma.has(vm::MAYWRITE) {
                 return Err(Error::Eperm);
             }
-            if vma.uffd().is_some_and(|other| other != id) {
+            if self.uffd(vma).is_some_and(|other| other != id) {
                 return Err(Error::Ebusy);
             }
             Ok(())
         })?;
         self.set_registered(mm_id, range, |vma| {
-            let registered = vma.uffd() == Some(id) && vma.vm_flags() & flags == flags;
-            (!registered).then_some((vma.vm_flags() & !vm::UFFD | flags, Some(id)))
+            // What has these modes keeps the others, too.
+            let registered = vma.vm_flags() & flags == flags;
+            (!registered).then_some(vma.vm_flags() & !vm::UFFD | flags)
         })?;
         let minor = if flags & vm::UFFD_MINOR != 0 {
             1 << request::CONTINUE
@@ -279,7 +302,7 @@ impl<P: Platform> Memory<P> {
         let mm_id = self.userfault(id).mm().ok_or(Error::Enomem)?;
         let _guard = self.locks.mmap.lock();
         self.check_registered(mm_id, &range, |vma| {
-            let foreign = vma.uffd().is_some_and(|other| other != id);
+            let foreign = self.uffd(vma).is_some_and(|other| other != id);
             if foreign || !self.can_userfault(vma, vma.vm_flags()) {
                 return Err(Error::Einval);
             }
@@ -292,7 +315,7 @@ impl<P: Platform> Memory<P> {
 
     fn unregister_range(&self, mm: MmId, id: UserfaultId, range: Range<VirtAddr>) -> Result<(), Error> {
         self.set_registered(mm, range, |vma| {
-            (vma.uffd() == Some(id)).then(|| (vma.vm_flags() & !vm::UFFD, None))
+            (self.uffd(vma) == Some(id)).then_some(vma.vm_flags() & !vm::UFFD)
         })
     }
 
@@ -325,12 +348,12 @@ impl<P: Platform> Memory<P> {
         if found { Ok(()) } else { Err(Error::Einval) }
     }
 
-    /// Gives the parts of mappings in a range the flags and the context that `wanted` says, if any.
+    /// Gives the parts of mappings in a range the flags that `wanted` says, if any.
     fn set_registered(
         &self,
         mm_id: MmId,
         range: Range<VirtAddr>,
-        wanted: impl Fn(VmArea<'_>) -> Option<(u64, Option<UserfaultId>)>,
+        wanted: impl Fn(VmArea<'_>) -> Option<u64>,
     ) -> Result<(), Error> {
         let mm = self.mm(mm_id);
         let mut at = range.start;
@@ -338,10 +361,9 @@ impl<P: Platform> Memory<P> {
             let vma = self.vma(id);
             let part = at.max(vma.vm_start())..range.end.min(vma.vm_end());
             at = vma.vm_end();
-            if let Some((flags, ctx)) = wanted(vma) {
+            if let Some(flags) = wanted(vma) {
                 let id: VmaId = self.cut_out(mm, id, part)?;
                 self.vma(id).set_vm_flags(flags);
-                self.vma(id).set_uffd(ctx);
                 self.merge_around(mm, id);
             }
             if at >= range.end {

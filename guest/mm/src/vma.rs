@@ -7,7 +7,6 @@ use crate::ipc::ShmId;
 use crate::record::{id_type, record};
 use crate::rmap::AnonVmaId;
 use crate::shmem::InodeId;
-use crate::userfaultfd::UserfaultId;
 
 id_type!(
     /// Number of a [`VmArea`].
@@ -24,7 +23,7 @@ record! {
     /// # Invariants
     /// Page-aligned, `vm_start < vm_end`, not overlapping another of the same address space; in the tree and on the
     /// list of its address space; in the tree of `vm_file` if it has one, in that of `anon_vma` if it has one.
-    pub struct VmArea[23] {
+    pub struct VmArea[22] {
         /// First address.
         vm_start, set_vm_start: VirtAddr = 0;
         /// First address past the end.
@@ -57,8 +56,6 @@ record! {
         shm, set_shm: Option<ShmId> = 14;
         /// The open file description that it was mapped through, a number never used again; 0 for none.
         opened, set_opened: u64 = 15;
-        /// Who answers its faults.
-        uffd, set_uffd: Option<UserfaultId> = 22;
         // 16 to 18 are its links in the tree of its object, 19 to 21 those in the tree of its anon_vma: `interval_tree`.
     }
 }
@@ -206,6 +203,8 @@ pub mod vm {
     pub const TIMES: u64 = 1 << 40;
     /// A program answers faults of pages that are there, but not mapped.
     pub const UFFD_MINOR: u64 = 1 << 41;
-    /// A program answers some of its faults. Source: Linux `__VM_UFFD_FLAGS`.
-    pub const UFFD: u64 = UFFD_MISSING | UFFD_MINOR;
+    /// Where the number of the context that answers begins: whose flags are equal have the same, so neither merging nor cutting has to know.
+    pub const UFFD_CTX_SHIFT: u32 = 44;
+    /// All about answered faults. Source: Linux `__VM_UFFD_FLAGS`, `vm_userfaultfd_ctx`.
+    pub const UFFD: u64 = UFFD_MISSING | UFFD_MINOR | u64::MAX << UFFD_CTX_SHIFT;
 }

@@ -16,7 +16,7 @@ use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::Platform;
-use crate::vma::{MmStruct, VmArea, VmaId, vm};
+use crate::vma::{MmStruct, VmArea, VmaId};
 use crate::vma_tree::{find_vma_prev, vma_unlink};
 
 /// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
@@ -117,7 +117,6 @@ impl<P: Platform> Memory<P> {
             && b.opened() == a.opened()
             && b.linear_page_index(b.vm_end()) == a.vm_pgoff()
             && !(b.shm().is_some() | a.shm().is_some())
-            && (b.vm_flags() & vm::UFFD == 0 || b.uffd() == a.uffd())
             && self.same_anon(before, after)
     }
 
@@ -182,7 +181,6 @@ impl<P: Platform> Memory<P> {
         upper.set_vm_mm(vma.vm_mm());
         upper.set_shm(vma.shm());
         upper.set_opened(vma.opened());
-        upper.set_uffd(vma.uffd());
         self.vma_split(mm, id, upper_id);
         self.vma_opened(upper_id, vma.anon_vma());
         Ok(upper_id)

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{UserfaultId, validate_range};
+use super::{UserfaultId, uffd_number, validate_range};
 use crate::addr::{PAGE_MASK, PAGE_SIZE, Pfn, VirtAddr, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -64,7 +64,7 @@ impl<P: Platform> Memory<P> {
     /// `UFFDIO_COPY`: pages with what is at `src`, whole pages of it or not, in `src_mm`. Rule H4.
     ///
     /// # Errors
-    /// [`Error::Einval`], and nothing is said in the request's field.
+    /// [`Error::Einval`], [`Error::Esrch`] when the address space is gone; nothing is said in the request's field.
     pub fn userfaultfd_copy(
         &self,
         id: UserfaultId,
@@ -130,7 +130,7 @@ impl<P: Platform> Memory<P> {
         if mode & !mode::DONTWAKE != 0 {
             return Err(Error::Einval);
         }
-        let mm_id = self.userfault(id).mm().ok_or(Error::Enoent)?;
+        let mm_id = self.userfault(id).mm().ok_or(Error::Esrch)?;
         let bytes = self.mfill_atomic(mm_id, &range, content);
         if let Ok(bytes) = bytes
             && mode & mode::DONTWAKE == 0
@@ -163,7 +163,7 @@ impl<P: Platform> Memory<P> {
     fn find_dst_vma(&self, mm: MmStruct<'_>, range: &Range<VirtAddr>) -> Result<VmaId, Error> {
         let id = find_vma(self, mm, range.start).ok_or(Error::Enoent)?;
         let vma = self.vma(id);
-        if vma.vm_start() > range.start || vma.vm_end() < range.end || vma.uffd().is_none() {
+        if vma.vm_start() > range.start || vma.vm_end() < range.end || uffd_number(vma) == 0 {
             return Err(Error::Enoent);
         }
         Ok(id)

@@ -124,6 +124,11 @@ impl<P: Platform> Memory<P> {
         Fault::Userfault
     }
 
+    /// Whether [`Memory::take_userfault`] has one.
+    pub fn has_userfault(&self) -> bool {
+        self.userfaults.noted_mm.get() != 0
+    }
+
     /// The fault that was noted since this was last asked. An access of the kernel's on a program's behalf fails by it like any other, and is to
     /// be made again when it is answered.
     pub fn take_userfault(&self) -> Option<Userfault> {
@@ -149,7 +154,7 @@ impl<P: Platform> Memory<P> {
             vm::UFFD_MISSING
         };
         let registered = vma.filter(|vma| vma.vm_start() <= addr && vma.has(needed));
-        let Some(id) = registered.and_then(VmArea::uffd) else {
+        let Some(id) = registered.and_then(|vma| self.uffd(vma)) else {
             return Waiting::Over;
         };
         let ctx = self.userfault(id);
@@ -182,8 +187,10 @@ impl<P: Platform> Memory<P> {
     }
 
     /// A thread waits no longer: a signal took it elsewhere, or ended it.
-    pub fn cancel_userfault(&self, id: UserfaultId, tid: u32) {
-        self.remove_waiters(id, |waiter| waiter.tid() == tid, |_| {});
+    pub fn cancel_userfault(&self, tid: u32) {
+        for id in self.all_userfaults() {
+            self.remove_waiters(id, |waiter| waiter.tid() == tid, |_| {});
+        }
     }
 
     /// Wakes those that wait for an address in a range. Rule H6.

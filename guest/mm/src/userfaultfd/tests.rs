@@ -88,7 +88,7 @@ impl Space {
         let filled = self
             .memory
             .userfaultfd_copy(self.ctx, at, (self.mm, SOURCE), pages * PAGE_SIZE, 0, |tid| {
-                woken.push(tid)
+                woken.push(tid);
             })
             .unwrap();
         (woken, filled.field())
@@ -117,7 +117,7 @@ impl Space {
             let vma = self.memory.vma(id);
             let pages = (vma.vm_end().0 - vma.vm_start().0) / PAGE_SIZE;
             if vma.vm_start().0 != SOURCE {
-                vmas.push((vma.vm_start().0, pages, vma.uffd().is_some()));
+                vmas.push((vma.vm_start().0, pages, super::uffd_number(vma) != 0));
             }
             at = vma.vm_end().0;
         }
@@ -382,7 +382,7 @@ fn waiting_and_being_refused() {
         .userfaultfd_wake(space.ctx, AT + PAGE_SIZE, PAGE_SIZE, |tid| woken.push(tid))
         .unwrap();
     assert_eq!(woken, [11]);
-    space.memory.cancel_userfault(space.ctx, 12);
+    space.memory.cancel_userfault(12);
     assert_eq!(space.memory.userfaultfd_read(space.ctx).unwrap().address, AT);
     assert!(
         !space.memory.userfaultfd_has_message(space.ctx),
@@ -453,7 +453,7 @@ fn mappings_that_are_copied() {
         Err(Error::Enomem)
     );
     let zeroed = memory.userfaultfd_zeropage(own, AT, PAGE_SIZE, 0, |_| {});
-    assert_eq!(zeroed, Err(Error::Enoent));
+    assert_eq!(zeroed, Err(Error::Esrch));
     memory.userfaultfd_release(own, |_| {});
     memory.do_munmap(space.mm, AT + 4 * PAGE_SIZE, PAGE_SIZE).unwrap();
     assert_eq!(space.vmas(), [(AT, 4, true), (AT + 5 * PAGE_SIZE, 3, true)]);
