@@ -7,7 +7,7 @@
 //! | `exec/first.rs` | the first program, from the initrd |
 //! | `exec/replace.rs` | `execve` |
 //!
-//! A program is a regular file that may be executed, of any file system. `/proc/self/exe`, which has no directory yet, is the running one.
+//! A program is a regular file that may be executed, of any file system.
 //!
 //! Source: Linux, fs/binfmt_elf.c, fs/exec.c; execve(2).
 
@@ -41,11 +41,6 @@ const STACK_BYTES: u64 = 8 << 20;
 /// # Errors
 /// As [`faultlab_linux::Linux::open_exec`].
 fn program_at(process: &Process, path: &[u8]) -> Result<InodeId, Errno> {
-    if path == b"/proc/self/exe" {
-        let program = process.exe.get().ok_or(Errno::ENOENT)?;
-        MEMORY.ihold(program);
-        return Ok(program);
-    }
     LINUX.open_exec(&process.task(), PathAt::cwd(path))
 }
 
@@ -97,9 +92,14 @@ fn load(
         signal_frame_bytes: Place::most_bytes(fpu::format().frame_bytes() as u64),
         random,
     };
+    // As the stack is built: the path and what is random lie above the strings.
+    let env_end = USER_END - 16 - path.len() as u64;
+    let env_start = env_end - contents.envp.bytes();
+    let arg_start = env_start - contents.argv.bytes();
     let sp = contents
         .build(USER_END, |addr, bytes| uaccess::copy_to(mm, addr, bytes))
         .map_err(NotLoaded::Stack)?;
+    MEMORY.set_mm_layout(mm, sp, arg_start, env_start..env_end);
     for segment in program.segments() {
         map_segment(mm, segment, file)?;
     }

@@ -123,6 +123,30 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// Whether a number closes with `execve`.
+    pub(crate) fn closes_on_exec(&self, first: TableId, number: u64) -> bool {
+        let (mut next, mut base) = (Some(first), 0);
+        while let Some(id) = next {
+            let block = self.table(id);
+            if number - base < BLOCK {
+                return block.cloexec() >> (number - base) & 1 != 0;
+            }
+            next = block.next();
+            base += BLOCK;
+        }
+        false
+    }
+
+    /// Numbers that a table has room for.
+    pub(crate) fn table_slots(&self, first: TableId) -> u64 {
+        let (mut next, mut slots) = (Some(first), 0);
+        while let Some(id) = next {
+            next = self.table(id).next();
+            slots += BLOCK;
+        }
+        slots
+    }
+
     /// The lowest open number from `from` on.
     pub(crate) fn next_open(&self, first: TableId, from: u64) -> Option<u64> {
         let (mut next, mut base) = (Some(first), 0);

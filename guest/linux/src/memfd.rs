@@ -40,6 +40,14 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `EMFILE`, `ENOMEM`.
     pub fn memfd_create(&self, table: TableId, flags: u64, owner: (u32, u32)) -> Result<u64, Errno> {
+        self.memfd_create_named(table, flags, owner, b"")
+    }
+
+    /// [`Linux::memfd_create`] with a name, which is shown where the file is mapped.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENOMEM`.
+    pub fn memfd_create_named(&self, table: TableId, flags: u64, owner: (u32, u32), name: &[u8]) -> Result<u64, Errno> {
         let (mode, seals) = if flags & flag::NOEXEC_SEAL != 0 {
             // Implies that seals are allowed.
             (0o666, seal::EXEC)
@@ -50,7 +58,20 @@ impl<P: Platform> Linux<'_, P> {
         };
         let number = self.reserve(table)?;
         let file = self.alloc_file()?;
-        match self.memory.memfd_create(S_IFREG | mode, owner, seals) {
+        let mut shown = [0; b"/memfd:".len() + NAME_MAX];
+        let len = b"/memfd:".len() + name.len().min(NAME_MAX);
+        shown[..7].copy_from_slice(b"/memfd:");
+        shown[7..len].copy_from_slice(&name[..len - 7]);
+        let made = self
+            .memory
+            .memfd_create(S_IFREG | mode, owner, seals)
+            .and_then(|inode| {
+                self.memory
+                    .set_i_name(inode, &shown[..len])
+                    .inspect_err(|_| self.memory.iput(inode))?;
+                Ok(inode)
+            });
+        match made {
             Ok(inode) => {
                 self.set_file(file, Kind::Object(inode), Some(inode), o::RDWR | o::LARGEFILE);
                 self.fill(table, number, file, flags & flag::CLOEXEC != 0);

@@ -80,6 +80,8 @@ record! {
         key_next, set_key_next: Option<ShmId> = 16;
         /// Whether the process that made it has ended. Source: Linux `shm_creator`.
         orphaned, set_orphaned: bool = 17;
+        /// The key that it was made with, which is its name. Rule A15.
+        made_with, set_made_with: u32 = 18;
     }
 }
 

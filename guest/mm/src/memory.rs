@@ -10,12 +10,11 @@ use crate::page::Page;
 use crate::platform::{Platform, Vmstat};
 use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
-use crate::shmem::{Inode, InodeId, SuperBlock, SuperId};
+use crate::shmem::{Inode, InodeId, Name, NameId, SuperBlock, SuperId};
 use crate::slab::{Cache, Frames, object};
 use crate::swap::Swap;
 use crate::sync::{Lock, Word32};
 use crate::sysctl::Sysctl;
-use crate::userfaultfd::{self, UserfaultCtx, UserfaultId, Waiter, WaiterId};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::vmscan::Kswapd;
@@ -47,7 +46,6 @@ pub struct Memory<P> {
     pub(crate) kswapd_wake: Word32,
     pub(crate) kswapd: Kswapd,
     pub(crate) workingset: Workingset,
-    pub(crate) userfaults: userfaultfd::State,
     pub(crate) compact: crate::compaction::State,
     pub(crate) sysctl: Sysctl,
     pub(crate) locks: Locks,
@@ -74,8 +72,7 @@ pub(crate) struct Caches {
     anon_vmas: Cache<{ AnonVma::WORDS }>,
     segments: Cache<{ Segment::WORDS }>,
     supers: Cache<{ SuperBlock::WORDS }>,
-    userfaults: Cache<{ UserfaultCtx::WORDS }>,
-    waiters: Cache<{ Waiter::WORDS }>,
+    names: Cache<{ Name::WORDS }>,
 }
 
 impl<P: Platform> Memory<P> {
@@ -95,8 +92,7 @@ impl<P: Platform> Memory<P> {
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
                 supers: Cache::new(),
-                userfaults: Cache::new(),
-                waiters: Cache::new(),
+                names: Cache::new(),
             },
             overcommit: Overcommit::new(),
             fault_around: FaultAround::new(),
@@ -105,7 +101,6 @@ impl<P: Platform> Memory<P> {
             kswapd_wake: Word32::new(0),
             kswapd: Kswapd::new(),
             workingset: Workingset::new(),
-            userfaults: userfaultfd::State::new(),
             compact: crate::compaction::State::new(),
             sysctl: Sysctl::new(),
             locks: Locks {
@@ -181,13 +176,12 @@ records! {
     AnonVma, AnonVmaId, anon_vmas, anon_vma, anon_vma_alloc, anon_vma_free;
     Segment, ShmId, segments, segment, segment_alloc, segment_free;
     SuperBlock, SuperId, supers, sb, alloc_super, free_super;
-    UserfaultCtx, UserfaultId, userfaults, userfault, alloc_userfault, free_userfault;
-    Waiter, WaiterId, waiters, waiter, alloc_waiter, free_waiter;
+    Name, NameId, names, name, alloc_name, free_name;
 }
 
 impl<P: Platform> Memory<P> {
     /// Frames that each kind of record holds, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 9] {
+    pub fn live_records(&self) -> [(&'static str, u64); 8] {
         [
             ("xarray nodes", self.caches.nodes.objects()),
             ("vm_area_struct", self.caches.vmas.objects()),
@@ -196,8 +190,7 @@ impl<P: Platform> Memory<P> {
             ("anon_vma", self.caches.anon_vmas.objects()),
             ("shmid_kernel", self.caches.segments.objects()),
             ("super_block", self.caches.supers.objects()),
-            ("userfaultfd_ctx", self.caches.userfaults.objects()),
-            ("userfaultfd_wait", self.caches.waiters.objects()),
+            ("name of an object", self.caches.names.objects()),
         ]
     }
 }

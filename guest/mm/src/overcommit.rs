@@ -71,7 +71,7 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
-    /// `vm.overcommit_ratio`, in per cent.
+    /// `vm.overcommit_ratio`, in per cent; a negative number is one beyond 2^63.
     pub fn overcommit_ratio(&self) -> u64 {
         self.overcommit.ratio.get()
     }
@@ -103,7 +103,8 @@ impl<P: Platform> Memory<P> {
     /// Pages that may be promised when overcommit is off. Source: `CommitLimit` in `/proc/meminfo`.
     pub fn vm_commit_limit(&self) -> u64 {
         let of_ram = match self.overcommit.kbytes.get() {
-            0 => self.totalram_pages() * self.overcommit.ratio.get() / 100,
+            // Linux takes any number, and calculates without signs.
+            0 => self.totalram_pages().wrapping_mul(self.overcommit.ratio.get()) / 100,
             kib => kib / 4,
         };
         of_ram + self.total_swap_pages()

@@ -13,6 +13,7 @@ mod copy;
 mod fallocate;
 mod io;
 mod kernel_io;
+mod name;
 mod seals;
 mod seek;
 mod size;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use copy::Position;
 pub use fallocate::falloc;
+pub use name::{Name, NameId};
 pub use seals::seal;
 pub use seek::Whence;
 pub use space::{FsType, Limits, SuperBlock, SuperId, super_flag};
@@ -117,6 +119,8 @@ pub mod inode_flag {
     pub const RAMFS: u64 = 16;
     /// The file system's own: of proc.
     pub const PROC: u64 = 32;
+    /// It has no name in any directory, but one to show: [`crate::Memory::set_i_name`].
+    pub const NAMED: u64 = 64;
     /// Why pages are not written to swap.
     pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
     /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.
@@ -204,6 +208,7 @@ impl<P: Platform> Memory<P> {
         );
         self.shmem_unacct_blocks(id, inode.alloced());
         self.vm_unacct_memory(inode.commit());
+        self.drop_i_name(inode);
         self.leave_super(inode);
         if inode.i_flags() & inode_flag::SWAPLIST != 0 {
             self.swaplist_del(id);

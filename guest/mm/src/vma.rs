@@ -62,7 +62,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[23] {
+    pub struct MmStruct[27] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -109,6 +109,14 @@ record! {
         rlimit_stack, set_rlimit_stack: u64 = 19;
         /// Most bytes locked.
         rlimit_memlock, set_rlimit_memlock: u64 = 20;
+        /// Stack pointer at the program's start.
+        start_stack, set_start_stack: u64 = 23;
+        /// Its arguments as strings, one after the other: where they begin.
+        arg_start, set_arg_start: u64 = 24;
+        /// Where they end, and the environment begins.
+        env_start, set_env_start: u64 = 25;
+        /// Where that ends.
+        env_end, set_env_end: u64 = 26;
     }
 }
 
@@ -177,8 +185,6 @@ pub mod vm {
     pub const MAYSHARE: u64 = 0x80;
     /// A stack that grows down.
     pub const GROWSDOWN: u64 = 0x100;
-    /// A program answers faults of pages that are not there.
-    pub const UFFD_MISSING: u64 = 0x200;
     /// Physical pages that have no [`crate::page::Page`].
     pub const PFNMAP: u64 = 0x400;
     /// Pages stay in memory.
@@ -201,10 +207,4 @@ pub mod vm {
     pub const ACCOUNT: u64 = 0x10_0000;
     /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
     pub const TIMES: u64 = 1 << 40;
-    /// A program answers faults of pages that are there, but not mapped.
-    pub const UFFD_MINOR: u64 = 1 << 41;
-    /// Where the number of the context that answers begins: whose flags are equal have the same, so neither merging nor cutting has to know.
-    pub const UFFD_CTX_SHIFT: u32 = 44;
-    /// All about answered faults. Source: Linux `__VM_UFFD_FLAGS`, `vm_userfaultfd_ctx`.
-    pub const UFFD: u64 = UFFD_MISSING | UFFD_MINOR | u64::MAX << UFFD_CTX_SHIFT;
 }

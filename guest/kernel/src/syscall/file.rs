@@ -4,7 +4,7 @@ use faultlab_linux::file::{File, Kind};
 use faultlab_linux::memfd;
 use faultlab_mm::mmap::MapFile;
 
-use super::{Errno, cred, device, userfault};
+use super::{Errno, cred, device};
 use crate::platform::LINUX;
 use crate::process::current_files;
 use crate::{sched, uaccess};
@@ -29,7 +29,6 @@ pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
     match file(descriptor)?.kind() {
         Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
-        Kind::Userfault(id) => userfault::ioctl(id, request as u32, arg),
         Kind::Pipe(inode) if request as u32 == FIONREAD => {
             let bytes = LINUX.pipe_available(inode) as u32;
             uaccess::copy_to_user(arg, &bytes.to_le_bytes()).map(|()| 0)
@@ -66,11 +65,12 @@ pub(super) fn fcntl(descriptor: u64, command: u64, argument: u64) -> Result<u64,
 #[inline(never)]
 pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
     memfd::check_flags(flags)?;
-    if uaccess::string_len(name, memfd::NAME_MAX)?.is_none() {
-        return Err(Errno::EINVAL);
-    }
+    let len = uaccess::string_len(name, memfd::NAME_MAX)?.ok_or(Errno::EINVAL)?;
+    let mut text = [0; memfd::NAME_MAX];
+    uaccess::copy_from_user(&mut text[..len], name)?;
     let cred = cred::current();
-    LINUX.memfd_create(current_files(), flags, (cred.user.effective, cred.group.effective))
+    let owner = (cred.user.effective, cred.group.effective);
+    LINUX.memfd_create_named(current_files(), flags, owner, &text[..len])
 }
 
 /// What a descriptor names, to be mapped.

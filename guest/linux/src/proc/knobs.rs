@@ -26,7 +26,8 @@ const fn range(knob: Knob) -> (i128, i128) {
         Knob::Swappiness => (0, 200),
         Knob::WatermarkScaleFactor => (1, 3000),
         Knob::PageCluster => (0, 31),
-        Knob::DropCaches => (1, 4),
+        Knob::OvercommitRatio => (i32::MIN as i128, INT_MAX),
+        Knob::DropCaches => (1, INT_MAX),
         Knob::CompactMemory => (1, 1),
         _ => (0, INT_MAX),
     }
@@ -50,7 +51,7 @@ impl<P: Platform> Linux<'_, P> {
             Knob::ShmRmidForced => u64::from(memory.shm_rmid_forced()),
             Knob::PidMax => i32::MAX as u64,
             Knob::OvercommitMemory => u64::from(memory.overcommit_memory()),
-            Knob::OvercommitRatio => memory.overcommit_ratio(),
+            Knob::OvercommitRatio => return i128::from(memory.overcommit_ratio().cast_signed()),
             Knob::OvercommitKbytes => memory.overcommit_kbytes(),
             Knob::MaxMapCount => memory.max_map_count(),
             Knob::Swappiness => memory.swappiness(),
@@ -72,6 +73,7 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EINVAL);
         }
         let memory = self.memory;
+        // Of a negative number, the bits.
         let (value, mut shm) = (value as u64, memory.shm_limits());
         match knob {
             Knob::ShmMax => shm.max_bytes = value,

@@ -7,8 +7,9 @@ use faultlab_mm::shmem::InodeId;
 use super::text::Digits;
 use super::tree::{self, Link};
 use super::{Shows, What};
-use crate::file::Kind;
-use crate::vfs::PATH_MAX;
+use crate::cred::Cred;
+use crate::file::{Kind, STREAM_DEVICE};
+use crate::vfs::{PATH_MAX, s, type_of};
 use crate::{Errno, Linux};
 
 /// A text of several pieces.
@@ -38,7 +39,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `ENOENT` for what is gone, `EACCES` for others than root and the process's own user, `ENOMEM`.
-    pub(crate) fn proc_follow(&self, id: InodeId, cred: crate::cred::Cred) -> Result<Option<InodeId>, Errno> {
+    pub(crate) fn proc_follow(&self, id: InodeId, cred: Cred) -> Result<Option<InodeId>, Errno> {
         let (link, shows) = self.link_of(id)?;
         if matches!(link, Link::SelfProcess | Link::ThreadSelf | Link::Mounts) {
             return Ok(None);
@@ -75,7 +76,7 @@ impl<P: Platform> Linux<'_, P> {
         let len = pieces.len;
         let entry = self.proc_lookup(root, &name[..len])?.ok_or(Errno::ENOENT)?;
         let inode = self.dentry(entry).inode().ok_or(Errno::ENOENT)?;
-        self.object(inode).set_i_private(crate::file::STREAM_DEVICE + stream);
+        self.object(inode).set_i_private(STREAM_DEVICE + stream);
         Ok(inode)
     }
 
@@ -98,6 +99,28 @@ impl<P: Platform> Linux<'_, P> {
         Ok(len)
     }
 
+    /// The path of what a link leads to, or what it is instead.
+    fn target_text(&self, id: InodeId, pieces: &mut Pieces<'_>) -> Result<(), Errno> {
+        let target = self.proc_follow(id, Cred::ROOT)?.ok_or(Errno::ENOENT)?;
+        let object = self.object(target);
+        if self.is_proc(target) && type_of(object) == s::IFCHR {
+            // A stream, of which nobody knows what it is outside.
+            pieces.add(tree::STREAM_NAME);
+            pieces.add(b"[");
+            pieces.add(Digits::new(object.i_private() - STREAM_DEVICE, 10).as_bytes());
+            pieces.add(b"]");
+            return Ok(());
+        }
+        if object.i_sb().is_none() && type_of(object) == s::IFIFO {
+            pieces.add(b"pipe:[");
+            pieces.add(Digits::new(self.memory.getattr(target).ino, 10).as_bytes());
+            pieces.add(b"]");
+            return Ok(());
+        }
+        self.each_path_piece(target, &mut |piece| pieces.add(piece));
+        Ok(())
+    }
+
     fn link_bytes(&self, id: InodeId, to: &mut [u8; PATH_MAX]) -> Result<usize, Errno> {
         let (link, _) = self.link_of(id)?;
         let (tid, tgid) = self.system.current();
@@ -111,7 +134,7 @@ impl<P: Platform> Linux<'_, P> {
                 pieces.add(b"/task/");
                 pieces.add(Digits::new(u64::from(tid), 10).as_bytes());
             }
-            _ => return Err(Errno::ENOENT),
+            _ => self.target_text(id, &mut pieces)?,
         }
         Ok(pieces.len)
     }

@@ -34,9 +34,15 @@ impl<P: Platform> Linux<'_, P> {
     /// The entry of a name in a directory of proc, made if it is not there yet.
     ///
     /// # Errors
-    /// `ENOMEM`.
+    /// `ENOMEM`; `ESRCH` in the directory of a process that is gone.
     pub(crate) fn proc_lookup(&self, dir: InodeId, name: &[u8]) -> Result<Option<DentryId>, Errno> {
-        let child = self.child_of(self.shows(dir), name);
+        let shows = self.shows(dir);
+        let guarded = matches!(shows.what(), What::Dir(Dir::Process | Dir::Task));
+        // Source: Linux `proc_pid_permission`.
+        if guarded && self.system.process(shows.pid).is_none() {
+            return Err(Errno::ESRCH);
+        }
+        let child = self.child_of(shows, name);
         let known = self.find_name(dir, name);
         let Some(shows) = child else {
             if let Some(gone) = known {
@@ -65,6 +71,10 @@ impl<P: Platform> Linux<'_, P> {
                 let object = self.object(inode);
                 object.set_i_shows(shows.to_word());
                 object.set_i_ino(shows.ino());
+                // Source: Linux `proc_pid_instantiate` and its neighbours; nobody knows why 64.
+                if mode & s::IFMT == s::IFLNK && shows.pid != 0 {
+                    object.set_i_size(64);
+                }
                 self.add_name(entry, dir, name, inode);
                 if mode & s::IFMT == s::IFDIR {
                     self.memory.inc_nlink(dir);

@@ -10,6 +10,8 @@
 //! | `memory` | fs/proc/meminfo.c, mm/vmstat.c | `meminfo vmstat zoneinfo buddyinfo` |
 //! | `kernel` | fs/proc/*.c, ipc/shm.c | `stat uptime cpuinfo filesystems sysvipc/shm` and so on |
 //! | `mounts` | fs/proc_namespace.c | `mounts mountinfo` |
+//! | `task` | fs/proc/array.c, fs/proc/base.c | processes |
+//! | `task_mmu` | fs/proc/task_mmu.c | their memory |
 //! | `system` | | what the kernel has to tell |
 //! | `text` | | putting text together |
 //!
@@ -28,6 +30,8 @@ mod mounts;
 mod read;
 mod snapshot;
 pub mod system;
+mod task;
+mod task_mmu;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;

@@ -30,7 +30,9 @@ impl<P: Platform> Linux<'_, P> {
                 self.show_word(word, out);
                 Ok(())
             })?,
-            What::Dir(_) | What::Link(_) | What::Stream | What::Pagemap | What::Mem => return Err(Errno::EINVAL),
+            What::Pagemap => self.read_pagemap(shows, pos, buffer, len)?,
+            What::Mem => self.copy_mem(shows, pos, buffer, len, false)?,
+            What::Dir(_) | What::Link(_) | What::Stream => return Err(Errno::EINVAL),
         };
         if at == At::Position {
             file.set_f_pos(pos + done);
@@ -77,12 +79,7 @@ impl<P: Platform> Linux<'_, P> {
             Shown::Vmstat => self.show_vmstat(out),
             Shown::Zoneinfo => self.show_zoneinfo(out),
             Shown::SysvipcShm => self.show_sysvipc_shm(out),
-            Shown::Process(super::tree::Show::Mounts) => self.show_mounts(out),
-            Shown::Process(super::tree::Show::Mountinfo) => self.show_mountinfo(out),
-            Shown::Process(_) => {
-                _ = shows;
-                return Err(Errno::ESRCH);
-            }
+            Shown::Process(show) => return self.show_process(show, shows, out),
         }
         Ok(())
     }
@@ -96,6 +93,9 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EBADF);
         }
         let (pos, len) = verify_area(file, at, buffer)?;
+        if len == 0 {
+            return Ok(0);
+        }
         let mut bytes = [0; 128];
         let wanted = len.min(bytes.len() as u64) as usize;
         self.memory
@@ -103,6 +103,9 @@ impl<P: Platform> Linux<'_, P> {
         let shows = self.shows(inode);
         let done = match shows.what() {
             What::Knob(knob) => self.write_knob(knob, pos, &bytes[..wanted], len)?,
+            What::File(Shown::Process(show)) => self.write_process(show, shows, &bytes[..wanted], len)?,
+            What::Mem => self.copy_mem(shows, pos, buffer, len, true)?,
+            What::Pagemap => return Err(Errno::EINVAL),
             _ => return Err(Errno::EIO),
         };
         if at == At::Position {

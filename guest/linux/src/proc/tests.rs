@@ -1,1 +1,477 @@
-//! tests
+//! Proc over a fake machine with two processes.
+
+use std::sync::Mutex;
+
+use faultlab_mm::Memory;
+use faultlab_mm::mmap::{map_flag, prot};
+use faultlab_mm::testing::{FakeMachine, machine};
+use faultlab_mm::vma::MmId;
+
+use super::{Cpu, Nobody, Process, System};
+use crate::cred::Cred;
+use crate::file::{Kind, o};
+use crate::limits::Limits;
+use crate::read_write::{At, Buffer};
+use crate::vfs::{MountArguments, PathAt, Task, at, s};
+use crate::{Errno, Linux};
+
+/// Those that there are; the first asks.
+#[derive(Debug, Default)]
+struct Processes(Mutex<Vec<Process>>);
+
+impl Processes {
+    fn all(&self) -> Vec<Process> {
+        self.0.lock().expect("one thread").clone()
+    }
+}
+
+impl System for Processes {
+    fn current(&self) -> (u32, u32) {
+        self.all().first().map_or((0, 0), |process| (process.pid, process.tgid))
+    }
+    fn next_group(&self, from: u32) -> Option<u32> {
+        self.all()
+            .iter()
+            .map(|process| process.pid)
+            .filter(|&pid| pid >= from)
+            .min()
+    }
+    fn next_thread(&self, tgid: u32, from: u32) -> Option<u32> {
+        (tgid >= from).then_some(tgid)
+    }
+    fn process(&self, pid: u32) -> Option<Process> {
+        self.all().into_iter().find(|process| process.pid == pid)
+    }
+    fn signals(&self, pid: u32) -> [u64; 5] {
+        Nobody.signals(pid)
+    }
+    fn uptime_ns(&self) -> [u64; 2] {
+        [12_340_000_000, 10_000_000]
+    }
+    fn boot_s(&self) -> u64 {
+        1_700_000_000
+    }
+    fn tasks(&self) -> [u64; 5] {
+        [7, 30, 1, 2, 7]
+    }
+    fn cpu(&self) -> Cpu {
+        Nobody.cpu()
+    }
+    fn command_line(&self, to: &mut [u8]) -> usize {
+        to[..2].copy_from_slice(b"ab");
+        2
+    }
+    fn random(&self) -> u64 {
+        0x0123_4567_89ab_cdef
+    }
+    fn stack_pages(&self) -> u64 {
+        8
+    }
+    fn set_comm(&self, pid: u32, comm: [u8; 16]) {
+        for process in self.0.lock().expect("one thread").iter_mut() {
+            if process.pid == pid {
+                process.comm = comm;
+            }
+        }
+    }
+    fn set_oom_score_adj(&self, pid: u32, adj: i32) {
+        for process in self.0.lock().expect("one thread").iter_mut() {
+            if process.pid == pid {
+                process.oom_score_adj = adj;
+            }
+        }
+    }
+}
+
+/// Where programs' buffers are.
+const BUFFER: u64 = 0x20_0000;
+const BUFFER_BYTES: u64 = 1 << 16;
+
+/// A system with proc mounted, and processes 2 and 3.
+struct World<'m> {
+    memory: &'m Memory<FakeMachine>,
+    system: &'m Processes,
+    linux: Linux<'m, FakeMachine>,
+    task: Task,
+    mm: MmId,
+}
+
+impl<'m> World<'m> {
+    fn new(memory: &'m Memory<FakeMachine>, system: &'m Processes) -> Self {
+        let linux = Linux::of_system(memory, system);
+        linux.mount_root().expect("a root");
+        let table = linux.standard_table().expect("a table");
+        let task = Task {
+            cred: Cred::ROOT,
+            fs: linux.first_fs(),
+            table,
+        };
+        linux.mkdirat(&task, PathAt::cwd(b"/proc"), 0o755).expect("a directory");
+        let arguments = MountArguments {
+            source: b"proc",
+            target: b"/proc",
+            fstype: Some(b"proc"),
+            flags: 0,
+            data: b"",
+        };
+        linux.mount(&task, &arguments).expect("mounted");
+        let mm = memory.mm_alloc().expect("an address space");
+        let flags = map_flag::PRIVATE | map_flag::ANONYMOUS | map_flag::FIXED;
+        let rights = prot::READ | prot::WRITE;
+        memory
+            .do_mmap(mm, BUFFER, BUFFER_BYTES, rights, flags, None, 0)
+            .expect("mapped");
+        let world = Self {
+            memory,
+            system,
+            linux,
+            task,
+            mm,
+        };
+        for pid in [2, 3] {
+            world.add(pid);
+        }
+        world
+    }
+
+    fn add(&self, pid: u32) {
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(b"test");
+        self.system.0.lock().expect("one thread").push(Process {
+            pid,
+            tgid: pid,
+            parent: 1,
+            group: 2,
+            session: 2,
+            comm,
+            state: b'R',
+            mm: Some(self.mm),
+            files: Some(self.task.table),
+            fs: self.task.fs,
+            exe: None,
+            cred: Cred::ROOT,
+            limits: Limits::INIT,
+            threads: 1,
+            start_ns: 5_000_000_000,
+            times_ns: [0; 2],
+            children_ns: [0; 2],
+            faults: [0; 2],
+            oom_score_adj: 0,
+        });
+    }
+
+    fn open(&self, path: &str, flags: u64) -> Result<u64, Errno> {
+        self.linux.openat(&self.task, PathAt::cwd(path.as_bytes()), flags, 0)
+    }
+
+    fn transfer(&self, number: u64, at: At, len: u64, write: bool) -> Result<u64, Errno> {
+        let file = self.linux.get(self.task.table, number)?;
+        let buffer = Buffer {
+            mm: self.mm,
+            addr: BUFFER,
+            len,
+        };
+        match (file.kind(), write) {
+            (Kind::Proc(inode), false) => self.linux.proc_read(file, inode, at, buffer),
+            (Kind::Proc(inode), true) => self.linux.proc_write(file, inode, at, buffer),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn buffer(&self, len: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len as usize];
+        self.memory.copy_from_user(self.mm, &mut bytes, BUFFER).expect("mapped");
+        bytes
+    }
+
+    /// From the position on, a buffer of so many bytes at a time.
+    fn rest(&self, number: u64, step: u64) -> Result<Vec<u8>, Errno> {
+        let mut text = Vec::new();
+        loop {
+            match self.transfer(number, At::Position, step, false)? {
+                0 => return Ok(text),
+                len => text.extend(self.buffer(len)),
+            }
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<String, Errno> {
+        let number = self.open(path, o::RDONLY)?;
+        let text = self.rest(number, BUFFER_BYTES);
+        self.linux.close(self.task.table, number).expect("open");
+        text.map(|text| String::from_utf8(text).expect("text"))
+    }
+
+    fn write(&self, path: &str, text: &str) -> Result<u64, Errno> {
+        let number = self.open(path, o::WRONLY)?;
+        self.memory
+            .copy_to_user(self.mm, BUFFER, text.as_bytes())
+            .expect("mapped");
+        let done = self.transfer(number, At::Position, text.len() as u64, true);
+        self.linux.close(self.task.table, number).expect("open");
+        done
+    }
+
+    fn list(&self, path: &str) -> Vec<(String, u8)> {
+        let number = self.open(path, o::DIRECTORY).expect("a directory");
+        let file = self.linux.get(self.task.table, number).expect("open");
+        let mut names = Vec::new();
+        self.linux
+            .iterate_dir(file, &mut |entry| {
+                names.push((String::from_utf8_lossy(entry.name).into_owned(), entry.d_type));
+                Ok(true)
+            })
+            .expect("a listing");
+        self.linux.close(self.task.table, number).expect("open");
+        names
+    }
+
+    /// Paths of everything below a directory, with their types.
+    fn all(&self, path: &str) -> Vec<(String, u8)> {
+        let mut all = Vec::new();
+        for (name, kind) in self.list(path).into_iter().skip(2) {
+            // The listing's own descriptor is closed by now.
+            if path.contains("/fd") && name == "3" {
+                continue;
+            }
+            let below = format!("{path}/{name}");
+            if kind == 4 {
+                all.extend(self.all(&below));
+            }
+            all.push((below, kind));
+        }
+        all
+    }
+
+    fn end(self) {
+        self.linux.umount(&self.task, b"/proc", 0).expect("unused");
+        self.linux.close_table(self.task.table);
+        self.memory.mmput(self.mm, 2);
+        let names = ["file", "descriptor table", "text of proc", "name of an object"];
+        for (name, objects) in self.linux.live_records().into_iter().chain(self.memory.live_records()) {
+            assert!(!names.contains(&name) || objects == 0, "{name} left");
+        }
+        // The root, its directory for proc, and no more.
+        assert_eq!(self.memory.live_records()[3], ("inode", 2));
+    }
+}
+
+/// What a description showed at first, it shows to every reader with every buffer.
+#[test]
+fn a_text_is_one_whatever_the_buffer() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let mut texts = 0;
+    for (path, kind) in world.all("/proc") {
+        let binary = path.ends_with("/pagemap") || path.ends_with("/mem");
+        if kind != 8 || binary || path.contains("/sys/") {
+            continue;
+        }
+        for step in (1..40).chain([63, 64, 65, 991, 992, 993, 4096]) {
+            let number = world
+                .open(&path, o::RDONLY)
+                .unwrap_or_else(|errno| panic!("{path}: {errno:?}"));
+            let text = world
+                .rest(number, step)
+                .unwrap_or_else(|errno| panic!("{path}: {errno:?}"));
+            for from in [1, 5, 100, 991, 992, 993].into_iter().filter(|&from| from < text.len()) {
+                let len = world.transfer(number, At::Offset(from as u64), BUFFER_BYTES, false);
+                assert_eq!(
+                    world.buffer(len.expect("read")),
+                    text[from..],
+                    "{path} by {step} and from {from}"
+                );
+            }
+            let file = world.linux.get(world.task.table, number).expect("open");
+            world.linux.lseek(file, 1, 0).expect("a position");
+            assert_eq!(
+                world.rest(number, 7).expect("read"),
+                text.get(1..).unwrap_or_default(),
+                "{path} after a seek"
+            );
+            world.linux.close(world.task.table, number).expect("open");
+        }
+        texts += 1;
+    }
+    assert!(texts > 40, "{texts} texts");
+    world.end();
+}
+
+/// Every name that is listed can be looked up and is of the type that the listing says; nothing else can.
+#[test]
+fn what_is_listed_is_there() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let all = world.all("/proc");
+    for (path, kind) in &all {
+        let found = world
+            .linux
+            .find(
+                &world.task,
+                PathAt::cwd(path.as_bytes()),
+                at::SYMLINK_NOFOLLOW,
+                at::SYMLINK_NOFOLLOW,
+            )
+            .unwrap_or_else(|errno| panic!("{path}: {errno:?}"));
+        let mode = memory.getattr(found).mode;
+        assert_eq!((mode & s::IFMT) >> 12, u32::from(*kind), "{path}");
+    }
+    for name in [
+        "2",
+        "3",
+        "2/fd/0",
+        "3/task/3/maps",
+        "sys/kernel/random/uuid",
+        "sysvipc/shm",
+    ] {
+        assert!(all.iter().any(|(path, _)| path == &format!("/proc/{name}")), "{name}");
+    }
+    for name in [
+        "4",
+        "02",
+        "2/fd/3",
+        "2/task/3",
+        "2/task/2/task",
+        "none",
+        "sys/none",
+        "fd",
+        "4294967296",
+    ] {
+        assert_eq!(
+            world.open(&format!("/proc/{name}"), o::PATH),
+            Err(Errno::ENOENT),
+            "{name}"
+        );
+    }
+    world.end();
+}
+
+/// The end of a process: its files are still open, and say so; its directory is gone, and what was known of it with it.
+#[test]
+fn processes_come_and_go() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    assert_eq!(world.read("/proc/self/comm"), Ok("test\n".to_owned()));
+    let inodes = || memory.live_records()[3].1;
+    let before = inodes();
+    let number = world.open("/proc/3/statm", o::RDONLY).expect("there");
+    let dir = world.open("/proc/3/fd", o::DIRECTORY).expect("there");
+    system.0.lock().expect("one thread").retain(|process| process.pid != 3);
+    assert_eq!(world.rest(number, 100), Err(Errno::ESRCH));
+    assert_eq!(world.open("/proc/3/statm", o::RDONLY), Err(Errno::ENOENT));
+    for number in [number, dir] {
+        world.linux.close(world.task.table, number).expect("open");
+    }
+    assert_eq!(inodes(), before, "objects of a process that is gone are left");
+    // Without being looked up again, it goes when another comes.
+    world.add(4);
+    world.read("/proc/4/statm").expect("there");
+    let before = inodes();
+    system.0.lock().expect("one thread").retain(|process| process.pid != 4);
+    world.add(5);
+    world.read("/proc/5/statm").expect("there");
+    assert_eq!(inodes(), before);
+    world.end();
+}
+
+/// Rules I5, I6: knobs take effect, and refuse what Linux refuses.
+#[test]
+fn knobs_are_set() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let set = |name: &str, value: &str| world.write(&format!("/proc/sys/{name}"), value);
+    assert_eq!(set("kernel/shmmni", "100\n"), Ok(4));
+    assert_eq!(memory.shm_limits().mni, 100);
+    assert_eq!(set("kernel/shmmni", "32769"), Err(Errno::EINVAL));
+    assert_eq!(set("kernel/shmall", "5 6"), Ok(2));
+    assert_eq!(memory.shm_limits().all_pages, 5);
+    for (name, value) in [
+        ("vm/overcommit_memory", "3"),
+        ("vm/swappiness", "201"),
+        ("vm/watermark_scale_factor", "0"),
+        ("vm/max_map_count", "-1"),
+        ("vm/page-cluster", "32"),
+        ("vm/drop_caches", "0"),
+        ("kernel/shm_rmid_forced", "2"),
+    ] {
+        let before = world.read(&format!("/proc/sys/{name}"));
+        assert_eq!(set(name, value), Err(Errno::EINVAL), "{name}");
+        assert_eq!(world.read(&format!("/proc/sys/{name}")), before, "{name}");
+    }
+    assert_eq!(set("vm/max_map_count", "1"), Ok(1));
+    let map = || {
+        memory.do_mmap(
+            world.mm,
+            0,
+            4096,
+            prot::READ,
+            map_flag::SHARED | map_flag::ANONYMOUS,
+            None,
+            0,
+        )
+    };
+    assert!(map().is_ok(), "one beyond the limit is allowed");
+    assert_eq!(map(), Err(faultlab_mm::Error::Enomem));
+    assert_eq!(set("vm/max_map_count", "65530"), Ok(5));
+    let marks = memory.zone_info().watermarks;
+    assert_eq!(set("vm/min_free_kbytes", "1000"), Ok(4));
+    assert_eq!(memory.zone_info().watermarks, [250, 312, 374]);
+    assert_eq!(set("vm/watermark_scale_factor", "1000"), Ok(4));
+    assert_eq!(memory.zone_info().watermarks, [250, 454, 658]);
+    assert_ne!(marks, memory.zone_info().watermarks);
+    assert_eq!(set("vm/overcommit_kbytes", "4000"), Ok(4));
+    assert_eq!(memory.vm_commit_limit(), 1000);
+    assert_eq!(world.read("/proc/sys/vm/overcommit_ratio"), Ok("0\n".to_owned()));
+    assert_eq!(set("vm/overcommit_ratio", "50"), Ok(2));
+    assert_eq!(world.read("/proc/sys/vm/overcommit_kbytes"), Ok("0\n".to_owned()));
+    assert_eq!(set("vm/mmap_min_addr", "8191"), Ok(4));
+    assert_eq!(memory.mmap_min_addr(), 8192);
+    assert_eq!(world.open("/proc/sys/kernel/ostype", o::WRONLY), Err(Errno::EACCES));
+    assert_eq!(world.write("/proc/self/oom_score_adj", "-5"), Ok(2));
+    assert_eq!(system.process(2).expect("there").oom_score_adj, -5);
+    world.end();
+}
+
+/// A name is shown as long as anybody has what it named.
+#[test]
+fn names_outlive_their_directories() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let path = PathAt::cwd(b"/a file");
+    let number = world
+        .linux
+        .openat(&world.task, path, o::CREAT | o::RDWR, 0o600)
+        .expect("made");
+    let link = || {
+        let at = format!("/proc/self/fd/{number}");
+        let inode = world
+            .linux
+            .find_link(&world.task, PathAt::cwd(at.as_bytes()))
+            .expect("a link");
+        let mut text = [0; 256];
+        let len = world.linux.read_link(inode, 0, &mut text).expect("a text");
+        String::from_utf8_lossy(&text[..len]).into_owned()
+    };
+    assert_eq!(link(), "/a file");
+    world
+        .linux
+        .linkat(&world.task, path, PathAt::cwd(b"/b"), 0)
+        .expect("linked");
+    world.linux.unlinkat(&world.task, PathAt::cwd(b"/b"), 0).expect("there");
+    assert_eq!(link(), "/a file", "the other name is left");
+    world.linux.unlinkat(&world.task, path, 0).expect("there");
+    assert_eq!(link(), "/a file (deleted)");
+    let flags = map_flag::SHARED | map_flag::ANONYMOUS;
+    let anonymous = memory
+        .do_mmap(world.mm, 0, 4096, prot::READ, flags, None, 0)
+        .expect("mapped");
+    assert!(
+        world
+            .read("/proc/self/maps")
+            .expect("there")
+            .contains("/dev/zero (deleted)\n")
+    );
+    memory.do_munmap(world.mm, anonymous, 4096).expect("mapped");
+    world.linux.close(world.task.table, number).expect("open");
+    world.end();
+}

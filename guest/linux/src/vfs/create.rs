@@ -190,6 +190,7 @@ impl<P: Platform> Linux<'_, P> {
             return Err(error.into());
         }
         object.set_i_flags(object.i_flags() & !inode_flag::LINKABLE);
+        self.memory.forget_i_name(inode);
         self.memory.ihold(inode);
         self.memory.inc_nlink(inode);
         self.add_name(dentry, dir, name.name(), inode);

@@ -197,6 +197,7 @@ impl<P: Platform> Linux<'_, P> {
         self.permission(task.cred, dir, may::WRITE | may::EXEC)?;
         let inode = self.make_inode(task.cred, dir, how.mode & !task.fs.umask)?;
         self.memory.clear_nlink(inode);
+        self.name_unnamed(inode, dir);
         if !how.has(o::EXCL) {
             let object = self.object(inode);
             object.set_i_flags(object.i_flags() | inode_flag::LINKABLE);

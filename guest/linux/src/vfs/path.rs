@@ -7,7 +7,8 @@ use faultlab_mm::record::Field;
 use faultlab_mm::shmem::InodeId;
 
 use super::dentry::DentryId;
-use super::{NAME_MAX, is_dir};
+use super::{NAME_MAX, PATH_MAX, is_dir, s, type_of};
+use crate::proc::text::Digits;
 use crate::{Errno, Linux};
 
 impl<P: Platform> Linux<'_, P> {
@@ -53,5 +54,56 @@ impl<P: Platform> Linux<'_, P> {
         }
         let root = self.super_block(object.i_sb()?).s_root()?;
         self.name_below(root, id)
+    }
+
+    /// The last name of what is in use goes: its path is kept, to be shown. Without memory for it, it is not.
+    #[inline]
+    pub(super) fn keep_path(&self, entry: DentryId) {
+        let Some(inode) = self.dentry(entry).inode() else {
+            return;
+        };
+        let object = self.object(inode);
+        let last = is_dir(object) || object.i_nlink() == 1 && type_of(object) == s::IFREG;
+        if object.i_count() > 1 && last && !self.is_proc(inode) {
+            self.keep_path_of(inode);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_path_of(&self, inode: InodeId) {
+        let mut path = [0; PATH_MAX];
+        if let Ok(start) = self.d_path(inode, &mut path) {
+            _ = self.memory.set_i_name(inode, &path[start..]);
+        }
+    }
+
+    /// Gives a file that is made without a name in a directory the one that is shown. Source: Linux `d_mark_tmpfile`.
+    pub(super) fn name_unnamed(&self, inode: InodeId, dir: InodeId) {
+        let mut path = [0; PATH_MAX];
+        // After the path, `/#` and the number.
+        let (front, back) = path.split_at_mut(PATH_MAX - 24);
+        let Ok(start) = self.d_path(dir, front) else { return };
+        let digits = Digits::new(self.object(inode).i_ino(), 10);
+        let len = 2 + digits.as_bytes().len();
+        back[..2].copy_from_slice(b"/#");
+        back[2..len].copy_from_slice(digits.as_bytes());
+        let start = if front[start..] == *b"/" { start + 1 } else { start };
+        _ = self.memory.set_i_name(inode, &path[start..PATH_MAX - 24 + len]);
+    }
+
+    /// Gives the path of an object to `each`, in pieces, as links in `/proc` show it. What has no path is of the kernel's internal mount.
+    pub(crate) fn each_path_piece(&self, inode: InodeId, each: &mut dyn FnMut(&[u8])) {
+        let mut path = [0; PATH_MAX];
+        if self.memory.i_name(inode, each) {
+            each(b" (deleted)");
+            return;
+        }
+        let of_mount = self.object(inode).i_sb().is_some();
+        match self.d_path(inode, &mut path) {
+            Ok(start) if of_mount => each(&path[start..]),
+            _ if of_mount => each(b"/ (deleted)"),
+            _ => each(b"/dev/zero (deleted)"),
+        }
     }
 }

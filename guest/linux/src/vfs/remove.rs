@@ -47,6 +47,7 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Takes a name off something that is no directory.
     pub(crate) fn remove_link(&self, dentry: DentryId) {
+        self.keep_path(dentry);
         let inode = self.remove_name(dentry);
         let object = self.object(inode);
         if object.i_nlink() > 1
@@ -83,6 +84,7 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Takes its name off an empty directory.
     pub(crate) fn remove_dir(&self, dentry: DentryId) {
+        self.keep_path(dentry);
         let dir = self.dentry(dentry).parent();
         let inode = self.remove_name(dentry);
         if let Some(dir) = dir {

@@ -55,6 +55,7 @@ impl<P: Platform> Memory<P> {
         }
         let segment = self.segment(shm);
         self.set_key(shm, key);
+        segment.set_made_with(key);
         segment.set_mode(flags.cast_unsigned() & 0o777);
         segment.set_uid(caller.euid);
         segment.set_cuid(caller.euid);

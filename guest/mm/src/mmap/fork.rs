@@ -71,7 +71,6 @@ impl<P: Platform> Memory<P> {
         );
         self.free_table(mm.pgd());
         self.mmlist_del(mm_id);
-        self.userfaultfd_mm_gone(mm_id);
         self.mm_struct_free(mm_id);
     }
 
@@ -101,6 +100,10 @@ impl<P: Platform> Memory<P> {
         new.set_mmap_base(old.mmap_base());
         new.set_start_brk(old.start_brk());
         new.set_brk(old.brk());
+        new.set_start_stack(old.start_stack());
+        new.set_arg_start(old.arg_start());
+        new.set_env_start(old.env_start());
+        new.set_env_end(old.env_end());
         let mut next = old.mmap();
         while let Some(id) = next {
             next = self.vma(id).vm_next();
@@ -129,8 +132,8 @@ impl<P: Platform> Memory<P> {
         let copy = self.vma(copy_id);
         copy.set_vm_start(vma.vm_start());
         copy.set_vm_end(vma.vm_end());
-        // Locks are not inherited, nor who answers faults. Source: fork(2); Linux `dup_userfaultfd`.
-        copy.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT | vm::UFFD));
+        // Locks are not inherited. Source: fork(2).
+        copy.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT));
         copy.set_vm_pgoff(vma.vm_pgoff());
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));

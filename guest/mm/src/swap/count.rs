@@ -93,7 +93,6 @@ impl<P: Platform> Memory<P> {
     }
 
     /// How many mean a slot.
-    #[cfg(any(test, feature = "testing"))]
     pub fn swap_users(&self, slot: SwapSlot) -> u64 {
         let byte = self.slot_entry(slot).byte();
         if byte & !SWAP_HAS_CACHE == SWAP_MAP_SHMEM {
