@@ -12,6 +12,7 @@
 //! | [`c_programs`] | C programs with this host's C library do in the guest what they do here |
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`bring`] | files, directories, variables and ids reach the guest; scripts find their interpreters |
+//! | [`strace`] | every call, signal and end is told, cut and resumed where processes take turns |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
@@ -41,6 +42,7 @@ mod random;
 mod report;
 mod rig;
 mod run;
+mod strace;
 mod support;
 mod swap;
 mod swap_faults;
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
     ending::tests(&mut suite);
     loading::tests(&mut suite);
     bring::tests(&mut suite);
+    strace::tests(&mut suite);
     host::tests(&mut suite);
     report::tests(&mut suite);
     usage::tests(&mut suite);

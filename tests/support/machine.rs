@@ -26,7 +26,7 @@ pub(crate) enum Needs {
     /// A KVM that can run guests, and a C compiler with a static C library.
     KvmAndStaticC,
     /// The same, and root's rights over mounts.
-    KvmAndStaticCAndMounts,
+    KvmStaticCAndRoot,
     /// A KVM that can run guests, and root's rights over mounts.
     KvmAndMountNamespace,
     /// A KVM that can run guests, and the static busybox of the distribution.
@@ -87,7 +87,7 @@ impl Machine {
                 missing.or_else(linux_is_old)
             }
             Needs::KvmAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
-            Needs::KvmAndStaticCAndMounts => {
+            Needs::KvmStaticCAndRoot => {
                 let missing = self.static_c.get_or_init(static_c_is_missing).clone();
                 missing.or_else(|| self.mount_namespace.get_or_init(mount_namespace_is_missing).clone())
             }

@@ -20,6 +20,7 @@
 //! | [`gate`] | costs in instructions against a recorded baseline |
 //! | [`watchdog`] | ends a guest that makes no progress |
 //! | [`observer`], [`outcome`], [`error`] | what a caller sees |
+//! | [`strace`] | system calls as lines of text |
 //! | [`report`] | rows, checks, table and JSON made of measured phases |
 //!
 //! Trust: the guest is hostile. Nothing that it writes may crash, hang or confuse the VMM, or make it touch memory
@@ -44,6 +45,7 @@ mod process;
 mod rate_limit;
 pub mod report;
 pub mod rig;
+pub mod strace;
 pub mod swap_faults;
 pub mod swap_file;
 pub mod swap_io;

@@ -34,6 +34,9 @@ pub trait Observer {
         log::log!(target: "guest", level, "{}", line.replace(char::is_control, "?"));
     }
 
+    /// A line about a system call, with [`crate::VmConfig::strace`]; it holds no control characters.
+    fn call(&mut self, _line: &str) {}
+
     /// So many scenarios follow.
     fn plan(&mut self, _scenarios: u64) {}
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::{CMDLINE_IDS, PAGE_SIZE, VIRTIO_MMIO_BASE};
+use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_STRACE, PAGE_SIZE, VIRTIO_MMIO_BASE};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -105,6 +105,8 @@ pub struct VmConfig {
     pub trace: TraceLevel,
     /// Bytes of guest memory for the trace, rounded up to a power of two of at least 256 KiB; the guest's own choice if `None`.
     pub trace_bytes: Option<u64>,
+    /// Tells the observer of every system call; they then cost several exits each.
+    pub strace: bool,
     /// Records the host kernel's events of the vCPU's thread, during phases and, with a timeline, all the time.
     pub host_events: bool,
     /// Ends the guest after so long.
@@ -142,6 +144,7 @@ impl VmConfig {
             envp: Vec::new(),
             trace: TraceLevel::Off,
             trace_bytes: None,
+            strace: false,
             host_events: false,
             timeout: None,
             account_file_io: false,
@@ -421,6 +424,9 @@ fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result
     }
     if config.ids != (0, 0) {
         words.push(format!("{CMDLINE_IDS}{}:{}", config.ids.0, config.ids.1));
+    }
+    if config.strace {
+        words.push(CMDLINE_STRACE.to_owned());
     }
     let command_line = CommandLine::new(disks, tsc_khz, &words)?;
     let initrd = initrd(config)?.with_files(&config.files, &config.cwd)?;

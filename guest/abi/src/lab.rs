@@ -90,6 +90,8 @@ pub mod kind {
     pub const HALTS: u32 = 17;
     /// A row of the plan will not come. `args[0]`: guest-physical address of a [`crate::dev::SkipArgs`].
     pub const SKIP: u32 = 18;
+    /// A system call, a signal or an end, for `--strace`. `args[0]`: guest-physical address of a [`super::CallRecord`].
+    pub const CALL: u32 = 19;
 }
 
 /// Levels of [`kind::LOG`], those of the `log` crate.
@@ -147,6 +149,36 @@ pub struct Phase {
     pub vmstat: [u64; crate::vmstat::COUNT],
 }
 
+/// What [`kind::CALL`] tells of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallRecord {
+    /// Its number.
+    pub pid: u32,
+    /// One of [`call_event`].
+    pub event: u32,
+    /// The call; of a signal, its number.
+    pub number: u64,
+    /// Of a call, its arguments; of a signal, `si_code` and the 16 bytes from `si_pid` or `si_addr` on.
+    pub args: [u64; 6],
+    /// RAX after a call; at the end, the wait status.
+    pub result: u64,
+    /// Physical address of the root of its page tables; 0 without any.
+    pub root: u64,
+}
+
+/// Values of [`CallRecord::event`].
+pub mod call_event {
+    /// A call begins, or is made again after it waited.
+    pub const ENTER: u32 = 1;
+    /// It is over.
+    pub const LEAVE: u32 = 2;
+    /// A signal is taken.
+    pub const SIGNAL: u32 = 3;
+    /// The process ended.
+    pub const END: u32 = 4;
+}
+
 /// What a panicking kernel leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -199,6 +231,7 @@ const _: () = {
     assert!(size_of::<Command>() == 56 && offset_of!(Command, status) == 4 && offset_of!(Command, args) == 8);
     assert!(size_of::<Hello>() == 56 && offset_of!(Hello, vmstat) == 8 && offset_of!(Hello, swap_pages) == 48);
     assert!(size_of::<PageRange>() == 16);
+    assert!(size_of::<CallRecord>() == 80 && offset_of!(CallRecord, args) == 16);
     assert!(offset_of!(Phase, vmstat) == size_of::<crate::dev::PhaseArgs>());
     assert!(size_of::<Panic>() == 448 && offset_of!(Panic, gpr) == 64 && offset_of!(Panic, text) == 192);
 };

@@ -82,3 +82,5 @@ pub const CMDLINE_LAB: &str = "faultlab.device=";
 pub const CMDLINE_TSC_KHZ: &str = "tsc_early_khz=";
 /// Command-line key with the first program's user and group: `faultlab.ids=1000:1000`.
 pub const CMDLINE_IDS: &str = "faultlab.ids=";
+/// Command-line option that has the kernel tell every system call ([`crate::lab::kind::CALL`]).
+pub const CMDLINE_STRACE: &str = "faultlab.strace";

@@ -23,7 +23,8 @@ use faultlab_mm::swap::AreaConfig;
 use crate::platform::MEMORY;
 use crate::x86::msr;
 use crate::{
-    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, proc, ram, segments, swap_disk, trace, vmstat, x86,
+    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, proc, ram, segments, strace, swap_disk, trace,
+    vmstat, x86,
 };
 
 /// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
@@ -162,6 +163,9 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     let syscall_gate = gate::install();
     fpu::init(syscall_gate);
     preempt::init(syscall_gate);
+    if options.strace {
+        strace::start(syscall_gate);
+    }
     MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     if let Some(bytes) = options.fault_around_bytes {
         // Its range is that of the option.

@@ -24,7 +24,7 @@ use faultlab_abi::trace::{FaultRecord, STAMPS, level};
 use crate::gate::GATE;
 use crate::interrupts::VECTORS;
 use crate::segments::{USER_CS, USER_DS};
-use crate::{ram, syscall, trace, trap};
+use crate::{ram, strace, syscall, trace, trap};
 
 /// Registers that are saved on every entry.
 #[derive(Clone, Copy)]
@@ -274,6 +274,35 @@ native_syscall_entry:
     pop rsp
     sysretq
 
+# Both entries of system calls where each is told (strace.rs).
+    .global invalid_opcode_entry_traced
+invalid_opcode_entry_traced:
+    cmp qword ptr [rsp], {gate}
+    jne exception_6
+    push rsi
+    SAVE_VOLATILE
+    mov [rsp + {rip}], rcx
+    and r11d, {user_flags}
+    mov [rsp + {rflags}], r11
+    jmp 2f
+    .global native_syscall_entry_traced
+native_syscall_entry_traced:
+    mov [rip + program_rsp], rsp
+    mov rsp, {stack_top}
+    push {user_ds}
+    push qword ptr [rip + program_rsp]
+    push r11
+    push {user_cs}
+    push rcx
+    push rsi
+    SAVE_VOLATILE
+2:
+    SAVE_REST
+    mov rdi, rsp
+    cld
+    call {system_call_traced}
+    jmp return_to_program
+
 # All other exceptions: vector and error code are exchanged with the registers that carry them to Rust.
     .global exception_common
 exception_common:
@@ -354,6 +383,7 @@ program_rsp:
     exception = sym trap::exception,
     system_call = sym syscall::system_call,
     system_call_slow = sym syscall::system_call_slow,
+    system_call_traced = sym strace::system_call,
 );
 
 /// RFLAGS bits that are a program's own: CF PF AF ZF SF TF IF DF OF AC ID.
@@ -364,6 +394,8 @@ unsafe extern "C" {
     safe static return_to_program_iretq: [u8; 0];
     safe static gate_iretq: [u8; 0];
     fn native_syscall_entry();
+    fn native_syscall_entry_traced();
+    fn invalid_opcode_entry_traced();
     fn page_fault_entry();
     fn page_fault_entry_stages();
     fn page_fault_entry_timeline();
@@ -387,6 +419,16 @@ pub(crate) fn vectors() -> &'static [u64; VECTORS] {
 /// Where `syscall` leads on hosts with a native ring 0.
 pub(crate) fn syscall_entry() -> u64 {
     native_syscall_entry as *const () as u64
+}
+
+/// The same where each call is told.
+pub(crate) fn traced_syscall_entry() -> u64 {
+    native_syscall_entry_traced as *const () as u64
+}
+
+/// Where invalid opcodes, and with them system calls on other hosts, lead where each call is told.
+pub(crate) fn traced_gate_entry() -> u64 {
+    invalid_opcode_entry_traced as *const () as u64
 }
 
 /// Whether this is the address of an `iretq` that loads values chosen by a program, and so may fault on their account.

@@ -13,7 +13,7 @@ use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, FIRST_PID, INIT_PID, Interrupted, Process, Report, State};
 use crate::syscall::Errno;
 use crate::x86::msr;
-use crate::{fpu, lab, log, panic, sched, signal, uaccess, x86};
+use crate::{fpu, lab, log, panic, sched, signal, strace, uaccess, x86};
 
 /// What `clone` says of a new process: where its number is stored besides the result, and how its end is told.
 pub(crate) struct Clone {
@@ -99,9 +99,11 @@ pub(crate) fn exit_current(status: i32, regs: &mut PtRegs) {
 /// the machine ends.
 pub(crate) fn end(process: &Process, status: i32) {
     let pid = process.pid.get();
+    strace::end(process, status);
     if pid == FIRST_PID {
         end_machine(status);
     }
+    MEMORY.cancel_userfault(pid);
     if let Some(mm) = process.mm.take() {
         if core::ptr::eq(process, process::current()) {
             sched::leave_address_space();

@@ -57,6 +57,16 @@ pub(crate) fn set(vector: u64, handler: u64) {
     IDT.as_array_of_cells()[vector as usize].set(gate(vector as usize, handler));
 }
 
+/// Points a vector to `handler` for a while; what [`restore`] takes back.
+pub(crate) fn replace(vector: u64, handler: u64) -> [u64; 2] {
+    IDT.as_array_of_cells()[vector as usize].replace(gate(vector as usize, handler))
+}
+
+/// Takes a [`replace`] back.
+pub(crate) fn restore(vector: u64, before: [u64; 2]) {
+    IDT.as_array_of_cells()[vector as usize].set(before);
+}
+
 /// Fills the table and loads it.
 pub(crate) fn load() {
     IDT.set(core::array::from_fn(|vector| gate(vector, entry::vectors()[vector])));

@@ -16,7 +16,7 @@
 //! | [`process`], [`sched`], [`preempt`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
-//! | [`log`], [`panic`], [`trace`], [`vmstat`], [`clock`] | what is known from outside |
+//! | [`log`], [`panic`], [`trace`], [`strace`], [`vmstat`], [`clock`] | what is known from outside |
 //! | [`x86`], [`global`], [`memory_functions`] | instructions, shared state, `memcpy` and its family |
 //!
 //! What has a format but needs no machine is the library of this package (`lib.rs`), tested on the host.
@@ -54,6 +54,7 @@ mod sched;
 mod segments;
 mod serial;
 mod signal;
+mod strace;
 mod swap_disk;
 mod syscall;
 mod trace;

@@ -9,7 +9,6 @@
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 
-use crate::entry;
 use crate::gate::GATE;
 use crate::global::Global;
 use crate::interrupts::{self, vector};
@@ -116,7 +115,7 @@ pub(crate) unsafe fn xrstor(addr: u64, features: u64) {
 unsafe fn run(instruction: Instruction, rdi: u64, [mut eax, mut ecx, mut edx]: [u32; 3]) -> [u32; 4] {
     let ebx: u32;
     RUNS.set(true);
-    interrupts::set(vector::INVALID_OPCODE, back_from_ring_3 as *const () as u64);
+    let before = interrupts::replace(vector::INVALID_OPCODE, back_from_ring_3 as *const () as u64);
     let saved = segments::use_probe_stack();
     // SAFETY: `enter_ring_3` keeps to the calling convention, with its results where they are taken: it comes back through the handler set
     // above, with the callee-saved registers and the stack as they were; the exception's frame is on the other stack.
@@ -133,10 +132,7 @@ unsafe fn run(instruction: Instruction, rdi: u64, [mut eax, mut ecx, mut edx]: [
         );
     }
     segments::restore_stacks(saved);
-    interrupts::set(
-        vector::INVALID_OPCODE,
-        entry::vectors()[vector::INVALID_OPCODE as usize],
-    );
+    interrupts::restore(vector::INVALID_OPCODE, before);
     RUNS.set(false);
     [eax, ebx, ecx, edx]
 }

@@ -15,11 +15,11 @@ use faultlab_linux::signal::{
 
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::interrupts::vector;
-use crate::platform::LINUX;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, Process, Report, State};
 use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, sched, syscall, uaccess};
+use crate::{exit, fpu, log, sched, strace, syscall, uaccess};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
@@ -61,6 +61,7 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
 }
 
 fn deliver(delivery: Delivery, regs: &mut PtRegs) {
+    strace::signal(&delivery);
     match delivery {
         Delivery::End(signal) => exit::exit_current(signal.number().cast_signed(), regs),
         Delivery::Stop(signal) => stop(signal, regs),
@@ -98,6 +99,7 @@ fn stop(signal: Signal, regs: &mut PtRegs) {
 /// signal(7), "Interruption of system calls".
 fn interrupt_call(action: Action, regs: &mut PtRegs) {
     let process = process::current();
+    MEMORY.cancel_userfault(process.pid.get());
     let kind = process.interrupted.take();
     if kind == Interrupted::Nothing {
         return;
@@ -112,14 +114,24 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
 }
 
 /// Bytes of the `syscall` instruction.
-const SYSCALL_BYTES: u64 = 2;
+pub(crate) const SYSCALL_BYTES: u64 = 2;
 
 /// Lets others run until something happens; the program then makes the same call again: RAX still holds its number, and RIP goes back to
 /// the `syscall` instruction. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
 pub(crate) fn sleep_and_restart(kind: Interrupted, regs: &mut PtRegs) {
-    let process = process::current();
+    restart(regs);
+    process::current().interrupted.set(kind);
+    sleep(regs);
+}
+
+/// The program makes the same call again when it goes on.
+pub(crate) fn restart(regs: &mut PtRegs) {
     regs.volatile.rip = regs.volatile.rip.wrapping_sub(SYSCALL_BYTES);
-    process.interrupted.set(kind);
+}
+
+/// Lets others run until something happens, unless a signal has.
+pub(crate) fn sleep(regs: &mut PtRegs) {
+    let process = process::current();
     if !process.signals.is_pending() {
         process.state.set(State::Waiting);
         sched::yield_now(regs);

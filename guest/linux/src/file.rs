@@ -6,6 +6,7 @@
 use faultlab_mm::mmap::MapFile;
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::slab::object;
+use faultlab_mm::userfaultfd::UserfaultId;
 use faultlab_mm::{Platform, id_type, record};
 
 use crate::proc::SnapshotId;
@@ -33,6 +34,8 @@ record! {
         opened, set_opened: u64 = 5;
         /// Of proc: the text that is being read.
         snapshot, set_snapshot: Option<SnapshotId> = 6;
+        /// The context of a `userfaultfd`.
+        userfault, set_userfault: Option<UserfaultId> = 7;
     }
 }
 
@@ -105,6 +108,8 @@ pub enum Kind {
     Random,
     /// An end of a pipe, or a FIFO.
     Pipe(InodeId),
+    /// Of `userfaultfd`.
+    Userfault(UserfaultId),
 }
 
 impl Kind {
@@ -120,6 +125,7 @@ impl Kind {
     const PROC: u64 = 0x101;
     const RANDOM: u64 = 0x102;
     const PIPE: u64 = 0x100;
+    const USERFAULT: u64 = 0x103;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -135,6 +141,7 @@ impl Kind {
             Self::Random => Self::RANDOM,
             Self::Stream(stream) => Self::STREAM + stream,
             Self::Pipe(_) => Self::PIPE,
+            Self::Userfault(_) => Self::USERFAULT,
         }
     }
 
@@ -175,6 +182,7 @@ impl File<'_> {
             (Kind::ZERO, _) => Kind::Zero,
             (Kind::FULL, _) => Kind::Full,
             (Kind::PIPE, Some(inode)) => Kind::Pipe(inode),
+            (Kind::USERFAULT, _) => self.userfault().map_or(Kind::Null, Kind::Userfault),
             (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
@@ -256,8 +264,10 @@ impl<P: Platform> Linux<'_, P> {
         if let Some(text) = file.snapshot() {
             self.free_snapshot(text);
         }
-        if let Kind::Pipe(inode) = file.kind() {
-            self.release_pipe(inode, file);
+        match file.kind() {
+            Kind::Pipe(inode) => self.release_pipe(inode, file),
+            Kind::Userfault(id) => self.release_userfault(id),
+            _ => {}
         }
         let inode = file.inode();
         for word in file.0 {

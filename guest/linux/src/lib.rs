@@ -16,6 +16,7 @@
 //! | [`poll`] | fs/select.c | what a descriptor is ready for |
 //! | [`iov`] | lib/iov_iter.c | a program's buffers |
 //! | [`pipe`] | fs/pipe.c, fs/splice.c | pipes and FIFOs |
+//! | [`userfault`] | fs/userfaultfd.c | descriptors of `userfaultfd` |
 //! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`proc`] | fs/proc | `/proc` |
@@ -46,6 +47,7 @@ pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
+pub mod userfault;
 pub mod vfs;
 pub mod wait;
 

@@ -85,6 +85,7 @@ impl<P: Platform> Linux<'_, P> {
     pub fn poll(&self, file: File<'_>) -> Ready {
         match file.kind() {
             Kind::Pipe(inode) => self.pipe_poll(file, inode),
+            Kind::Userfault(id) => self.userfault_poll(file, id),
             _ => Ready::ALWAYS,
         }
     }

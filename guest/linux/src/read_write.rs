@@ -89,7 +89,7 @@ impl<P: Platform> Linux<'_, P> {
     pub fn lseek(&self, file: File<'_>, offset: u64, whence: u64) -> Result<u64, Errno> {
         let relative = |base: u64| base.checked_add_signed(offset.cast_signed());
         let wanted = match (file.kind(), whence as u32) {
-            (Kind::Null | Kind::Zero | Kind::Full | Kind::Random, _) => Some(0),
+            (Kind::Null | Kind::Zero | Kind::Full | Kind::Random | Kind::Userfault(_), _) => Some(0),
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 0) => Some(offset),
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 1) => relative(file.f_pos()),
             (Kind::Object(inode), 2) => relative(self.memory.i_size(inode)),

@@ -47,14 +47,16 @@ impl<P: Platform> Linux<'_, P> {
 
 impl Stat {
     fn of_stream(kind: Kind) -> Self {
-        let ino = match kind {
-            Kind::Stream(stream) => stream + 1,
-            _ => 1,
+        let (ino, file_type) = match kind {
+            Kind::Stream(stream) => (stream + 1, s::IFCHR),
+            // Of no type at all. Source: Linux, fs/anon_inodes.c.
+            Kind::Userfault(_) => (1, 0),
+            _ => (1, s::IFCHR),
         };
         let stat = Kstat {
             dev: SHM_MNT_DEV,
             ino,
-            mode: s::IFCHR | 0o600,
+            mode: file_type | 0o600,
             nlink: 1,
             uid: 0,
             gid: 0,

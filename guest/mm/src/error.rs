@@ -8,6 +8,8 @@ pub enum Error {
     Eperm = 1,
     /// No such object.
     Enoent = 2,
+    /// Whose it was is gone.
+    Esrch = 3,
     /// Interrupted by a signal.
     Eintr = 4,
     /// The disk failed.
@@ -62,4 +64,6 @@ pub enum Fault {
     BusAdrerr,
     /// No frame could be had, reclaim included. Rule B45.
     Oom,
+    /// It is for a program to resolve: see [`crate::userfaultfd`]. Rule H3.
+    Userfault,
 }

@@ -128,28 +128,36 @@ impl<P: Platform> Memory<P> {
 
     /// The entry that maps `pfn` with the VMA's rights; stores only if `writable`.
     #[inline(always)]
-    fn mk_pte(vma: VmArea<'_>, pfn: Pfn, writable: bool, dirty: bool) -> u64 {
+    pub(crate) fn mk_pte(vma: VmArea<'_>, pfn: Pfn, writable: bool, dirty: bool) -> u64 {
         P::Pte::page(pfn, writable, vma.has(vm::EXEC), dirty)
     }
 
     #[inline]
     fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         // One look for both, so that who has neither pays for one.
-        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES) != 0 {
+        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
             return self.do_special_fault(vmf, file);
         }
         self.do_object_fault(vmf, file)
     }
 
-    /// Device memory, which has no pages to give, and opened files, whose times a store changes. Rule B44; Linux `fault_dirty_shared_page`.
+    /// Device memory, which has no pages to give, mappings whose faults a program answers, and opened files, whose times a store changes.
+    /// Rules B44, H7; Linux `fault_dirty_shared_page`.
     #[inline(never)]
     fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         if vmf.vma.has(vm::PFNMAP) {
             return Err(Fault::BusAdrerr);
         }
         let write = vmf.write;
+        if vmf.vma.vm_flags() & (vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
+            self.userfault_of_object(vmf.vma, vmf.addr, file, write)?;
+            // Pages around that are cached are the program's to map. Source: Linux `uffd_disable_fault_around`.
+            if !write && vmf.vma.has(vm::UFFD_MINOR) {
+                return self.map_object_page(vmf, file);
+            }
+        }
         self.do_object_fault(vmf, file)?;
-        if write {
+        if write && vmf.vma.has(vm::TIMES) {
             self.content_changed(file);
         }
         Ok(())
@@ -165,6 +173,11 @@ impl<P: Platform> Memory<P> {
             self.platform.stage(Stage::SetPte, 0);
             return Ok(());
         }
+        self.map_object_page(vmf, file)
+    }
+
+    #[inline(always)]
+    fn map_object_page(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         let got = self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache)?;
         if got.major {
             self.count(Vmstat::Pgmajfault);
@@ -189,6 +202,9 @@ impl<P: Platform> Memory<P> {
 
     #[inline(never)]
     fn do_anonymous_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+        if vmf.vma.has(vm::UFFD_MISSING) {
+            return Err(self.note_userfault(vmf.vma, vmf.addr, vmf.write, false));
+        }
         if !vmf.write {
             vmf.pte
                 .set(Self::mk_pte(vmf.vma, Pfn(self.zero_pfn.get()), false, false));

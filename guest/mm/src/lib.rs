@@ -27,6 +27,7 @@
 //! | [`overcommit`] | mm/util.c | how much memory is promised |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
 //! | [`sysctl`], [`meminfo`], [`task_mmu`] | kernel/sysctl.c, fs/proc/{meminfo,task_mmu}.c | what an administrator sets, and sees |
+//! | [`userfaultfd`] | fs/userfaultfd.c, mm/userfaultfd.c | faults that programs answer |
 //! | [`lru`], [`vmscan`], `workingset` | mm/{swap,vmscan,workingset}.c | which frames to take back, and taking them |
 //!
 //! # Locks
@@ -70,6 +71,7 @@ pub mod task_mmu;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod truncate;
+pub mod userfaultfd;
 pub mod vma;
 pub mod vma_tree;
 pub mod vmscan;

@@ -15,6 +15,7 @@ use crate::slab::{Cache, Frames, object};
 use crate::swap::Swap;
 use crate::sync::{Lock, Word32};
 use crate::sysctl::Sysctl;
+use crate::userfaultfd::{self, UserfaultCtx, UserfaultId, Waiter, WaiterId};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId};
 use crate::vma_tree::VmaStore;
 use crate::vmscan::Kswapd;
@@ -46,6 +47,7 @@ pub struct Memory<P> {
     pub(crate) kswapd_wake: Word32,
     pub(crate) kswapd: Kswapd,
     pub(crate) workingset: Workingset,
+    pub(crate) userfaults: userfaultfd::State,
     pub(crate) compact: crate::compaction::State,
     pub(crate) sysctl: Sysctl,
     pub(crate) locks: Locks,
@@ -72,6 +74,8 @@ pub(crate) struct Caches {
     anon_vmas: Cache<{ AnonVma::WORDS }>,
     segments: Cache<{ Segment::WORDS }>,
     supers: Cache<{ SuperBlock::WORDS }>,
+    userfaults: Cache<{ UserfaultCtx::WORDS }>,
+    waiters: Cache<{ Waiter::WORDS }>,
     names: Cache<{ Name::WORDS }>,
 }
 
@@ -92,6 +96,8 @@ impl<P: Platform> Memory<P> {
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
                 supers: Cache::new(),
+                userfaults: Cache::new(),
+                waiters: Cache::new(),
                 names: Cache::new(),
             },
             overcommit: Overcommit::new(),
@@ -101,6 +107,7 @@ impl<P: Platform> Memory<P> {
             kswapd_wake: Word32::new(0),
             kswapd: Kswapd::new(),
             workingset: Workingset::new(),
+            userfaults: userfaultfd::State::new(),
             compact: crate::compaction::State::new(),
             sysctl: Sysctl::new(),
             locks: Locks {
@@ -176,12 +183,14 @@ records! {
     AnonVma, AnonVmaId, anon_vmas, anon_vma, anon_vma_alloc, anon_vma_free;
     Segment, ShmId, segments, segment, segment_alloc, segment_free;
     SuperBlock, SuperId, supers, sb, alloc_super, free_super;
+    UserfaultCtx, UserfaultId, userfaults, userfault, alloc_userfault, free_userfault;
+    Waiter, WaiterId, waiters, waiter, alloc_waiter, free_waiter;
     Name, NameId, names, name, alloc_name, free_name;
 }
 
 impl<P: Platform> Memory<P> {
     /// Frames that each kind of record holds, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 8] {
+    pub fn live_records(&self) -> [(&'static str, u64); 10] {
         [
             ("xarray nodes", self.caches.nodes.objects()),
             ("vm_area_struct", self.caches.vmas.objects()),
@@ -190,6 +199,8 @@ impl<P: Platform> Memory<P> {
             ("anon_vma", self.caches.anon_vmas.objects()),
             ("shmid_kernel", self.caches.segments.objects()),
             ("super_block", self.caches.supers.objects()),
+            ("userfaultfd_ctx", self.caches.userfaults.objects()),
+            ("userfaultfd_wait", self.caches.waiters.objects()),
             ("name of an object", self.caches.names.objects()),
         ]
     }

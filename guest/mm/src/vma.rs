@@ -185,6 +185,8 @@ pub mod vm {
     pub const MAYSHARE: u64 = 0x80;
     /// A stack that grows down.
     pub const GROWSDOWN: u64 = 0x100;
+    /// A program answers faults of pages that are not there.
+    pub const UFFD_MISSING: u64 = 0x200;
     /// Physical pages that have no [`crate::page::Page`].
     pub const PFNMAP: u64 = 0x400;
     /// Pages stay in memory.
@@ -207,4 +209,10 @@ pub mod vm {
     pub const ACCOUNT: u64 = 0x10_0000;
     /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
     pub const TIMES: u64 = 1 << 40;
+    /// A program answers faults of pages that are there, but not mapped.
+    pub const UFFD_MINOR: u64 = 1 << 41;
+    /// Where the number of the context that answers begins: whose flags are equal have the same, so neither merging nor cutting has to know.
+    pub const UFFD_CTX_SHIFT: u32 = 44;
+    /// All about answered faults. Source: Linux `__VM_UFFD_FLAGS`, `vm_userfaultfd_ctx`.
+    pub const UFFD: u64 = UFFD_MISSING | UFFD_MINOR | u64::MAX << UFFD_CTX_SHIFT;
 }

@@ -100,6 +100,13 @@ impl Kswapd {
 }
 
 impl<P: Platform> Memory<P> {
+    /// Whether there is anything to do before a program goes on: for kswapd ([`Memory::kswapd_wanted`]), or because a fault is a program's to
+    /// answer ([`Memory::take_userfault`]). One load, for the end of every call.
+    #[inline(always)]
+    pub fn work_is_deferred(&self) -> bool {
+        self.kswapd_wake.get() != 0
+    }
+
     /// Whether somebody found memory low since [`Memory::kswapd`] last ran, and running it again may help.
     #[inline(always)]
     pub fn kswapd_wanted(&self) -> bool {

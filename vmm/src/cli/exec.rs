@@ -36,6 +36,9 @@ pub(crate) struct ExecArgs {
     /// User that the program runs as, and group (otherwise of the same number)
     #[arg(long, value_name = "UID[:GID]", value_parser = parse_ids)]
     pub(crate) uid: Option<(u32, u32)>,
+    /// Print every system call with its arguments and result, as strace -f does, on standard error or to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", conflicts_with = "versus_linux")]
+    pub(crate) strace: Option<PathBuf>,
     /// A bundled program's name, the path (with a slash) of a file that --file or --dir brings or that is on this host, or a name to be looked
     /// for in PATH among what is brought; then its arguments
     #[arg(value_name = "PROG", required = true, trailing_var_arg = true, num_args = 1..)]

@@ -1,6 +1,7 @@
 //! `faultlab exec`: one program in the guest; its output and its exit status are the command's.
 
-use std::io::{self, ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
 
 use faultlab::report::stages;
 use faultlab::{Host, Observer, StopHandle, Stream, Vm};
@@ -23,7 +24,11 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     let vm = Vm::new(bring::config(args)?, &host)?;
     let stop = vm.stop_handle();
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
-    let mut output = Output { stop, failure: None };
+    let mut output = Output {
+        stop,
+        failure: None,
+        calls: calls(args)?,
+    };
     let outcome = vm.run(&mut output)?;
     drop(signals);
     if let Some(failure) = output.failure {
@@ -37,13 +42,37 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     Ok(outcome.end.exit_status())
 }
 
+/// Where lines about system calls go.
+fn calls(args: &ExecArgs) -> Result<Option<Box<dyn Write>>, Failure> {
+    Ok(match &args.strace {
+        None => None,
+        Some(path) if path.as_os_str() == "-" => Some(Box::new(io::stderr())),
+        Some(path) => {
+            let file = File::create(path).map_err(|source| Failure::cannot_write(path, source))?;
+            Some(Box::new(BufWriter::new(file)))
+        }
+    })
+}
+
 /// Passes the program's output through, write by write.
 pub(super) struct Output {
     pub(super) stop: StopHandle,
     pub(super) failure: Option<io::Error>,
+    /// Where lines about system calls go.
+    pub(super) calls: Option<Box<dyn Write>>,
 }
 
 impl Observer for Output {
+    fn call(&mut self, line: &str) {
+        if let Some(calls) = &mut self.calls
+            && let Err(error) = writeln!(calls, "{line}")
+        {
+            self.calls = None;
+            self.failure = Some(error);
+            self.stop.stop(SIGPIPE);
+        }
+    }
+
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         let written = match stream {
             Stream::Stdout => {

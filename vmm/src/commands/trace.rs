@@ -28,7 +28,11 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     // Claimed now: a path that cannot be written is known before anything runs.
     let file = claim(&args.out)?;
-    let mut output = Output { stop, failure: None };
+    let mut output = Output {
+        stop,
+        failure: None,
+        calls: None,
+    };
     let outcome = vm.run(&mut output)?;
     let timeline = outcome.timeline.clone().unwrap_or_default();
     file.write(&ChromeTrace::new(&outcome.trace, &timeline, tsc_khz))

@@ -12,7 +12,7 @@ use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::wait::Call;
 
 use super::file::file;
-use super::{Errno, Outcome, cred, nr};
+use super::{Errno, Outcome, cred, nr, userfault};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, current_files, current_mm};
@@ -21,16 +21,18 @@ use crate::{signal, uaccess};
 mod number {
     pub(super) const PIPE: u64 = 22;
     pub(super) const PIPE2: u64 = 293;
+    pub(super) const USERFAULTFD: u64 = 323;
 }
 
 /// Carries out a call of these; `None` for another's number.
 pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
-        nr::READ => buffer(rsi, rdx).and_then(|to| read(file(rdi)?, to)),
+        nr::READ => read_one(rdi, rsi, rdx),
         nr::WRITE => buffer(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
         nr::READV => vectors(rsi, rdx).and_then(|to| read(file(rdi)?, to)),
         nr::WRITEV => vectors(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
+        number::USERFAULTFD => userfault::userfaultfd(rdi).map(Outcome::Value),
         number::PIPE => pipe2(rdi, 0),
         number::PIPE2 => pipe2(rdi, rsi),
         _ => return None,
@@ -52,6 +54,14 @@ fn buffer(addr: u64, len: u64) -> Result<IovIter, Errno> {
 
 fn vectors(addr: u64, count: u64) -> Result<IovIter, Errno> {
     LINUX.iov_iter(current_mm(), addr, count)
+}
+
+fn read_one(descriptor: u64, addr: u64, len: u64) -> Result<Outcome, Errno> {
+    let file = file(descriptor)?;
+    match file.kind() {
+        Kind::Userfault(id) => userfault::read(file, id, addr, len),
+        _ => read(file, buffer(addr, len)?),
+    }
 }
 
 fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {

@@ -4,7 +4,7 @@ use faultlab_linux::file::{File, Kind};
 use faultlab_linux::memfd;
 use faultlab_mm::mmap::MapFile;
 
-use super::{Errno, cred, device};
+use super::{Errno, cred, device, userfault};
 use crate::platform::LINUX;
 use crate::process::current_files;
 use crate::{sched, uaccess};
@@ -29,6 +29,7 @@ pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
     match file(descriptor)?.kind() {
         Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
+        Kind::Userfault(id) => userfault::ioctl(id, request as u32, arg),
         Kind::Pipe(inode) if request as u32 == FIONREAD => {
             let bytes = LINUX.pipe_available(inode) as u32;
             uaccess::copy_to_user(arg, &bytes.to_le_bytes()).map(|()| 0)

@@ -38,7 +38,7 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
         // Where it may wait: `descriptor.rs`.
-        Kind::Pipe(_) => Err(Errno::RESTART),
+        Kind::Pipe(_) | Kind::Userfault(_) => Err(Errno::RESTART),
     }
 }
 
@@ -50,7 +50,7 @@ fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno>
         // What is written to the random number generator changes nothing: it has no secrets.
         Kind::Null | Kind::Zero | Kind::Random => Ok(len.min(RW_MAX_BYTES)),
         Kind::Full => Err(Errno::ENOSPC),
-        Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) => Err(Errno::EBADF),
+        Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) | Kind::Userfault(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),

@@ -6,6 +6,7 @@
 //! | `file.rs` | `close ioctl dup dup2 dup3 fcntl memfd_create` |
 //! | `fs/` | what takes a path, or is about files that have one |
 //! | `descriptor.rs` | `pipe pipe2`; `read write readv writev` of what may have to wait |
+//! | `userfault.rs` | `userfaultfd`, and waiting for its answers |
 //! | `poll.rs` | `poll ppoll select pselect6` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
@@ -36,6 +37,7 @@ use faultlab_linux::read_write::At;
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::exit::{self, Clone};
 use crate::global::Global;
+use crate::platform::MEMORY;
 use crate::process::Interrupted;
 use crate::x86::msr;
 use crate::{exec, log, sched, trap, uaccess, vmstat, x86};
@@ -56,9 +58,10 @@ mod shm;
 mod signal;
 mod swap;
 mod time;
+pub(crate) mod userfault;
 
 /// Numbers of the calls that exist.
-mod nr {
+pub(crate) mod nr {
     pub(super) const READ: u64 = 0;
     pub(super) const WRITE: u64 = 1;
     pub(super) const CLOSE: u64 = 3;
@@ -86,7 +89,7 @@ mod nr {
     pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
     pub(super) const VFORK: u64 = 58;
-    pub(super) const EXECVE: u64 = 59;
+    pub(crate) const EXECVE: u64 = 59;
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
     pub(super) const SHMDT: u64 = 67;
@@ -150,6 +153,8 @@ fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
         Ok(Outcome::Value(value)) => regs.volatile.rax = value,
         Ok(Outcome::Sleep(kind)) => crate::signal::sleep_and_restart(kind, regs),
         Ok(Outcome::Registers) => {}
+        // Also one that the short way gave up: its number is still in RAX.
+        Err(errno) if userfault::failed_by_it(errno, regs) => {}
         Err(errno) => regs.volatile.rax = encode(Err(errno)),
     }
 }
@@ -236,8 +241,24 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
             None => return long_way(regs),
         },
     };
+    if MEMORY.work_is_deferred() {
+        return deferred(result, regs);
+    }
     regs.rax = encode(result);
+    0
+}
+
+/// The end of a call after which there is more to do.
+#[cold]
+#[inline(never)]
+fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
     trap::run_kswapd::<{ level::OFF }>();
+    if result == Err(Errno::EFAULT) && MEMORY.has_userfault() {
+        return 1;
+    }
+    // One that the call went on without.
+    _ = MEMORY.take_userfault();
+    regs.rax = encode(result);
     0
 }
 
@@ -257,6 +278,14 @@ pub(crate) use time::interrupted;
 
 /// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
+    call_slow(regs);
+    crate::signal::before_return(regs);
+    trap::run_kswapd::<{ level::OFF }>();
+}
+
+/// The same before signals are looked for.
+#[inline(always)]
+pub(crate) fn call_slow(regs: &mut PtRegs) {
     let VolatileRegs {
         rax,
         rdi,
@@ -265,6 +294,12 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
         r10,
         ..
     } = regs.volatile;
+    if MEMORY.has_userfault() {
+        // The short way left it at this: the call is made again, or fails.
+        finish(Err(Errno::EFAULT), regs);
+        crate::signal::before_return(regs);
+        return;
+    }
     match rax {
         nr::FORK | nr::VFORK => regs.volatile.rax = encode(exit::fork(regs, &Clone::FORK)),
         nr::CLONE => {
@@ -291,9 +326,9 @@ pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
             finish(result, regs);
         }
     }
+    // One that the call went on without.
+    _ = MEMORY.take_userfault();
     sched::wake_waiters();
-    crate::signal::before_return(regs);
-    trap::run_kswapd::<{ level::OFF }>();
 }
 
 /// `clone(flags, stack, parent_tid, child_tid)` as far as it is a `fork`, which is how C libraries call it.

@@ -185,7 +185,7 @@ impl<P: Platform> Memory<P> {
                 Ok(()) => {}
                 Err(Fault::SegvMaperr) => return Err(Error::Enomem),
                 Err(Fault::SegvAccerr) => return Err(Error::Einval),
-                Err(Fault::BusAdrerr) => return Err(Error::Efault),
+                Err(Fault::BusAdrerr | Fault::Userfault) => return Err(Error::Efault),
                 Err(Fault::Oom) => return Err(Error::Enomem),
             }
             addr = addr.offset(1 << PAGE_SHIFT);

@@ -71,6 +71,7 @@ impl<P: Platform> Memory<P> {
         );
         self.free_table(mm.pgd());
         self.mmlist_del(mm_id);
+        self.userfaultfd_mm_gone(mm_id);
         self.mm_struct_free(mm_id);
     }
 
@@ -132,8 +133,8 @@ impl<P: Platform> Memory<P> {
         let copy = self.vma(copy_id);
         copy.set_vm_start(vma.vm_start());
         copy.set_vm_end(vma.vm_end());
-        // Locks are not inherited. Source: fork(2).
-        copy.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT));
+        // Locks are not inherited, nor who answers faults. Source: fork(2); Linux `dup_userfaultfd`.
+        copy.set_vm_flags(vma.vm_flags() & !(vm::LOCKED | vm::LOCKONFAULT | vm::UFFD));
         copy.set_vm_pgoff(vma.vm_pgoff());
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));

@@ -92,7 +92,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Makes one VMA of `id` and those beside it, where they could be one. Returns the VMA that is left.
-    pub(super) fn merge_around(&self, mm: MmStruct<'_>, id: VmaId) -> VmaId {
+    pub(crate) fn merge_around(&self, mm: MmStruct<'_>, id: VmaId) -> VmaId {
         let mut id = id;
         if let Some(prev) = self.vma(id).vm_prev()
             && self.adjacent_mergeable(prev, id)
@@ -187,7 +187,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Makes `part` of a VMA a VMA of its own; when that fails, nothing is cut. Source: Linux `vma_modify`.
-    pub(super) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
+    pub(crate) fn cut_out(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>) -> Result<VmaId, Error> {
         let mut id = id;
         if self.vma(id).vm_start() < part.start {
             id = self.split_vma(mm, id, part.start)?;

@@ -306,7 +306,8 @@ impl<P: Platform> Memory<P> {
         let (vma, copy) = (self.vma(id), self.vma(copy_id));
         copy.set_vm_start(to);
         copy.set_vm_end(to.offset(request.new_len));
-        copy.set_vm_flags(vma.vm_flags());
+        // Who answers faults does not come along. Source: Linux `mremap_userfaultfd_prep`.
+        copy.set_vm_flags(vma.vm_flags() & !vm::UFFD);
         // Anonymous memory without pages is numbered afresh, so that it merges at its new place.
         copy.set_vm_pgoff(
             if vma.vm_file().is_none() && vma.anon_vma().is_none() && !vma.has(vm::PFNMAP) {

@@ -48,6 +48,7 @@ pub(super) fn config(args: &ExecArgs) -> Result<VmConfig, Failure> {
         } else {
             cwd.to_vec()
         },
+        strace: args.strace.is_some(),
         ids: args.uid.unwrap_or((0, 0)),
         ..config
     })

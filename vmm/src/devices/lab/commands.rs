@@ -1,7 +1,7 @@
 //! The commands of the lab device, except those of a phase and those about memory.
 
 use faultlab_abi::dev::{SkipArgs, access};
-use faultlab_abi::lab::{Hello, Panic, log_level};
+use faultlab_abi::lab::{CallRecord, Hello, Panic, log_level};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_abi::vmstat;
 
@@ -11,6 +11,7 @@ use super::{Handled, Refusal};
 use crate::devices::Session;
 use crate::observer::Stream;
 use crate::outcome::{End, PanicReport};
+use crate::strace::{Space, Strace};
 
 /// Limits stated in [`faultlab_abi::lab::kind`].
 const WRITE_MAX_BYTES: u64 = PAGE_SIZE;
@@ -78,6 +79,19 @@ pub(super) fn log(args: [u64; 6], session: &mut Session<'_>) -> Handled {
     };
     let line = copy_bytes(session.ram, address, bytes, LOG_MAX_BYTES)?;
     session.observer.log(level, String::from_utf8_lossy(&line).trim_end());
+    Ok(None)
+}
+
+/// A system call, a signal or an end, for `--strace`.
+pub(super) fn call(address: u64, calls: &mut Strace, session: &mut Session<'_>) -> Handled {
+    let record: CallRecord = copy(session.ram, address)?;
+    let memory = Space {
+        ram: session.ram,
+        root: record.root,
+    };
+    for line in calls.record(&record, &memory) {
+        session.observer.call(&line);
+    }
     Ok(None)
 }
 

@@ -40,6 +40,7 @@ use crate::memory::GuestRam;
 use crate::memory::dirty_log::DirtyLog;
 use crate::outcome::End;
 use crate::rate_limit::{RateLimit, warn_limited};
+use crate::strace::Strace;
 use crate::timeline::clock::host_tsc;
 use crate::vcpu::kick::StopHandle;
 
@@ -84,6 +85,7 @@ pub struct LabDevice {
     dirty_log: Option<DirtyLog>,
     halts: Halts,
     timer: Timer,
+    calls: Strace,
     commands: u64,
     refused: RateLimit,
     /// Phases that were begun and never ended.
@@ -234,6 +236,7 @@ impl LabDevice {
             kind::HOST_INFO => memory::host_info(args[0], self.dirty_log.as_ref(), session),
             kind::HALTS => self.halts.announce(args),
             kind::SKIP => commands::skip(args[0], &mut self.phase, session),
+            kind::CALL => commands::call(args[0], &mut self.calls, session),
             kind::PLAN => commands::plan(args[0], session),
             _ => Err(Refusal::Unknown),
         }

@@ -3,7 +3,7 @@
 //! Each function reads guest memory once and hands over a private copy: what the guest changes afterwards is not seen.
 
 use faultlab_abi::dev::{HostInfo, SkipArgs};
-use faultlab_abi::lab::{Command, Hello, PageRange, Panic, Phase};
+use faultlab_abi::lab::{CallRecord, Command, Hello, PageRange, Panic, Phase};
 use faultlab_abi::layout::PAGE_SIZE;
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
@@ -25,6 +25,8 @@ unsafe impl Record for Command {}
 unsafe impl Record for Hello {}
 // SAFETY: as above.
 unsafe impl Record for PageRange {}
+// SAFETY: as for `Command`.
+unsafe impl Record for CallRecord {}
 // SAFETY: as above.
 unsafe impl Record for Phase {}
 // SAFETY: as above.

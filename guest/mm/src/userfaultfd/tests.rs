@@ -1,0 +1,668 @@
+//! Expected results are those of tests/c/userfaultfd.c on Linux 6.18.
+
+use std::vec;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{API, UserfaultId, Waiting, feature, mode, register_mode};
+use crate::Memory;
+use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::error::{Error, Fault};
+use crate::fault::Access;
+use crate::mmap::{map_flag, prot, remap_flag};
+use crate::platform::{PteFormat, Vmstat};
+use crate::shmem::{InodeId, falloc};
+use crate::testing::{FakeMachine, FakePte, machine};
+use crate::vma::MmId;
+use crate::vma_tree::find_vma;
+
+const RW: u64 = prot::READ | prot::WRITE;
+const AT: u64 = 0x20_0000_0000;
+/// Where the source of copies is.
+const SOURCE: u64 = 0x30_0000_0000;
+const TID: u32 = 77;
+
+/// An address space with a context, and four pages of sevens at [`SOURCE`].
+struct Space {
+    memory: Memory<FakeMachine>,
+    mm: MmId,
+    ctx: UserfaultId,
+    free_at_start: u64,
+}
+
+impl Space {
+    fn new() -> Self {
+        Self::with_features(0)
+    }
+
+    fn with_features(features: u64) -> Self {
+        let memory = machine(256, 64);
+        let free_at_start = memory.nr_free_pages();
+        let mm = memory.mm_alloc().unwrap();
+        let ctx = memory.userfaultfd(mm, false).unwrap();
+        memory.userfaultfd_api(ctx, API, features).unwrap();
+        let space = Self {
+            memory,
+            mm,
+            ctx,
+            free_at_start,
+        };
+        space.map(SOURCE, 4, map_flag::PRIVATE, None);
+        for word in 0..4 * PAGE_SIZE / 8 {
+            space.memory.store(mm, SOURCE + word * 8, 7).unwrap();
+        }
+        space
+    }
+
+    fn map(&self, at: u64, pages: u64, kind: u64, file: Option<InodeId>) -> u64 {
+        let anonymous = if file.is_none() { map_flag::ANONYMOUS } else { 0 };
+        let flags = kind | map_flag::FIXED | anonymous;
+        let file = file.map(Into::into);
+        self.memory
+            .do_mmap(self.mm, at, pages * PAGE_SIZE, RW, flags, file, 0)
+            .unwrap()
+    }
+
+    fn object(&self, pages: u64) -> InodeId {
+        self.memory.shmem_file_setup(pages * PAGE_SIZE, false).unwrap()
+    }
+
+    fn register(&self, at: u64, pages: u64, mode: u64) -> Result<u64, Error> {
+        self.memory.userfaultfd_register(self.ctx, at, pages * PAGE_SIZE, mode)
+    }
+
+    /// A load that faults for the context: what is told of it.
+    fn asks(&self, at: u64, access: Access) -> Option<(u64, u64)> {
+        assert_eq!(self.memory.touch(self.mm, at, access), Err(Fault::Userfault));
+        let fault = self.memory.take_userfault().expect("noted");
+        assert_eq!((fault.mm, fault.address), (self.mm, at));
+        assert_eq!(self.memory.wait_userfault(fault, TID, false), Waiting::In(self.ctx));
+        let message = self.memory.userfaultfd_read(self.ctx)?;
+        Some((message.address, message.flags))
+    }
+
+    /// Answers with a copy; who was woken, and what the program is told.
+    fn copy(&self, at: u64, pages: u64) -> (Vec<u32>, i64) {
+        let mut woken = vec![];
+        let filled = self
+            .memory
+            .userfaultfd_copy(self.ctx, at, (self.mm, SOURCE), pages * PAGE_SIZE, 0, |tid| {
+                woken.push(tid);
+            })
+            .unwrap();
+        (woken, filled.field())
+    }
+
+    fn zeropage(&self, at: u64, pages: u64) -> Result<(), Error> {
+        let len = pages * PAGE_SIZE;
+        self.memory.userfaultfd_zeropage(self.ctx, at, len, 0, |_| {})?.result()
+    }
+
+    fn resume(&self, at: u64) -> i64 {
+        self.memory
+            .userfaultfd_continue(self.ctx, at, PAGE_SIZE, 0, |_| {})
+            .unwrap()
+            .field()
+    }
+
+    fn load(&self, at: u64) -> u64 {
+        self.memory.load(self.mm, at).unwrap()
+    }
+
+    fn vmas(&self) -> Vec<(u64, u64, bool)> {
+        let mut at = 0;
+        let mut vmas = vec![];
+        while let Some(id) = find_vma(&self.memory, self.memory.mm(self.mm), VirtAddr(at)) {
+            let vma = self.memory.vma(id);
+            let pages = (vma.vm_end().0 - vma.vm_start().0) / PAGE_SIZE;
+            if vma.vm_start().0 != SOURCE {
+                vmas.push((vma.vm_start().0, pages, super::uffd_number(vma) != 0));
+            }
+            at = vma.vm_end().0;
+        }
+        vmas
+    }
+
+    /// Closes everything; nothing is left.
+    fn end(self, objects: &[InodeId]) {
+        let Self {
+            memory,
+            mm,
+            ctx,
+            free_at_start,
+        } = self;
+        memory.userfaultfd_release(ctx, |_| {});
+        memory.mmput(mm, 1);
+        objects.iter().for_each(|&object| memory.iput(object));
+        memory.check_invariants();
+        assert!(
+            memory.live_records().iter().all(|&(_, objects)| objects == 0),
+            "{:?}",
+            memory.live_records()
+        );
+        memory.swap_drain();
+        assert_eq!((memory.swap_inuse_pages(), memory.committed_as()), (0, 0));
+        let spares = memory.platform.counter(Vmstat::NrSlab);
+        assert_eq!(memory.nr_free_pages() + spares, free_at_start, "frames are lost");
+    }
+}
+
+/// H1.
+#[test]
+fn handshake() {
+    let space = Space::new();
+    let memory = &space.memory;
+    let ctx = memory.userfaultfd(space.mm, false).unwrap();
+    assert!(!memory.userfaultfd_is_initialized(ctx));
+    assert_eq!(memory.userfaultfd_api(ctx, 0xab, 0), Err(Error::Einval));
+    assert_eq!(memory.userfaultfd_api(ctx, API, 1 << 50), Err(Error::Einval));
+    assert_eq!(memory.userfaultfd_api(ctx, API, feature::SIGBUS), Ok(feature::ALL));
+    assert!(memory.userfaultfd_is_initialized(ctx));
+    assert_eq!(memory.userfaultfd_api(ctx, API, 0), Err(Error::Einval), "twice");
+    memory.userfaultfd_release(ctx, |_| {});
+    space.end(&[]);
+}
+
+/// H2.
+#[test]
+fn what_can_be_registered() {
+    let space = Space::new();
+    let (memory, missing, minor) = (&space.memory, register_mode::MISSING, register_mode::MINOR);
+    let object = space.object(4);
+    space.map(AT, 8, map_flag::PRIVATE, None);
+    space.map(AT + 0x10_0000, 4, map_flag::SHARED, Some(object));
+    let register = |at, len, mode| memory.userfaultfd_register(space.ctx, at, len, mode);
+    for (at, len, mode) in [
+        (AT, PAGE_SIZE, 0),
+        (AT, PAGE_SIZE, 0x80),
+        (AT + 1, PAGE_SIZE, missing),
+        (AT, 100, missing),
+        (AT, 0, missing),
+        (0x1_0000, PAGE_SIZE, missing),
+        (PAGE_SIZE.wrapping_neg(), PAGE_SIZE, missing),
+        (AT, PAGE_SIZE, minor),
+        (AT, PAGE_SIZE, minor | missing),
+    ] {
+        assert_eq!(register(at, len, mode), Err(Error::Einval), "{at:#x} {len} {mode}");
+    }
+    assert_eq!(space.register(AT, 4, missing), Ok(0x1c));
+    assert_eq!(space.register(AT + PAGE_SIZE, 2, missing), Ok(0x1c), "again");
+    assert_eq!(space.vmas()[..2], [(AT, 4, true), (AT + 4 * PAGE_SIZE, 4, false)]);
+    let other = memory.userfaultfd(space.mm, false).unwrap();
+    memory.userfaultfd_api(other, API, 0).unwrap();
+    assert_eq!(
+        memory.userfaultfd_register(other, AT, PAGE_SIZE, missing),
+        Err(Error::Ebusy)
+    );
+    assert_eq!(
+        memory.userfaultfd_unregister(other, AT, PAGE_SIZE, |_| {}),
+        Err(Error::Einval)
+    );
+    // Beside each other, but of two contexts: they stay two.
+    memory
+        .userfaultfd_register(other, AT + 4 * PAGE_SIZE, PAGE_SIZE, missing)
+        .unwrap();
+    assert_eq!(space.vmas().len(), 4);
+    memory.userfaultfd_release(other, |_| {});
+    assert_eq!(space.register(AT + 0x10_0000, 4, minor | missing), Ok(0x9c));
+    memory.do_munmap(space.mm, AT + 5 * PAGE_SIZE, PAGE_SIZE).unwrap();
+    assert_eq!(space.register(AT, 8, missing), Ok(0x1c), "with a gap");
+    memory
+        .userfaultfd_unregister(space.ctx, AT, 8 * PAGE_SIZE, |_| {})
+        .unwrap();
+    memory
+        .userfaultfd_unregister(space.ctx, AT, 8 * PAGE_SIZE, |_| {})
+        .unwrap();
+    assert_eq!(space.vmas()[..2], [(AT, 5, false), (AT + 6 * PAGE_SIZE, 2, false)]);
+    space.end(&[object]);
+}
+
+/// H3, H4: of objects and of anonymous memory.
+#[test]
+fn missing_pages_are_asked_for() {
+    let space = Space::new();
+    let object = space.object(4);
+    space.map(AT, 4, map_flag::SHARED, Some(object));
+    space.map(AT + 0x10_0000, 4, map_flag::PRIVATE, None);
+    let view = space.map(AT + 0x20_0000, 4, map_flag::SHARED, Some(object));
+    space.memory.store(space.mm, view, 1).unwrap();
+    for base in [AT, AT + 0x10_0000] {
+        space.register(base, 4, register_mode::MISSING).unwrap();
+        let at = base + PAGE_SIZE;
+        assert_eq!(space.asks(at + 8, Access::Write), Some((at, 1)));
+        assert_eq!(space.asks(at + 8, Access::Write), None, "it is told once");
+        assert_eq!(
+            space.asks(at, Access::Read),
+            Some((at, 0)),
+            "and again of another access"
+        );
+        assert_eq!(space.copy(at, 1), (vec![TID], PAGE_SIZE.cast_signed()));
+        assert_eq!((space.load(at), space.load(at + 8)), (7, 7));
+        assert_eq!(space.copy(at, 1).1, -17);
+        assert_eq!(space.zeropage(at + PAGE_SIZE, 2), Ok(()));
+        assert_eq!(space.load(at + 2 * PAGE_SIZE), 0);
+        space.memory.store(space.mm, at + PAGE_SIZE, 9).unwrap();
+        assert_eq!(space.load(at + PAGE_SIZE), 9);
+    }
+    assert_eq!(space.load(AT), 1, "there already");
+    assert_eq!((space.load(view + PAGE_SIZE), space.load(view + 2 * PAGE_SIZE)), (7, 9));
+    // Holes are asked for again.
+    let punch = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;
+    space.memory.shmem_fallocate(object, punch, 0, PAGE_SIZE).unwrap();
+    assert_eq!(space.asks(AT, Access::Read), Some((AT, 0)));
+    // One and a half pages of source, from the middle of a page on.
+    space.memory.store(space.mm, SOURCE + PAGE_SIZE, 8).unwrap();
+    let from = (space.mm, SOURCE + 8);
+    space
+        .memory
+        .userfaultfd_copy(space.ctx, AT, from, PAGE_SIZE, 0, |_| {})
+        .unwrap()
+        .result()
+        .unwrap();
+    assert_eq!((space.load(AT), space.load(AT + PAGE_SIZE - 8)), (7, 8));
+    space.end(&[object]);
+}
+
+/// H4: what an answer is refused for.
+#[test]
+fn refused_answers() {
+    let space = Space::new();
+    let object = space.object(4);
+    space.map(AT, 8, map_flag::SHARED, Some(object));
+    let copy = |at, len, flags| {
+        let filled = space
+            .memory
+            .userfaultfd_copy(space.ctx, at, (space.mm, SOURCE), len, flags, |_| {});
+        filled.map(|filled| (filled.field(), filled.result()))
+    };
+    assert_eq!(copy(AT, PAGE_SIZE, 0), Ok((-2, Err(Error::Enoent))), "not registered");
+    space.register(AT, 8, register_mode::MISSING).unwrap();
+    assert_eq!(copy(AT + 1, PAGE_SIZE, 0), Err(Error::Einval));
+    assert_eq!(copy(AT, 0, 0), Err(Error::Einval));
+    assert_eq!(copy(AT, PAGE_SIZE, 0x80), Err(Error::Einval));
+    assert_eq!(copy(0x1_0000, PAGE_SIZE, 0), Ok((-2, Err(Error::Enoent))));
+    assert_eq!(
+        copy(AT, 9 * PAGE_SIZE, 0),
+        Ok((-2, Err(Error::Enoent))),
+        "past what is registered"
+    );
+    assert_eq!(
+        copy(AT + 4 * PAGE_SIZE, PAGE_SIZE, 0),
+        Ok((-14, Err(Error::Efault))),
+        "past the end"
+    );
+    assert_eq!(copy(AT + PAGE_SIZE, PAGE_SIZE, mode::DONTWAKE), Ok((4096, Ok(()))));
+    assert_eq!(
+        copy(AT, 3 * PAGE_SIZE, 0),
+        Ok((4096, Err(Error::Eagain))),
+        "up to one that is there"
+    );
+    let nowhere = space.memory.userfaultfd_copy(
+        space.ctx,
+        AT + 2 * PAGE_SIZE,
+        (space.mm, 0x1_0000),
+        PAGE_SIZE,
+        0,
+        |_| {},
+    );
+    assert_eq!(nowhere.unwrap().field(), -14);
+    space.end(&[object]);
+}
+
+/// H5.
+#[test]
+fn minor_faults() {
+    let space = Space::new();
+    let object = space.object(6);
+    let view = space.map(AT + 0x10_0000, 6, map_flag::SHARED, Some(object));
+    for page in 0..3 {
+        space.memory.store(space.mm, view + page * PAGE_SIZE, page + 1).unwrap();
+    }
+    space.map(AT, 6, map_flag::SHARED, Some(object));
+    space.register(AT, 6, register_mode::MINOR).unwrap();
+    assert_eq!(space.load(AT + 3 * PAGE_SIZE), 0, "holes are nobody's");
+    assert_eq!(
+        space.asks(AT + 2 * PAGE_SIZE, Access::Read),
+        Some((AT + 2 * PAGE_SIZE, 4)),
+        "not mapped around the hole"
+    );
+    assert_eq!(space.asks(AT, Access::Write), Some((AT, 5)));
+    assert_eq!(space.resume(AT), 4096);
+    assert_eq!(space.load(AT), 1);
+    assert_eq!(space.resume(AT), -17);
+    assert_eq!(space.resume(AT + 4 * PAGE_SIZE), -14);
+    assert_eq!(space.resume(view), -2);
+    // In swap is there, too.
+    space
+        .memory
+        .do_madvise(space.mm, view + PAGE_SIZE, PAGE_SIZE, 21)
+        .unwrap();
+    assert_eq!(space.memory.shmem_pages(object).1, 1);
+    assert_eq!(space.asks(AT + PAGE_SIZE, Access::Read), Some((AT + PAGE_SIZE, 4)));
+    assert_eq!(space.resume(AT + PAGE_SIZE), 4096);
+    assert_eq!(space.load(AT + PAGE_SIZE), 2);
+    space.end(&[object]);
+}
+
+/// H3: the kernel's own accesses fail by it, and can be made again.
+#[test]
+fn accesses_of_the_kernel() {
+    let space = Space::new();
+    space.map(AT, 1, map_flag::PRIVATE, None);
+    space.register(AT, 1, register_mode::MISSING).unwrap();
+    assert_eq!(
+        space.memory.get_user_page(space.mm, VirtAddr(AT), true),
+        Err(Error::Efault)
+    );
+    let fault = space.memory.take_userfault().unwrap();
+    assert!(space.memory.take_userfault().is_none());
+    assert_eq!(space.memory.wait_userfault(fault, TID, true), Waiting::In(space.ctx));
+    assert_eq!(space.copy(AT, 1).0, [TID]);
+    assert!(space.memory.get_user_page(space.mm, VirtAddr(AT), true).is_ok());
+    space.end(&[]);
+}
+
+/// H6, and what a context may say of who is asked.
+#[test]
+fn waiting_and_being_refused() {
+    let space = Space::new();
+    space.map(AT, 4, map_flag::PRIVATE, None);
+    space.register(AT, 4, register_mode::MISSING).unwrap();
+    let mut faults = vec![];
+    for page in 0..3 {
+        _ = space.memory.touch(space.mm, AT + page * PAGE_SIZE, Access::Read);
+        let fault = space.memory.take_userfault().unwrap();
+        space.memory.wait_userfault(fault, 10 + page as u32, false);
+        faults.push(fault);
+    }
+    let mut woken = vec![];
+    space
+        .memory
+        .userfaultfd_wake(space.ctx, AT + PAGE_SIZE, PAGE_SIZE, |tid| woken.push(tid))
+        .unwrap();
+    assert_eq!(woken, [11]);
+    space.memory.cancel_userfault(12);
+    assert_eq!(space.memory.userfaultfd_read(space.ctx).unwrap().address, AT);
+    assert!(
+        !space.memory.userfaultfd_has_message(space.ctx),
+        "who was woken or cancelled is forgotten"
+    );
+    woken.clear();
+    space
+        .memory
+        .userfaultfd_unregister(space.ctx, AT, 4 * PAGE_SIZE, |tid| woken.push(tid))
+        .unwrap();
+    assert_eq!(woken, [10]);
+    assert_eq!(space.memory.wait_userfault(faults[0], 10, false), Waiting::Over);
+    assert_eq!(space.load(AT), 0);
+    space.end(&[]);
+
+    let space = Space::with_features(feature::SIGBUS);
+    space.map(AT, 1, map_flag::PRIVATE, None);
+    space.register(AT, 1, register_mode::MISSING).unwrap();
+    _ = space.memory.touch(space.mm, AT, Access::Read);
+    let fault = space.memory.take_userfault().unwrap();
+    assert_eq!(space.memory.wait_userfault(fault, TID, false), Waiting::Refused);
+    space.end(&[]);
+
+    let space = Space::with_features(feature::EXACT_ADDRESS | feature::THREAD_ID);
+    let ring3 = space.memory.userfaultfd(space.mm, true).unwrap();
+    space.memory.userfaultfd_api(ring3, API, 0).unwrap();
+    space.map(AT, 2, map_flag::PRIVATE, None);
+    space
+        .memory
+        .userfaultfd_register(ring3, AT, PAGE_SIZE, register_mode::MISSING)
+        .unwrap();
+    _ = space.memory.touch(space.mm, AT, Access::Read);
+    let fault = space.memory.take_userfault().unwrap();
+    assert_eq!(space.memory.wait_userfault(fault, TID, true), Waiting::Refused);
+    assert_eq!(space.memory.wait_userfault(fault, TID, false), Waiting::In(ring3));
+    space.register(AT + PAGE_SIZE, 1, register_mode::MISSING).unwrap();
+    _ = space.memory.touch(space.mm, AT + PAGE_SIZE + 24, Access::Write);
+    let fault = space.memory.take_userfault().unwrap();
+    space.memory.wait_userfault(fault, TID, false);
+    let message = space.memory.userfaultfd_read(space.ctx).unwrap();
+    assert_eq!(
+        (message.address, message.flags, message.tid),
+        (AT + PAGE_SIZE + 24, 1, TID)
+    );
+    let bytes = message.encode();
+    assert_eq!((bytes[0], bytes[16], bytes[24]), (0x12, 24, TID as u8));
+    space.memory.userfaultfd_release(ring3, |_| {});
+    space.end(&[]);
+}
+
+/// A copy of a registered mapping, in a child or elsewhere, is not registered; a part of it is. Releasing leaves nothing registered, and
+/// a context whose address space is gone can do nothing.
+#[test]
+fn mappings_that_are_copied() {
+    let space = Space::new();
+    let memory = &space.memory;
+    space.map(AT, 8, map_flag::PRIVATE, None);
+    space.register(AT, 8, register_mode::MISSING).unwrap();
+    space.copy(AT, 1);
+    let child = memory.dup_mmap(space.mm, 2).unwrap();
+    assert_eq!(memory.load(child, AT), Ok(7));
+    assert_eq!(memory.load(child, AT + PAGE_SIZE), Ok(0));
+    let own = memory.userfaultfd(child, false).unwrap();
+    memory.userfaultfd_api(own, API, 0).unwrap();
+    memory.mmput(child, 2);
+    assert_eq!(
+        memory.userfaultfd_register(own, AT, PAGE_SIZE, register_mode::MISSING),
+        Err(Error::Enomem)
+    );
+    let zeroed = memory.userfaultfd_zeropage(own, AT, PAGE_SIZE, 0, |_| {});
+    assert_eq!(zeroed, Err(Error::Esrch));
+    memory.userfaultfd_release(own, |_| {});
+    memory.do_munmap(space.mm, AT + 4 * PAGE_SIZE, PAGE_SIZE).unwrap();
+    assert_eq!(space.vmas(), [(AT, 4, true), (AT + 5 * PAGE_SIZE, 3, true)]);
+    let to = AT + 0x10_0000;
+    let how = remap_flag::MAYMOVE | remap_flag::FIXED;
+    memory
+        .do_mremap(space.mm, AT, 2 * PAGE_SIZE, 2 * PAGE_SIZE, how, to)
+        .unwrap();
+    assert_eq!((space.load(to), space.load(to + PAGE_SIZE)), (7, 0));
+    assert_eq!(
+        space.vmas(),
+        [
+            (AT + 2 * PAGE_SIZE, 2, true),
+            (AT + 5 * PAGE_SIZE, 3, true),
+            (to, 2, false)
+        ]
+    );
+    space.end(&[]);
+}
+
+/// Each allocation of an answer fails in turn: an error, nothing half done, and the same answer succeeds afterwards.
+#[test]
+fn answers_with_failing_allocations() {
+    for kind in [map_flag::SHARED, map_flag::PRIVATE] {
+        for step in 0.. {
+            let space = Space::new();
+            let object = space.object(4);
+            space.map(AT, 4, kind, Some(object));
+            space.register(AT, 4, register_mode::MISSING).unwrap();
+            let failing = &space.memory.platform.failing;
+            let from = failing.attempts();
+            failing.set(from + step..u64::MAX);
+            let first = space.copy(AT, 2).1;
+            let second = space.zeropage(AT + 2 * PAGE_SIZE, 1);
+            let reached = failing.attempts() > from + step;
+            failing.set(0..0);
+            if first != 8192 {
+                assert!([-12, 4096].contains(&first), "{first}");
+                let done = first.max(0).cast_unsigned();
+                assert_eq!(space.copy(AT + done, 2 - done / PAGE_SIZE).1, 8192 - done.cast_signed());
+            }
+            if second.is_err() {
+                assert_eq!(
+                    (second, space.zeropage(AT + 2 * PAGE_SIZE, 1)),
+                    (Err(Error::Enomem), Ok(()))
+                );
+            }
+            assert_eq!([0, 1, 2].map(|page| space.load(AT + page * PAGE_SIZE)), [7, 7, 0]);
+            space.end(&[object]);
+            if !reached {
+                assert!(step > 2, "an answer allocates");
+                break;
+            }
+        }
+    }
+}
+
+/// What is drawn against the model below.
+#[derive(Clone, Debug)]
+enum Op {
+    Register(u64, u64, u64),
+    Unregister(u64, u64),
+    Copy(u64, u64),
+    Zeropage(u64, u64),
+    Continue(u64),
+    Touch(u64, bool),
+    ThroughView(u64),
+    Punch(u64),
+    Drop(u64),
+}
+
+const PAGES: u64 = 8;
+
+fn op() -> impl Strategy<Value = Op> {
+    let (page, len) = (0..PAGES, 1..4u64);
+    prop_oneof![
+        (page.clone(), len.clone(), prop::sample::select(vec![1, 4, 5]))
+            .prop_map(|(at, len, mode)| Op::Register(at, len, mode)),
+        (page.clone(), len.clone()).prop_map(|(at, len)| Op::Unregister(at, len)),
+        (page.clone(), len.clone()).prop_map(|(at, len)| Op::Copy(at, len)),
+        (page.clone(), len).prop_map(|(at, len)| Op::Zeropage(at, len)),
+        page.clone().prop_map(Op::Continue),
+        (page.clone(), any::<bool>()).prop_map(|(at, write)| Op::Touch(at, write)),
+        page.clone().prop_map(Op::ThroughView),
+        page.clone().prop_map(Op::Punch),
+        page.prop_map(Op::Drop),
+    ]
+}
+
+/// One page of a shared object in the model.
+#[derive(Clone, Copy, Default)]
+struct Page {
+    /// What the object has.
+    cached: Option<u64>,
+    mapped: bool,
+    /// Register modes.
+    mode: u64,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// H3 to H5: a shared object, mapped twice, once registered in parts; each touch is answered as the model says.
+    #[test]
+    fn drawn_answers(ops in prop::collection::vec(op(), 1..40)) {
+        let space = Space::new();
+        let object = space.object(PAGES);
+        space.map(AT, PAGES, map_flag::SHARED, Some(object));
+        let view = space.map(AT + 0x10_0000, PAGES, map_flag::SHARED, Some(object));
+        let mut model = [Page::default(); PAGES as usize];
+        let at = |page: u64| AT + page * PAGE_SIZE;
+        for op in ops {
+            match op {
+                Op::Register(from, len, mode) => {
+                    let len = len.min(PAGES - from);
+                    space.register(at(from), len, mode).unwrap();
+                    // What has all of these modes already keeps the others, too.
+                    for page in &mut model[from as usize..(from + len) as usize] {
+                        page.mode = if page.mode & mode == mode { page.mode } else { mode };
+                    }
+                }
+                Op::Unregister(from, len) => {
+                    let len = len.min(PAGES - from);
+                    space.memory.userfaultfd_unregister(space.ctx, at(from), len * PAGE_SIZE, |_| {}).unwrap();
+                    model[from as usize..(from + len) as usize].iter_mut().for_each(|page| page.mode = 0);
+                }
+                Op::Copy(from, len) | Op::Zeropage(from, len) => {
+                    let len = len.min(PAGES - from);
+                    let (value, bytes) = match op {
+                        Op::Copy(..) => (7, space.copy(at(from), len).1),
+                        _ => {
+                            let filled = space.memory.userfaultfd_zeropage(space.ctx, at(from), len * PAGE_SIZE, 0, |_| {});
+                            (0, filled.unwrap().field())
+                        }
+                    };
+                    let pages = &mut model[from as usize..(from + len) as usize];
+                    // One VMA has to hold the range: what is registered alike.
+                    if pages.iter().any(|page| page.mode == 0 || page.mode != pages[0].mode) {
+                        prop_assert_eq!(bytes, -2);
+                        continue;
+                    }
+                    let free = pages.iter().take_while(|page| page.cached.is_none()).count();
+                    let expected = if free == 0 { -17 } else { free as i64 * 4096 };
+                    prop_assert_eq!(bytes, expected);
+                    for page in &mut pages[..free] {
+                        (page.cached, page.mapped) = (Some(value), true);
+                    }
+                }
+                Op::Continue(page) => {
+                    let field = space.resume(at(page));
+                    let page = &mut model[page as usize];
+                    let expected = match (page.mode, page.mapped, page.cached) {
+                        (0, _, _) => -2,
+                        (_, true, _) => -17,
+                        (_, _, None) => -14,
+                        _ => 4096,
+                    };
+                    prop_assert_eq!(field, expected);
+                    page.mapped |= expected > 0;
+                }
+                Op::Touch(page, write) => {
+                    let access = if write { Access::Write } else { Access::Read };
+                    let done = space.memory.touch(space.mm, at(page), access);
+                    let index = page as usize;
+                    let asked = !model[index].mapped
+                        && match model[index].cached {
+                            None => model[index].mode & register_mode::MISSING != 0,
+                            Some(_) => model[index].mode & register_mode::MINOR != 0,
+                        };
+                    prop_assert_eq!(done.is_err(), asked);
+                    prop_assert_eq!(space.memory.take_userfault().is_some(), asked);
+                    if !asked {
+                        model[index].cached.get_or_insert(0);
+                    }
+                    // Loads that fault map what is cached around them.
+                    for (page, known) in model.iter_mut().enumerate() {
+                        known.mapped = is_mapped(&space, at(page as u64));
+                        prop_assert!(!known.mapped || known.cached.is_some());
+                    }
+                    prop_assert_eq!(model[index].mapped, !asked);
+                }
+                Op::ThroughView(page) => {
+                    space.memory.store(space.mm, view + page * PAGE_SIZE, 5).unwrap();
+                    model[page as usize].cached = Some(5);
+                }
+                Op::Punch(page) => {
+                    let how = falloc::PUNCH_HOLE | falloc::KEEP_SIZE;
+                    space.memory.shmem_fallocate(object, how, page * PAGE_SIZE, PAGE_SIZE).unwrap();
+                    (model[page as usize].cached, model[page as usize].mapped) = (None, false);
+                }
+                Op::Drop(page) => {
+                    space.memory.do_madvise(space.mm, at(page), PAGE_SIZE, 4).unwrap();
+                    model[page as usize].mapped = false;
+                }
+            }
+            for (page, known) in model.iter().enumerate() {
+                let mapped = is_mapped(&space, at(page as u64));
+                prop_assert_eq!(mapped, known.mapped, "page {}", page);
+                if let (true, Some(value)) = (mapped, known.cached) {
+                    prop_assert_eq!(space.load(at(page as u64)), value);
+                }
+            }
+        }
+        space.memory.check_invariants();
+        space.end(&[object]);
+    }
+}
+
+fn is_mapped(space: &Space, at: u64) -> bool {
+    let pte = space.memory.pte(space.memory.pgd(space.mm), VirtAddr(at));
+    pte.is_some_and(|pte| FakePte::is_present(pte.get()))
+}
