@@ -1,136 +1,139 @@
-//! How processes begin and end: `fork`, `exit_group`, and being killed; who is told.
+//! How threads and processes end: `exit`, `exit_group`, and being killed; who is told.
 //!
-//! Source: Linux, kernel/fork.c, kernel/exit.c; fork(2), wait4(2).
+//! No thread has a kernel stack of its own, so one that is killed while it waits in a call ends at once, whoever kills it.
+//!
+//! Source: Linux, kernel/exit.c; _exit(2), wait4(2).
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
 use faultlab_linux::signal::{Handler, Info, Signal, sa};
-use faultlab_linux::vfs::Fs;
 use faultlab_mm::oom::Candidate;
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, FIRST_PID, INIT_PID, Interrupted, Process, Report, State};
-use crate::syscall::Errno;
-use crate::x86::msr;
+use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
 use crate::{fpu, lab, log, panic, sched, signal, strace, uaccess, x86};
 
-/// What `clone` says of a new process: where its number is stored besides the result, and how its end is told.
-pub(crate) struct Clone {
-    /// In the parent's memory.
-    pub(crate) parent_tid: Option<u64>,
-    /// In the child's memory.
-    pub(crate) child_tid: Option<u64>,
-    /// What the parent gets when the child ends.
-    pub(crate) exit_signal: Option<Signal>,
-}
-
-impl Clone {
-    /// As `fork` does.
-    pub(crate) const FORK: Self = Self {
-        parent_tid: None,
-        child_tid: None,
-        exit_signal: Some(Signal::CHLD),
-    };
-}
-
-/// `fork`: the child's number. The child continues from the same place, with 0.
-///
-/// # Errors
-/// `EAGAIN` when the table is full, `ENOMEM`.
-pub(crate) fn fork(regs: &PtRegs, clone: &Clone) -> Result<u64, Errno> {
-    let parent = process::current();
-    // A slot that is not taken into use stays free.
-    let (_, child) = process::alloc().ok_or(Errno::EAGAIN)?;
-    let files = LINUX.dup_table(process::current_files())?;
-    let mm = MEMORY
-        .dup_mmap(process::current_mm(), parent.pid.get())
-        .inspect_err(|_| LINUX.close_table(files))?;
-    fpu::alloc(child)
-        .and_then(|()| LINUX.fork_signals(&parent.signals, &child.signals))
-        .inspect_err(|_| {
-            fpu::free(child);
-            MEMORY.mmput(mm, parent.pid.get());
-            LINUX.close_table(files);
-        })?;
-    let mut child_regs = *regs;
-    child_regs.volatile.rax = 0;
-    child.regs.set(child_regs);
-    child.parent.set(parent.pid.get());
-    child.mm.set(Some(mm));
-    child.files.set(Some(files));
-    child.fs.set(LINUX.copy_fs(parent.fs.get()));
-    child
-        .exe
-        .set(parent.exe.get().inspect(|&program| MEMORY.ihold(program)));
-    child.cred.set(parent.cred.get());
-    child.limits.set(parent.limits.get());
-    child.oom_score_adj.set(parent.oom_score_adj.get());
-    child.comm.set(parent.comm.get());
-    child.fs_base.set(x86::rdmsr(msr::FS_BASE));
-    child.gs_base.set(x86::rdmsr(msr::GS_BASE));
-    // The parent's registers are the processor's.
-    fpu::save(child);
-    child.interrupted.set(Interrupted::Nothing);
-    child.group.set(parent.group.get());
-    child.session.set(parent.session.get());
-    child.executed.set(false);
-    child.report.set(Report::Nothing);
-    child.exit_signal.set(clone.exit_signal);
-    child.state.set(State::Runnable);
-    let tid = child.pid.get().to_le_bytes();
-    // A bad address is the program's affair, as on Linux: the child is there.
-    if let Some(addr) = clone.parent_tid {
-        _ = uaccess::copy_to_user(addr, &tid);
-    }
-    if let Some(addr) = clone.child_tid {
-        _ = uaccess::copy_to(mm, addr, &tid);
-    }
-    Ok(u64::from(child.pid.get()))
-}
-
-/// Ends the running process with a wait status, and continues in `regs` with another.
+/// Ends the running thread's process with a wait status, and continues in `regs` with another.
 pub(crate) fn exit_current(status: i32, regs: &mut PtRegs) {
     end(process::current(), status);
     sched::leave_ended(regs);
 }
 
-/// Ends a process: its memory goes, its children become init's, its parent learns of it. If it is the first program,
-/// the machine ends.
+/// Ends the running thread, and continues in `regs` with another. The last one of a process ends that.
+pub(crate) fn exit_thread(status: i32, regs: &mut PtRegs) {
+    end_thread(process::current(), status);
+    sched::leave_ended(regs);
+}
+
+/// Ends a process: all its threads, wherever they are.
 pub(crate) fn end(process: &Process, status: i32) {
-    let pid = process.pid.get();
+    let leader = process.leader();
     strace::end(process, status);
-    if pid == FIRST_PID {
+    if leader.pid.get() == FIRST_PID {
         end_machine(status);
     }
-    MEMORY.cancel_userfault(pid);
-    if let Some(mm) = process.mm.take() {
-        if core::ptr::eq(process, process::current()) {
+    if leader.threads.get() > 1 {
+        leader.group_exit.set(Some(status));
+        end_others(process, status);
+    }
+    if process.lives() {
+        end_thread(process, status);
+    }
+}
+
+/// Ends the threads of a process but for one.
+pub(crate) fn end_others(process: &Process, status: i32) {
+    for other in process.living_threads().filter(|other| !core::ptr::eq(*other, process)) {
+        end_thread(other, status);
+    }
+}
+
+/// Ends a thread: what it has goes, if nobody shares it. With the last one the process ends.
+fn end_thread(thread: &Process, status: i32) {
+    let leader = thread.leader();
+    let last = leader.threads.get() == 1;
+    if last && leader.pid.get() == FIRST_PID {
+        end_machine(leader.group_exit.get().unwrap_or(status));
+    }
+    MEMORY.cancel_userfault(thread.tid.get());
+    leave_memory(thread);
+    release(thread);
+    if last {
+        MEMORY.exit_shm(leader.pid.get());
+    }
+    process::set_deadline(thread, None);
+    leader.threads.set(leader.threads.get() - 1);
+    thread.state.set(if thread.is_leader() {
+        State::Zombie(status)
+    } else {
+        State::Free
+    });
+    if last {
+        end_process(leader, leader.group_exit.get().unwrap_or(status));
+    } else {
+        signal::retarget(leader);
+    }
+}
+
+/// Drops what a thread has, shared or not.
+pub(crate) fn release(thread: &Process) {
+    if let Some(mm) = thread.mm.take() {
+        if core::ptr::eq(thread, process::current()) {
             sched::leave_address_space();
         }
-        MEMORY.mmput(mm, pid);
+        MEMORY.mmput(mm, thread.pid.get());
     }
-    MEMORY.exit_shm(pid);
     // How far a call had come interests nobody any more.
-    _ = LINUX.end_wait(&process.waiter);
-    if let Some(files) = process.files.take() {
+    _ = LINUX.end_wait(&thread.waiter);
+    if let Some(files) = thread.files.take() {
         LINUX.close_table(files);
     }
-    LINUX.exit_signals(&process.signals);
-    fpu::free(process);
-    process::set_deadline(process, None);
-    LINUX.exit_fs(process.fs.replace(Fs::NONE));
-    if let Some(program) = process.exe.take() {
+    LINUX.exit_signals(&thread.signals);
+    fpu::free(thread);
+    if let Some(fs) = thread.fs.take() {
+        LINUX.put_fs(fs);
+    }
+    if let Some(program) = thread.exe.take() {
         MEMORY.iput(program);
     }
-    process.state.set(State::Zombie(status));
+}
+
+/// A thread is about to leave its address space, by its end or by `execve`: those who wait for that learn of it. Source: Linux, kernel/fork.c
+/// (`mm_release`).
+pub(crate) fn leave_memory(thread: &Process) {
+    let address = thread.clear_child_tid.take();
+    if let (Some(mm), true) = (thread.mm.get(), address != 0)
+        // Nobody could see it otherwise.
+        && MEMORY.mm_users(mm) > 1
+    {
+        _ = uaccess::copy_to(mm, address, &0u32.to_le_bytes());
+    }
+    if let Some(waiting) = process::find_thread(thread.vforked_by.take())
+        && waiting.state.get() == State::Vfork
+    {
+        let stopped = |other: &'static Process| other.state.get() == State::Stopped;
+        waiting.state.set(if waiting.living_threads().any(stopped) {
+            State::Stopped
+        } else {
+            State::Runnable
+        });
+    }
+}
+
+/// The last thread of a process has ended: its children become init's, its parent learns of it. Unless all were ended together, the last one
+/// says how. Source: Linux `synchronize_group_exit`.
+fn end_process(leader: &'static Process, status: i32) {
+    let pid = leader.pid.get();
+    leader.state.set(State::Zombie(status));
+    LINUX.exit_shared(&leader.shared);
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);
         reap_if_init(orphan);
     }
-    reap_if_init(process);
-    if let Some(parent) = process::find(process.parent.get()) {
-        notify(parent, process, status);
+    reap_if_init(leader);
+    if let Some(parent) = process::find(leader.parent.get()) {
+        notify(parent, leader, status);
     }
 }
 
@@ -148,14 +151,13 @@ fn notify(parent: &Process, child: &Process, status: i32) {
         // Without memory, a real-time signal is lost; Linux's `do_notify_parent` does not look, either.
         _ = signal::send(parent, &info);
     }
-    if parent.state.get() == State::Waiting {
-        parent.state.set(State::Runnable);
-    }
+    parent.wake_all();
 }
 
 /// Forgets a zombie whose parent is init.
 fn reap_if_init(process: &Process) {
-    if process.parent.get() == INIT_PID && matches!(process.state.get(), State::Zombie(_)) {
+    let ended = process.threads.get() == 0 && matches!(process.state.get(), State::Zombie(_));
+    if process.parent.get() == INIT_PID && ended {
         process.state.set(State::Free);
     }
 }
@@ -177,9 +179,7 @@ pub(crate) fn tell_parent(child: &Process, code: i32, status: i32) {
         // A standard signal is never refused.
         _ = signal::send(parent, &Info::child_changed(Signal::CHLD, code, pid, uid, status));
     }
-    if parent.state.get() == State::Waiting {
-        parent.state.set(State::Runnable);
-    }
+    parent.wake_all();
 }
 
 /// Memory ran out: ends the process that holds most of it, and says so.
@@ -191,7 +191,7 @@ pub(crate) fn out_of_memory(regs: &mut PtRegs) {
         Some(Candidate {
             process,
             mm: process.mm.get()?,
-            oom_score_adj: process.oom_score_adj.get(),
+            oom_score_adj: process.leader().oom_score_adj.get(),
         })
     });
     let Some(Candidate {
@@ -227,9 +227,15 @@ pub(crate) fn out_of_memory(regs: &mut PtRegs) {
         oom_score_adj,
         "; give the guest more memory or swap"
     ]);
-    if core::ptr::eq(victim, process::current()) {
+    // All that use it, or nothing would be gained.
+    let own = process::current().mm.get() == Some(mm);
+    for user in process::table().iter().filter(|user| user.mm.get() == Some(mm)) {
+        // Those that ended with another of their process's threads have it no longer.
+        if user.mm.get() == Some(mm) && user.pid.get() != process::current().pid.get() {
+            end(user, SIGKILL);
+        }
+    }
+    if own {
         exit_current(SIGKILL, regs);
-    } else {
-        end(victim, SIGKILL);
     }
 }

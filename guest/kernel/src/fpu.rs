@@ -100,6 +100,11 @@ pub(crate) fn alloc(process: &Process) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A thread goes on in the slot of another, which has no room.
+pub(crate) fn move_room(from: &Process, to: &Process) {
+    to.fpu.extended.set(from.fpu.extended.take());
+}
+
 /// Gives that room back.
 pub(crate) fn free(process: &Process) {
     if let Some(pfn) = process.fpu.extended.take() {

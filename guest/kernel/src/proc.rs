@@ -6,6 +6,7 @@ use faultlab_abi::layout::CMDLINE_MAX_BYTES;
 use faultlab_abi::vmstat::Item;
 use faultlab_linux::proc::{Cpu, Process as Shown, System};
 use faultlab_linux::signal::{Handler, Signal};
+use faultlab_linux::vfs::Fs;
 
 use crate::boot::STACK_PAGES;
 use crate::global::Global;
@@ -52,6 +53,7 @@ fn state(process: &Process) -> u8 {
     match process.state.get() {
         State::Runnable => b'R',
         State::Waiting => b'S',
+        State::Vfork => b'D',
         State::Stopped => b'T',
         State::Zombie(_) | State::Free => b'Z',
     }
@@ -59,51 +61,53 @@ fn state(process: &Process) -> u8 {
 
 impl System for Kernel {
     fn current(&self) -> (u32, u32) {
-        let pid = process::current().pid.get();
-        (pid, pid)
+        (process::current().tid.get(), process::current().pid.get())
     }
 
     fn next_group(&self, from: u32) -> Option<u32> {
-        living()
-            .map(|process| process.pid.get())
-            .filter(|&pid| pid >= from)
-            .min()
+        living().map(|thread| thread.pid.get()).filter(|&pid| pid >= from).min()
     }
 
     fn next_thread(&self, tgid: u32, from: u32) -> Option<u32> {
-        (tgid >= from && process::find(tgid).is_some()).then_some(tgid)
+        living()
+            .filter(|thread| thread.pid.get() == tgid)
+            .map(|thread| thread.tid.get())
+            .filter(|&tid| tid >= from)
+            .min()
     }
 
     fn process(&self, pid: u32) -> Option<Shown> {
-        let process = process::find(pid)?;
+        let process = process::find_thread(pid)?;
+        let leader = process.leader();
         Some(Shown {
             pid,
-            tgid: pid,
+            tgid: process.pid.get(),
             parent: process.parent.get(),
-            group: process.group.get(),
-            session: process.session.get(),
+            group: leader.group.get(),
+            session: leader.session.get(),
             comm: process.comm.get(),
             state: state(process),
             mm: process.mm.get(),
             files: process.files.get(),
-            fs: process.fs.get(),
+            fs: process.fs.get().map_or(Fs::NONE, |fs| LINUX.fs(fs)),
             exe: process.exe.get(),
             cred: process.cred.get(),
-            limits: process.limits.get(),
-            threads: 1,
+            limits: leader.limits.get(),
+            threads: leader.threads.get().max(1),
             start_ns: process.started.get(),
             times_ns: [0; 2],
             children_ns: [0; 2],
             faults: [0; 2],
-            oom_score_adj: process.oom_score_adj.get(),
+            oom_score_adj: leader.oom_score_adj.get(),
         })
     }
 
     fn signals(&self, pid: u32) -> [u64; 5] {
-        process::find(pid).map_or([0; 5], |process| {
+        process::find_thread(pid).map_or([0; 5], |process| {
             let [ignored, caught] = handled(process);
             let signals = &process.signals;
-            [0, signals.pending().0, signals.blocked().0, ignored, caught]
+            let shared = process.leader().shared.pending();
+            [signals.pending().0, shared.0, signals.blocked().0, ignored, caught]
         })
     }
 
@@ -167,14 +171,14 @@ impl System for Kernel {
     }
 
     fn set_comm(&self, pid: u32, comm: [u8; COMM_BYTES]) {
-        if let Some(process) = process::find(pid) {
+        if let Some(process) = process::find_thread(pid) {
             process.comm.set(comm);
         }
     }
 
     fn set_oom_score_adj(&self, pid: u32, adj: i32) {
-        if let Some(process) = process::find(pid) {
-            process.oom_score_adj.set(adj);
+        if let Some(process) = process::find_thread(pid) {
+            process.leader().oom_score_adj.set(adj);
         }
     }
 }

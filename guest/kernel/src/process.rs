@@ -1,12 +1,17 @@
-//! Processes: saved contexts, and who is whose parent.
+//! Processes and their threads: saved contexts, who is whose parent, and who shares what.
+//!
+//! A [`Process`] is a thread. The first thread of a process, the *leader*, has the process's number as its own, and in its slot is what all
+//! threads of the process have in common; the slot stays until all of them ended. What threads, or processes that were cloned so, share
+//! besides (address space, descriptors, working directory, actions of signals) are objects that count who has them.
 //!
 //! | state | leaves it by |
 //! |---|---|
-//! | `Free` | `fork`, or being the first program |
-//! | `Runnable` | a call with nothing to report: `Waiting`; a signal: `Stopped`; its end: `Zombie` |
-//! | `Waiting` | what it waits for, or a signal: `Runnable`; being killed: `Zombie` |
+//! | `Free` | `clone`, or being the first program |
+//! | `Runnable` | a call with nothing to report: `Waiting`; `vfork`: `Vfork`; a signal: `Stopped`; its end: a leader becomes `Zombie`, others `Free` |
+//! | `Waiting` | what it waits for, or a signal: `Runnable`; being killed: as from `Runnable` |
+//! | `Vfork` | the child's `execve` or end, or `SIGKILL`: `Runnable` |
 //! | `Stopped` | `SIGCONT` or `SIGKILL`: `Runnable` |
-//! | `Zombie` | its parent's `wait4`, or its parent being init: `Free` |
+//! | `Zombie` | when no other thread is left, its parent's `wait4`, or its parent being init: `Free`; another thread's `execve`: `Runnable` |
 //!
 //! Process 1 is no program: it stands for init, adopts orphans and forgets them when they end. Process 2 is the first
 //! program; its end is the end of the machine.
@@ -18,21 +23,23 @@ use core::cell::Cell;
 
 use faultlab_linux::cred::Cred;
 use faultlab_linux::fdtable::TableId;
+use faultlab_linux::fs_struct::FsId;
 use faultlab_linux::limits::Limits;
-use faultlab_linux::signal::{Signal, Signals};
-use faultlab_linux::vfs::{Fs, Task};
+use faultlab_linux::signal::{Shared, Signal, Signals};
+use faultlab_linux::vfs::Task;
 use faultlab_linux::wait::{Keys, Waiter};
 use faultlab_mm::ipc::Caller;
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use crate::entry::PtRegs;
-use crate::fpu::FpuState;
+use crate::fpu::{self, FpuState};
 use crate::global::Global;
+use crate::platform::LINUX;
 use crate::{clock, preempt, trace};
 
-/// Most processes at a time.
-pub(crate) const PROCESSES_MAX: usize = 64;
+/// Most threads at a time, of all processes.
+pub(crate) const PROCESSES_MAX: usize = 256;
 /// The stand-in for init.
 pub(crate) const INIT_PID: u32 = 1;
 /// The first program.
@@ -49,6 +56,8 @@ pub(crate) enum State {
     Runnable,
     /// In a call that waits.
     Waiting,
+    /// Until the child that has its address space has another, or ended.
+    Vfork,
     /// Until it is told to go on.
     Stopped,
     /// Ended, with this wait status.
@@ -107,18 +116,23 @@ impl StateCell {
     }
 }
 
-/// One process.
+/// One thread.
 pub(crate) struct Process {
+    /// Number of its process.
     pub(crate) pid: Cell<u32>,
+    /// Its own number.
+    pub(crate) tid: Cell<u32>,
+    /// Slot of its process's first thread.
+    leader: Cell<usize>,
+    /// Number of its process's parent.
     pub(crate) parent: Cell<u32>,
     pub(crate) state: StateCell,
     pub(crate) mm: Cell<Option<MmId>>,
     pub(crate) files: Cell<Option<TableId>>,
-    pub(crate) fs: Cell<Fs>,
+    pub(crate) fs: Cell<Option<FsId>>,
     /// The program that it runs.
     pub(crate) exe: Cell<Option<InodeId>>,
     pub(crate) cred: Cell<Cred>,
-    pub(crate) limits: Cell<Limits>,
     pub(crate) regs: Cell<PtRegs>,
     pub(crate) fs_base: Cell<u64>,
     pub(crate) gs_base: Cell<u64>,
@@ -127,14 +141,29 @@ pub(crate) struct Process {
     pub(crate) interrupted: Cell<Interrupted>,
     /// Error code, vector and CR2 of its last fault.
     pub(crate) fault: Cell<[u64; 3]>,
-    /// What its parent gets when it ends.
+    /// Number of the thread that waits for it in `vfork`; 0 for none.
+    pub(crate) vforked_by: Cell<u32>,
+    /// Address of a word to be cleared at its end; 0 for none.
+    pub(crate) clear_child_tid: Cell<u64>,
+    /// Address of its list of robust futexes; 0 for none.
+    pub(crate) robust_list: Cell<u64>,
+    /// Of a leader: threads of its process that have not ended.
+    pub(crate) threads: Cell<u32>,
+    /// Of a leader: with which wait status all threads were ended.
+    pub(crate) group_exit: Cell<Option<i32>>,
+    /// Of a leader: signals to the process.
+    pub(crate) shared: Shared,
+    /// Of a leader: limits of the process.
+    pub(crate) limits: Cell<Limits>,
+    /// Of a leader: what the process's parent gets when it ends.
     pub(crate) exit_signal: Cell<Option<Signal>>,
-    /// Its process group.
+    /// Of a leader: the process group.
     pub(crate) group: Cell<u32>,
-    /// Its session.
+    /// Of a leader: the session.
     pub(crate) session: Cell<u32>,
-    /// Whether it runs another program than its parent did at the `fork`.
+    /// Of a leader: whether the process runs another program than its parent did at the `fork`.
     pub(crate) executed: Cell<bool>,
+    /// Of a leader.
     pub(crate) report: Cell<Report>,
     /// When a call that it sleeps in is over: monotonic nanoseconds. Set by [`set_deadline`].
     pub(crate) deadline: Cell<Option<u64>>,
@@ -152,14 +181,15 @@ impl Process {
     const fn free() -> Self {
         Self {
             pid: Cell::new(0),
+            tid: Cell::new(0),
+            leader: Cell::new(0),
             parent: Cell::new(0),
             state: StateCell::new(),
             mm: Cell::new(None),
             files: Cell::new(None),
-            fs: Cell::new(Fs::NONE),
+            fs: Cell::new(None),
             exe: Cell::new(None),
             cred: Cell::new(Cred::ROOT),
-            limits: Cell::new(Limits::NONE),
             regs: Cell::new(PtRegs::ZERO),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
@@ -167,6 +197,13 @@ impl Process {
             signals: Signals::new(),
             interrupted: Cell::new(Interrupted::Nothing),
             fault: Cell::new([0; 3]),
+            vforked_by: Cell::new(0),
+            clear_child_tid: Cell::new(0),
+            robust_list: Cell::new(0),
+            threads: Cell::new(0),
+            group_exit: Cell::new(None),
+            shared: Shared::new(),
+            limits: Cell::new(Limits::NONE),
             exit_signal: Cell::new(None),
             group: Cell::new(0),
             session: Cell::new(0),
@@ -185,13 +222,51 @@ impl Process {
     /// # Panics
     /// If it has no descriptors: it has ended.
     pub(crate) fn task(&self) -> Task {
-        let Some(table) = self.files.get() else {
-            panic!("process {} has no descriptors", self.pid.get())
+        let (Some(table), Some(fs)) = (self.files.get(), self.fs.get()) else {
+            panic!("thread {} has no descriptors or no directory", self.tid.get())
         };
         Task {
             cred: self.cred.get(),
-            fs: self.fs.get(),
+            fs: LINUX.fs(fs),
             table,
+        }
+    }
+
+    /// The first thread of its process.
+    #[inline(always)]
+    pub(crate) fn leader(&self) -> &'static Process {
+        &TABLE[self.leader.get()]
+    }
+
+    /// Whether it is the first thread of its process.
+    #[inline(always)]
+    pub(crate) fn is_leader(&self) -> bool {
+        self.tid.get() == self.pid.get()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn lives(&self) -> bool {
+        !matches!(self.state.get(), State::Free | State::Zombie(_))
+    }
+
+    /// The threads of its process that have not ended.
+    pub(crate) fn living_threads(&self) -> impl Iterator<Item = &'static Process> + use<> {
+        let pid = self.pid.get();
+        let of_it = move |thread: &&Process| thread.pid.get() == pid && thread.lives();
+        table().iter().filter(of_it)
+    }
+
+    /// Lets all threads of its process that wait look again at what they wait for.
+    pub(crate) fn wake_all(&self) {
+        let leader = self.leader();
+        let wake = |thread: &Process| {
+            if thread.state.get() == State::Waiting {
+                thread.state.set(State::Runnable);
+            }
+        };
+        wake(leader);
+        if leader.threads.get() > 1 {
+            leader.living_threads().for_each(wake);
         }
     }
 
@@ -206,6 +281,8 @@ static TABLE: Global<[Process; PROCESSES_MAX]> = Global::new([const { Process::f
 static CURRENT: Global<Cell<&'static Process>> = Global::new(Cell::new(&TABLE.get_ref()[0]));
 static CURRENT_INDEX: Global<Cell<usize>> = Global::new(Cell::new(0));
 static NEXT_PID: Global<Cell<u32>> = Global::new(Cell::new(FIRST_PID));
+/// Slots from this one on have never been used.
+static USED: Global<Cell<usize>> = Global::new(Cell::new(0));
 
 /// Processes in [`State::Runnable`].
 static RUNNABLE: Global<Cell<u32>> = Global::new(Cell::new(0));
@@ -239,9 +316,9 @@ pub(crate) fn wake(woken: Keys) {
     }
 }
 
-/// Every slot of the table.
-pub(crate) fn table() -> &'static [Process; PROCESSES_MAX] {
-    &TABLE
+/// Every slot of the table that was ever used.
+pub(crate) fn table() -> &'static [Process] {
+    &TABLE[..USED.get()]
 }
 
 /// Slot of the running process.
@@ -286,15 +363,19 @@ pub(crate) fn current_files() -> TableId {
     }
 }
 
-/// A free slot, with a new number.
+/// A free slot, as that of the only thread of a process with a new number.
 pub(crate) fn alloc() -> Option<(usize, &'static Process)> {
-    let (index, process) = TABLE
-        .iter()
-        .enumerate()
-        .find(|(_, process)| process.state.get() == State::Free)?;
+    let free = |process: &Process| process.state.get() == State::Free;
+    let index = table().iter().position(free).unwrap_or(USED.get());
+    let process = TABLE.get(index)?;
+    USED.set(USED.get().max(index + 1));
     // Numbers of 32 bits do not come round before the machine ends.
-    process.pid.set(NEXT_PID.get());
-    NEXT_PID.set(NEXT_PID.get() + 1);
+    let number = NEXT_PID.get();
+    NEXT_PID.set(number + 1);
+    process.pid.set(number);
+    process.tid.set(number);
+    process.leader.set(index);
+    process.threads.set(1);
     process.started.set(clock::monotonic_ns());
     Some((index, process))
 }
@@ -304,11 +385,43 @@ pub(crate) fn last_pid() -> u32 {
     NEXT_PID.get() - 1
 }
 
-/// The living process or zombie with this number.
+/// Makes a new thread one of the process that another is of.
+pub(crate) fn join(new: &Process, other: &Process) {
+    let leader = other.leader();
+    new.pid.set(leader.pid.get());
+    new.leader.set(other.leader.get());
+    leader.threads.set(leader.threads.get() + 1);
+}
+
+/// The running thread, the last of its process, goes on in the slot and with the number of the first, which has ended.
+pub(crate) fn take_place_of_leader(thread: &Process) {
+    let leader = thread.leader();
+    leader.mm.set(thread.mm.take());
+    leader.files.set(thread.files.take());
+    leader.fs.set(thread.fs.take());
+    leader.exe.set(thread.exe.take());
+    leader.cred.set(thread.cred.get());
+    leader.vforked_by.set(thread.vforked_by.take());
+    leader.clear_child_tid.set(thread.clear_child_tid.take());
+    leader.robust_list.set(thread.robust_list.take());
+    leader.interrupted.set(thread.interrupted.get());
+    fpu::move_room(thread, leader);
+    LINUX.move_signals(&thread.signals, &leader.signals);
+    thread.state.set(State::Free);
+    leader.state.set(State::Runnable);
+    set_current(thread.leader.get());
+}
+
+/// The process with this number, by its first thread: it lives, or somebody has to be told of its end.
 pub(crate) fn find(pid: u32) -> Option<&'static Process> {
-    TABLE
+    find_thread(pid).filter(|process| process.is_leader())
+}
+
+/// The thread with this number, living or zombie.
+pub(crate) fn find_thread(tid: u32) -> Option<&'static Process> {
+    table()
         .iter()
-        .find(|process| process.state.get() != State::Free && process.pid.get() == pid)
+        .find(|process| process.tid.get() == tid && process.state.get() != State::Free)
 }
 
 /// Who asks, for calls that check permissions.

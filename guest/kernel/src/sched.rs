@@ -13,7 +13,7 @@ use faultlab_mm::vma::MmId;
 use crate::entry::PtRegs;
 use crate::global::Global;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, PROCESSES_MAX, Process, State};
+use crate::process::{self, Process, State};
 use crate::x86::msr;
 use crate::{clock, fpu, lab, panic, preempt, ram, vmstat, x86};
 
@@ -55,9 +55,11 @@ fn next_runnable(from: usize) -> usize {
     if let Some(deadline) = first {
         preempt::at(deadline);
     }
-    let mut turn = (1..=PROCESSES_MAX).map(|step| (from + step) % PROCESSES_MAX);
-    let can_run = |index: &usize| process::table()[*index].state.get() == State::Runnable;
-    turn.find(can_run).unwrap_or(from)
+    let table = process::table();
+    let can_run = |process: &Process| process.state.get() == State::Runnable;
+    let (before, after) = table.split_at((from + 1).min(table.len()));
+    let next = after.iter().position(can_run).map(|index| before.len() + index);
+    next.or_else(|| before.iter().position(can_run)).unwrap_or(from)
 }
 
 /// Lets those go on that wait on queues which were woken. To be called after every call that may have woken some and goes on, so that the
@@ -108,10 +110,14 @@ fn load(index: usize, regs: &mut PtRegs) {
     SINCE.set(x86::rdtsc());
 }
 
-/// Makes an address space the one in use.
+/// Makes an address space the one in use. Threads that share it switch without losing what the TLB has of it.
 pub(crate) fn enter_address_space(mm: MmId) {
+    let root = MEMORY.pgd(mm).phys();
+    if x86::read_cr3() == root {
+        return;
+    }
     // SAFETY: the root of a living address space; `Platform::init_root` gave it the kernel's half.
-    unsafe { x86::write_cr3(MEMORY.pgd(mm).phys()) };
+    unsafe { x86::write_cr3(root) };
 }
 
 /// Leaves the running process's address space for the kernel's own root, so that it can be freed.

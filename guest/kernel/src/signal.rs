@@ -10,7 +10,8 @@
 use faultlab_kernel::line;
 use faultlab_kernel::text::{Hex16, Line};
 use faultlab_linux::signal::{
-    Action, CONTEXT_BYTES, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, code, exception_code, sa,
+    Action, CONTEXT_BYTES, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, To, code,
+    exception_code, sa,
 };
 
 use crate::entry::{PtRegs, VolatileRegs};
@@ -24,35 +25,99 @@ use crate::{exit, fpu, log, sched, strace, syscall, uaccess};
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
 
-/// Sends a signal to a process, and wakes it if it has to look.
+/// Sends a signal to a process, and wakes a thread that can take it.
 ///
 /// # Errors
 /// `EAGAIN`: no memory for a real-time signal.
 pub(crate) fn send(to: &Process, info: &Info) -> Result<(), Errno> {
-    let (State::Runnable | State::Waiting | State::Stopped) = to.state.get() else {
+    let leader = to.leader();
+    if leader.threads.get() == 0 {
         return Ok(());
-    };
-    let look = LINUX.send(&to.signals, info)?;
-    let resumes = matches!(info.signal, Signal::KILL | Signal::CONT);
-    match to.state.get() {
-        State::Waiting if look => to.state.set(State::Runnable),
-        State::Stopped if resumes => {
-            to.state.set(State::Runnable);
-            if info.signal == Signal::CONT {
-                to.report.set(Report::Continued);
-                exit::tell_parent(to, code::CLD_CONTINUED, Signal::CONT.number().cast_signed());
-            }
+    }
+    if queue(To::Process, leader, info)? {
+        // The first thread has the first chance. Source: Linux `complete_signal`.
+        let wants = |thread: &&Process| thread.lives() && thread.signals.wants(info.signal);
+        if let Some(thread) = Some(leader)
+            .filter(wants)
+            .or_else(|| leader.living_threads().find(wants))
+        {
+            wake(thread, info.signal);
         }
-        _ => {}
     }
     Ok(())
+}
+
+/// Sends a signal to one thread of a process, and wakes it if it can take it.
+///
+/// # Errors
+/// As for [`send`].
+pub(crate) fn send_thread(to: &Process, info: &Info) -> Result<(), Errno> {
+    if to.lives() && queue(To::Thread, to, info)? && to.signals.wants(info.signal) {
+        wake(to, info.signal);
+    }
+    Ok(())
+}
+
+/// Adds a signal to those that wait, and lets a stopped process go on if the signal says so; whether somebody has to look.
+fn queue(to: To, target: &Process, info: &Info) -> Result<bool, Errno> {
+    let leader = target.leader();
+    let threads = leader.living_threads().map(|thread| &thread.signals);
+    let queued = LINUX.send(to, &target.signals, &leader.shared, threads, info)?;
+    if matches!(info.signal, Signal::KILL | Signal::CONT) {
+        resume(leader, info.signal);
+    }
+    Ok(queued)
+}
+
+/// A process that was stopped goes on.
+fn resume(leader: &Process, signal: Signal) {
+    let mut stopped = false;
+    for thread in leader.living_threads() {
+        if thread.state.get() == State::Stopped {
+            thread.state.set(State::Runnable);
+            stopped = true;
+        }
+    }
+    if stopped && signal == Signal::CONT {
+        leader.report.set(Report::Continued);
+        exit::tell_parent(leader, code::CLD_CONTINUED, Signal::CONT.number().cast_signed());
+    }
+}
+
+/// A thread that has a signal to take leaves the call that it waits in. In `vfork` it does so only for its end.
+fn wake(thread: &Process, signal: Signal) {
+    match thread.state.get() {
+        State::Waiting => thread.state.set(State::Runnable),
+        State::Vfork if signal == Signal::KILL => thread.state.set(State::Runnable),
+        _ => {}
+    }
+}
+
+/// A thread does not take the signals that wait for its process, or no longer: the others look whether they do. Source: Linux
+/// `retarget_shared_pending`.
+pub(crate) fn retarget(thread: &Process) {
+    let leader = thread.leader();
+    if leader.shared.is_empty() {
+        return;
+    }
+    for other in leader.living_threads().filter(|other| has_pending(other)) {
+        if other.state.get() == State::Waiting {
+            other.state.set(State::Runnable);
+        }
+    }
+}
+
+/// Whether a thread has a signal to take.
+#[inline]
+pub(crate) fn has_pending(thread: &Process) -> bool {
+    thread.signals.is_pending(&thread.leader().shared)
 }
 
 /// Takes the running process's signals, until one that can go on has none, or is in a handler. To be called before every return to a program
 /// that may have got one.
 pub(crate) fn before_return(regs: &mut PtRegs) {
-    while process::current().signals.is_pending() {
-        match LINUX.next_delivery(&process::current().signals) {
+    while has_pending(process::current()) {
+        match LINUX.next_delivery(&process::current().signals, &process::current().leader().shared) {
             Some(delivery) => deliver(delivery, regs),
             None => break,
         }
@@ -77,19 +142,24 @@ fn deliver(delivery: Delivery, regs: &mut PtRegs) {
 /// Stops the running process, unless nobody could let it go on: stops from a terminal are lost on a group whose members' parents are all in
 /// it, or elsewhere altogether. Source: setpgid(2), "orphaned process group"; Linux, kernel/exit.c (`will_become_orphaned_pgrp`).
 fn stop(signal: Signal, regs: &mut PtRegs) {
-    let own = process::current();
+    let own = process::current().leader();
     let keeps = |process: &Process| {
         process.group.get() == own.group.get()
             && process::find(process.parent.get()).is_some_and(|parent| {
                 parent.group.get() != own.group.get() && parent.session.get() == own.session.get()
             })
     };
-    let living = |process: &&Process| !matches!(process.state.get(), State::Free | State::Zombie(_));
+    let living = |process: &&Process| process.is_leader() && process.threads.get() != 0;
     if signal != Signal::STOP && !process::table().iter().filter(living).any(keeps) {
         return;
     }
     let number = signal.number().cast_signed();
-    own.state.set(State::Stopped);
+    for thread in own.living_threads() {
+        // A call that one waits in is made again afterwards.
+        if matches!(thread.state.get(), State::Runnable | State::Waiting) {
+            thread.state.set(State::Stopped);
+        }
+    }
     own.report.set(Report::Stopped(number));
     exit::tell_parent(own, code::CLD_STOPPED, number);
     sched::yield_now(regs);
@@ -99,7 +169,7 @@ fn stop(signal: Signal, regs: &mut PtRegs) {
 /// signal(7), "Interruption of system calls".
 fn interrupt_call(action: Action, regs: &mut PtRegs) {
     let process = process::current();
-    MEMORY.cancel_userfault(process.pid.get());
+    MEMORY.cancel_userfault(process.tid.get());
     let kind = process.interrupted.take();
     if kind == Interrupted::Nothing {
         return;
@@ -132,7 +202,7 @@ pub(crate) fn restart(regs: &mut PtRegs) {
 /// Lets others run until something happens, unless a signal has.
 pub(crate) fn sleep(regs: &mut PtRegs) {
     let process = process::current();
-    if !process.signals.is_pending() {
+    if !has_pending(process) {
         process.state.set(State::Waiting);
         sched::yield_now(regs);
     }

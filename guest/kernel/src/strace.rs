@@ -32,7 +32,7 @@ pub(crate) fn start(syscall_gate: u32) {
 
 fn tell(process: &Process, event: u32, number: u64, args: [u64; 6], result: u64) {
     let record = CallRecord {
-        pid: process.pid.get(),
+        pid: process.tid.get(),
         event,
         number,
         args,
@@ -70,7 +70,7 @@ pub(crate) fn end(process: &Process, status: i32) {
 
 /// A system call, told before and after. Both ways of the ordinary entry lie in it.
 pub(crate) extern "C" fn system_call(regs: &mut PtRegs) {
-    let (caller, pid) = (process::current(), process::current().pid.get());
+    let (caller, tid) = (process::current(), process::current().tid.get());
     let VolatileRegs {
         rax: number,
         rdi,
@@ -95,7 +95,7 @@ pub(crate) extern "C" fn system_call(regs: &mut PtRegs) {
     } else {
         caller.regs.get()
     };
-    let lives = caller.pid.get() == pid && !matches!(caller.state.get(), State::Free | State::Zombie(_));
+    let lives = caller.tid.get() == tid && !matches!(caller.state.get(), State::Free | State::Zombie(_));
     // One that waits is to be made again: its RIP went back to the instruction.
     if lives && after.volatile.rip != rip.wrapping_sub(signal::SYSCALL_BYTES) {
         tell(caller, call_event::LEAVE, number, [0; 6], after.volatile.rax);

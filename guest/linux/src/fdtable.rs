@@ -1,6 +1,7 @@
 //! The descriptors of a process: which numbers are open, and what they name.
 //!
-//! A table is a chain of blocks of 64 numbers each; blocks come with the first number in them and go with the table.
+//! A table is a chain of blocks of 64 numbers each; blocks come with the first number in them and go with the table. Threads may share
+//! one (`CLONE_FILES`): its first block counts them.
 //!
 //! Source: Linux, fs/file.c; dup(2), close(2), fork(2).
 
@@ -24,6 +25,8 @@ record! {
         cloexec, set_cloexec: u64 = 1;
         /// The block with the next 64.
         next, set_next: Option<TableId> = 2;
+        /// In the first block: those that have the table, besides the first.
+        sharers, set_sharers: u64 = 3;
     }
 }
 
@@ -161,6 +164,27 @@ impl<P: Platform> Linux<'_, P> {
         None
     }
 
+    /// One more has a table. Source: Linux `copy_files`.
+    #[must_use]
+    pub fn share_table(&self, table: TableId) -> TableId {
+        let first = self.table(table);
+        first.set_sharers(first.sharers() + 1);
+        table
+    }
+
+    /// The table of one that has to have it alone: the same, or a copy. Source: Linux `unshare_files`.
+    ///
+    /// # Errors
+    /// `ENOMEM`; the table is shared as before.
+    pub fn unshare_table(&self, table: TableId) -> Result<TableId, Errno> {
+        if self.table(table).sharers() == 0 {
+            return Ok(table);
+        }
+        let copy = self.dup_table(table)?;
+        self.close_table(table);
+        Ok(copy)
+    }
+
     /// `execve`: closes the descriptors that were asked to close then.
     pub fn close_on_exec(&self, first: TableId) {
         let mut next = Some(first);
@@ -175,8 +199,13 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
-    /// The end of a process: all its descriptors close, and the table goes.
+    /// One less has a table; with the last all its descriptors close, and it goes.
     pub fn close_table(&self, first: TableId) {
+        let sharers = self.table(first).sharers();
+        if sharers != 0 {
+            self.table(first).set_sharers(sharers - 1);
+            return;
+        }
         let mut next = Some(first);
         while let Some(id) = next {
             let block = self.table(id);

@@ -5,11 +5,13 @@
 //!
 //! | module | Linux | what it is |
 //! |---|---|---|
+//! | [`clone`] | kernel/fork.c | what `clone` is asked for |
 //! | [`cred`] | kernel/sys.c | ids of users and groups |
 //! | [`limits`] | kernel/sys.c | resource limits |
 //! | [`errno`] | include/uapi/asm-generic/errno.h | error numbers |
 //! | [`mod@file`] | fs/file_table.c | open file descriptions |
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
+//! | [`fs_struct`] | fs/fs_struct.c | working directory and umask, shared or not |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
@@ -31,12 +33,14 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod clone;
 pub mod copy;
 pub mod cred;
 pub mod errno;
 pub mod fcntl;
 pub mod fdtable;
 pub mod file;
+pub mod fs_struct;
 pub mod iov;
 pub mod limits;
 pub mod memfd;
@@ -68,6 +72,7 @@ pub struct Linux<'m, P> {
     system: &'m dyn proc::System,
     files: Cache<{ file::File::WORDS }>,
     tables: Cache<{ fdtable::FdTable::WORDS }>,
+    fs_structs: Cache<{ fs_struct::FsStruct::WORDS }>,
     actions: Cache<{ signal::Actions::WORDS }>,
     queued: Cache<{ signal::Queued::WORDS }>,
     names: vfs::Names,
@@ -96,6 +101,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             system,
             files: Cache::new(),
             tables: Cache::new(),
+            fs_structs: Cache::new(),
             actions: Cache::new(),
             queued: Cache::new(),
             names: vfs::Names::new(),
@@ -119,10 +125,11 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 10] {
+    pub fn live_records(&self) -> [(&'static str, u64); 11] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
+            ("working directory", self.fs_structs.objects()),
             ("signal actions", self.actions.objects()),
             ("queued signal", self.queued.objects()),
             ("dentry", self.names.dentries.objects()),

@@ -7,6 +7,7 @@ use crate::cred::Cred;
 use crate::fdtable::{NOFILE, TableId};
 use crate::file::Kind;
 use crate::read_write::{At, Buffer};
+use crate::vfs::Fs;
 use crate::{Errno, Linux};
 
 const ALLOW_SEALING: u64 = 2;
@@ -148,5 +149,35 @@ fn reading_and_writing_move_the_position() {
     assert_eq!(linux.lseek(file, 0, 1), Ok(5));
     linux.close_table(table);
     memory.mmput(mm, 1);
+    assert_nothing_is_left(&memory, &linux);
+}
+
+/// clone(2), `CLONE_FILES` and `CLONE_FS`: what one changes, all have; the last one closes it. execve(2): a copy for who goes on alone.
+#[test]
+fn what_threads_share_goes_with_the_last_of_them() {
+    let memory = machine(256, 0);
+    let linux = Linux::new(&memory);
+    let table = linux.standard_table().expect("a table");
+    assert_eq!(linux.share_table(table), table);
+    let fd = memfd(&linux, table);
+    let own = linux.unshare_table(table).expect("a copy");
+    assert_ne!(own, table);
+    linux.close(own, fd).expect("open");
+    assert!(linux.get(table, fd).is_ok(), "open in the other still");
+    assert_eq!(linux.unshare_table(own), Ok(own), "nobody else has it");
+    linux.close_table(own);
+    assert_eq!(linux.share_table(table), table);
+    linux.close_table(table);
+    assert!(linux.get(table, fd).is_ok(), "one is left");
+    linux.close_table(table);
+
+    let fs = |umask| Fs { cwd: None, umask };
+    let first = linux.alloc_fs(fs(0o22)).expect("memory");
+    let (shared, copied) = (linux.share_fs(first), linux.dup_fs(first).expect("memory"));
+    linux.set_fs(shared, fs(0o77));
+    assert_eq!([first, copied].map(|id| linux.fs(id).umask), [0o77, 0o22]);
+    for id in [first, copied, shared] {
+        linux.put_fs(id);
+    }
     assert_nothing_is_left(&memory, &linux);
 }

@@ -91,7 +91,7 @@ record! {
         rss_shmem, set_rss_shmem: u64 = 12;
         /// Private anonymous pages in swap, in pages.
         swapents, set_swapents: u64 = 13;
-        /// Processes that use it.
+        /// Threads that use it, of whatever process.
         mm_users, set_mm_users: u64 = 14;
         /// Pages of locked mappings, in pages.
         locked_vm, set_locked_vm: u64 = 15;

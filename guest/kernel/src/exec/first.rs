@@ -74,7 +74,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
 /// Makes a directory the working one of the first program.
 fn enter_directory(process: &Process, path: &[u8]) {
     let fs = LINUX.chdir(&process.task(), PathAt::cwd(path));
-    process.fs.set(fs.unwrap_or_else(|Errno(number)| {
+    let fs = fs.unwrap_or_else(|Errno(number)| {
         boot::fail(&line![
             "exec: ",
             path,
@@ -82,13 +82,19 @@ fn enter_directory(process: &Process, path: &[u8]) {
             u32::from(number),
             ")"
         ])
-    }));
+    });
+    if let Some(id) = process.fs.get() {
+        LINUX.set_fs(id, fs);
+    }
 }
 
 /// Mounts the root; on whose behalf it is to be filled.
 fn root_file_system(process: &Process, path: &[u8]) -> Task {
     LINUX.mount_root().unwrap_or_else(|errno| no_memory(path, errno));
-    process.fs.set(LINUX.first_fs());
+    let fs = LINUX
+        .alloc_fs(LINUX.first_fs())
+        .unwrap_or_else(|errno| no_memory(path, errno));
+    process.fs.set(Some(fs));
     let task = process.task();
     Task {
         fs: Fs { umask: 0, ..task.fs },

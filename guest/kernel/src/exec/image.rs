@@ -191,7 +191,10 @@ fn loaded(
         .map_err(NotLoaded::NoProgram)
         .and_then(|program| {
             let mm = MEMORY.mm_alloc()?;
-            MEMORY.set_rlimits(mm, process.limits.get().of_memory(process.cred.get().privileged()));
+            MEMORY.set_rlimits(
+                mm,
+                process.leader().limits.get().of_memory(process.cred.get().privileged()),
+            );
             match load(mm, file, process, &program, path, strings) {
                 Ok(sp) => Ok(Image {
                     mm,

@@ -9,6 +9,7 @@
 //! | alternate stack, vector registers, FS and GS | as at a program's start |
 //! | mask, pending signals, number, parent, group, ids, limits | kept |
 //! | descriptors | kept, but for those with `FD_CLOEXEC` |
+//! | other threads | ended; the one that called it is the first |
 
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_kernel::stack::{self, STRINGS_MAX_BYTES, Strings, Write};
@@ -17,8 +18,9 @@ use super::image::{self, Image, NotLoaded, WithoutFirst};
 use super::{PATH_MAX, set_name, set_program};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
+use crate::process::Process;
 use crate::syscall::{Errno, Outcome};
-use crate::{fpu, process, sched, uaccess};
+use crate::{exit, fpu, process, sched, uaccess};
 
 /// Longest string. Source: Linux `MAX_ARG_STRLEN`.
 const STRING_MAX_BYTES: usize = 32 * PAGE_SIZE as usize;
@@ -40,11 +42,19 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
         NotLoaded::Stack(stack::Error::TooLong) => Errno::E2BIG,
         NotLoaded::NoProgram(_) => Errno::ENOEXEC,
     })?;
+    let pid = process.pid.get();
+    own_alone(process).inspect_err(|_| {
+        MEMORY.mmput(mm, pid);
+        MEMORY.iput(file);
+    })?;
     *regs = start;
+    let process = only_thread(process);
+    exit::leave_memory(process);
+    process.robust_list.set(0);
     set_program(process, file);
     if let Some(old) = process.mm.replace(Some(mm)) {
         sched::enter_address_space(mm);
-        MEMORY.mmput(old, process.pid.get());
+        MEMORY.mmput(old, pid);
     }
     set_name(process, &name[..len]);
     process.executed.set(true);
@@ -55,6 +65,25 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     fpu::reset(process);
     fpu::load(process);
     Ok(Outcome::Registers)
+}
+
+/// Gives a thread descriptors and actions of signals of its own: what the new program does with them is nobody else's affair.
+fn own_alone(process: &Process) -> Result<(), Errno> {
+    process.files.set(Some(LINUX.unshare_table(process::current_files())?));
+    LINUX.unshare_actions(&process.signals)
+}
+
+/// Ends the other threads of the running one's process, and makes it the first: what is left of it, in the slot that the process has.
+/// Source: Linux, fs/exec.c (`de_thread`).
+fn only_thread(process: &'static Process) -> &'static Process {
+    let leader = process.leader();
+    if leader.threads.get() > 1 || !process.is_leader() {
+        exit::end_others(process, 0);
+    }
+    if !process.is_leader() {
+        process::take_place_of_leader(process);
+    }
+    leader
 }
 
 /// Strings of the running process, that an array of pointers with a null pointer at its end names.

@@ -86,7 +86,7 @@ pub(super) fn signalling(result: Result<Outcome, Errno>) -> Result<Outcome, Errn
     if process.waiter.take_broken() {
         let user = process.cred.get().user.real;
         // A standard signal is never refused.
-        _ = signal::send(process, &Info::sent(Signal::PIPE, code::USER, process.pid.get(), user));
+        _ = signal::send_thread(process, &Info::sent(Signal::PIPE, code::USER, process.pid.get(), user));
     }
     result
 }

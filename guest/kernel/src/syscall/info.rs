@@ -1,6 +1,6 @@
-//! `uname getrandom sched_getaffinity set_robust_list`: what programs ask for before they begin.
+//! `uname getrandom sched_getaffinity`: what programs ask for before they begin.
 //!
-//! Source: uname(2), getrandom(2), sched_setaffinity(2), set_robust_list(2).
+//! Source: uname(2), getrandom(2), sched_setaffinity(2).
 
 use faultlab_linux::proc::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
@@ -11,9 +11,7 @@ use crate::{process, random, uaccess};
 mod nr {
     pub(super) const UNAME: u64 = 63;
     pub(super) const SCHED_GETAFFINITY: u64 = 204;
-    pub(super) const SET_ROBUST_LIST: u64 = 273;
     pub(super) const GETRANDOM: u64 = 318;
-    pub(super) const RSEQ: u64 = 334;
 }
 
 /// Carries out a call of these; `None` for another's number.
@@ -22,9 +20,6 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     Some(match rax {
         nr::UNAME => uname(rdi),
         nr::SCHED_GETAFFINITY => sched_getaffinity(rdi as u32, rsi, rdx),
-        nr::SET_ROBUST_LIST => set_robust_list(rsi),
-        // Libraries do without it, as on kernels that were built so.
-        nr::RSEQ => Err(Errno::ENOSYS),
         nr::GETRANDOM => getrandom(rdi, rsi, rdx),
         _ => return None,
     })
@@ -47,21 +42,11 @@ fn sched_getaffinity(pid: u32, bytes: u64, addr: u64) -> Result<Outcome, Errno> 
     if bytes < MASK_BYTES || !bytes.is_multiple_of(MASK_BYTES) {
         return Err(Errno::EINVAL);
     }
-    if pid != 0 && process::find(pid).is_none() {
+    if pid != 0 && process::find_thread(pid).is_none() {
         return Err(Errno::ESRCH);
     }
     uaccess::copy_to_user(addr, &1u64.to_le_bytes())?;
     Ok(Outcome::Value(MASK_BYTES))
-}
-
-/// Nobody waits for a lock of a process that ended, as there is no `futex`: the list is never read.
-fn set_robust_list(bytes: u64) -> Result<Outcome, Errno> {
-    const HEAD_BYTES: u64 = 24;
-    if bytes == HEAD_BYTES {
-        Ok(Outcome::Value(0))
-    } else {
-        Err(Errno::EINVAL)
-    }
 }
 
 fn getrandom(addr: u64, len: u64, flags: u64) -> Result<Outcome, Errno> {

@@ -11,7 +11,7 @@ use crate::uaccess;
 pub(super) fn apply(process: &Process) {
     if let Some(mm) = process.mm.get() {
         let privileged = process.cred.get().privileged();
-        MEMORY.set_rlimits(mm, process.limits.get().of_memory(privileged));
+        MEMORY.set_rlimits(mm, process.leader().limits.get().of_memory(privileged));
     }
 }
 
@@ -31,14 +31,14 @@ fn write(addr: u64, limit: Limit) -> Result<(), Errno> {
 
 #[inline(never)]
 pub(super) fn getrlimit(resource: u64, addr: u64) -> Result<u64, Errno> {
-    let limit = process::current().limits.get().get(u64::from(resource as u32));
+    let limit = process::current().leader().limits.get().get(u64::from(resource as u32));
     write(addr, limit.ok_or(Errno::EINVAL)?)?;
     Ok(0)
 }
 
 #[inline(never)]
 pub(super) fn setrlimit(resource: u64, addr: u64) -> Result<u64, Errno> {
-    set(process::current(), resource, read(addr)?)?;
+    set(process::current().leader(), resource, read(addr)?)?;
     Ok(0)
 }
 
@@ -49,13 +49,13 @@ pub(super) fn prlimit64(pid: u64, resource: u64, new: u64, old: u64) -> Result<u
     let new = if new == 0 { None } else { Some(read(new)?) };
     let own = process::current();
     let target = match pid as u32 {
-        0 => own,
-        pid => process::find(pid).ok_or(Errno::ESRCH)?,
+        0 => own.leader(),
+        pid => process::find_thread(pid).map(Process::leader).ok_or(Errno::ESRCH)?,
     };
     let (caller, owner) = (own.cred.get(), target.cred.get());
     let same = [owner.user.real, owner.user.effective, owner.user.saved] == [caller.user.real; 3]
         && [owner.group.real, owner.group.effective, owner.group.saved] == [caller.group.real; 3];
-    if !core::ptr::eq(own, target) && !same && !caller.privileged() {
+    if !core::ptr::eq(own.leader(), target) && !same && !caller.privileged() {
         return Err(Errno::EPERM);
     }
     let before = target

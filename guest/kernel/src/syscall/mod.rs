@@ -21,7 +21,8 @@
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
 //! | `../exec/replace.rs` | `execve` |
-//! | `../exit.rs` | `fork vfork clone exit exit_group` |
+//! | `../clone.rs`, `../exit.rs` | `fork vfork clone clone3`, `exit exit_group` |
+//! | `thread.rs` | the same's arguments; `set_tid_address` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
 
@@ -32,15 +33,16 @@ use faultlab_abi::trace::level;
 use faultlab_abi::vmstat::Item;
 use faultlab_kernel::line;
 pub(crate) use faultlab_linux::Errno;
+use faultlab_linux::clone::CloneArgs;
 use faultlab_linux::read_write::At;
 
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::exit::{self, Clone};
+use crate::exit;
 use crate::global::Global;
 use crate::platform::MEMORY;
 use crate::process::Interrupted;
 use crate::x86::msr;
-use crate::{exec, log, sched, trap, uaccess, vmstat, x86};
+use crate::{clone, exec, log, sched, trap, uaccess, vmstat, x86};
 
 mod cred;
 mod descriptor;
@@ -57,6 +59,7 @@ mod residency;
 mod shm;
 mod signal;
 mod swap;
+mod thread;
 mod time;
 pub(crate) mod userfault;
 
@@ -86,9 +89,7 @@ pub(crate) mod nr {
     pub(super) const DUP: u64 = 32;
     pub(super) const DUP2: u64 = 33;
     pub(super) const GETPID: u64 = 39;
-    pub(super) const CLONE: u64 = 56;
     pub(super) const FORK: u64 = 57;
-    pub(super) const VFORK: u64 = 58;
     pub(crate) const EXECVE: u64 = 59;
     pub(super) const EXIT: u64 = 60;
     pub(super) const WAIT4: u64 = 61;
@@ -119,7 +120,6 @@ pub(crate) mod nr {
     pub(super) const SWAPOFF: u64 = 168;
     pub(super) const SETRLIMIT: u64 = 160;
     pub(super) const GETTID: u64 = 186;
-    pub(super) const SET_TID_ADDRESS: u64 = 218;
     pub(super) const CLOCK_GETTIME: u64 = 228;
     pub(super) const EXIT_GROUP: u64 = 231;
     pub(super) const FALLOCATE: u64 = 285;
@@ -218,7 +218,8 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMDT => shm::shmdt(rdi),
         nr::SWAPON => swap::swapon(rdi, rsi),
         nr::SWAPOFF => swap::swapoff(rdi),
-        nr::GETPID | nr::GETTID | nr::SET_TID_ADDRESS => Ok(u64::from(crate::process::current().pid.get())),
+        nr::GETPID => Ok(u64::from(crate::process::current().pid.get())),
+        nr::GETTID => Ok(u64::from(crate::process::current().tid.get())),
         nr::GETPPID => Ok(u64::from(crate::process::current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),
         nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
@@ -301,11 +302,12 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
         return;
     }
     match rax {
-        nr::FORK | nr::VFORK => regs.volatile.rax = encode(exit::fork(regs, &Clone::FORK)),
-        nr::CLONE => {
-            regs.volatile.rax = encode(clone_args(rdi, rsi, rdx, r10).and_then(|args| exit::fork(regs, &args)));
+        nr::FORK => {
+            let result = clone::clone(regs, &CloneArgs::FORK);
+            finish(result, regs);
         }
-        nr::EXIT | nr::EXIT_GROUP => exit::exit_current((rdi as i32 & 0xff) << 8, regs),
+        nr::EXIT => exit::exit_thread((rdi as i32 & 0xff) << 8, regs),
+        nr::EXIT_GROUP => exit::exit_current((rdi as i32 & 0xff) << 8, regs),
         nr::EXECVE => {
             let result = exec::execve(regs, [rdi, rsi, rdx]);
             finish(result, regs);
@@ -317,6 +319,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
         }
         number => {
             let result = signal::call(regs)
+                .or_else(|| thread::call(regs))
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))
                 .or_else(|| descriptor::call(regs))
@@ -329,26 +332,6 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
     // One that the call went on without.
     _ = MEMORY.take_userfault();
     sched::wake_waiters();
-}
-
-/// `clone(flags, stack, parent_tid, child_tid)` as far as it is a `fork`, which is how C libraries call it.
-///
-/// # Errors
-/// `EINVAL` for everything that shares something with the parent.
-fn clone_args(flags: u64, stack: u64, parent_tid: u64, child_tid: u64) -> Result<Clone, Errno> {
-    const SIGCHLD: u64 = 17;
-    const PARENT_SETTID: u64 = 0x10_0000;
-    // Asks for a write and a wake-up when the child ends; nobody shares its memory, so nobody can tell.
-    const CHILD_CLEARTID: u64 = 0x20_0000;
-    const CHILD_SETTID: u64 = 0x100_0000;
-    if flags & !(PARENT_SETTID | CHILD_CLEARTID | CHILD_SETTID) != SIGCHLD || stack != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(Clone {
-        parent_tid: (flags & PARENT_SETTID != 0).then_some(parent_tid),
-        child_tid: (flags & CHILD_SETTID != 0).then_some(child_tid),
-        ..Clone::FORK
-    })
 }
 
 /// No call has a number from this on.

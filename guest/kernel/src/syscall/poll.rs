@@ -13,7 +13,7 @@ use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, current_files};
-use crate::uaccess;
+use crate::{signal, uaccess};
 
 mod nr {
     pub(super) const POLL: u64 = 7;
@@ -151,7 +151,7 @@ pub(super) fn set_mask((addr, bytes): (u64, u64)) -> Result<(), Errno> {
 pub(super) fn is_over(found: u64, patience: &Patience, keys: Keys) -> bool {
     let process = process::current();
     // A signal comes before the end of the time, but after descriptors; its handler finds the mask to come back to.
-    if found == 0 && (process.signals.is_pending() || !time::is_over(process, patience.timeout)) {
+    if found == 0 && (signal::has_pending(process) || !time::is_over(process, patience.timeout)) {
         _ = process.waiter.wait(keys);
         return false;
     }

@@ -18,13 +18,17 @@ mod nr {
     pub(super) const WAITID: u64 = 247;
 }
 
-/// Options of both calls. `__WNOTHREAD`, `__WALL` and `__WCLONE` are about threads.
+/// Options of both calls. `__WNOTHREAD` is taken for granted.
 mod option {
     pub(super) const NOHANG: u32 = 1;
     pub(super) const STOPPED: u32 = 2;
     pub(super) const EXITED: u32 = 4;
     pub(super) const CONTINUED: u32 = 8;
     pub(super) const NOWAIT: u32 = 0x0100_0000;
+    /// `__WALL`.
+    pub(super) const ALL: u32 = 0x4000_0000;
+    /// `__WCLONE`.
+    pub(super) const CLONE: u32 = 0x8000_0000;
     pub(super) const THREADS: u32 = 0xe000_0000;
 }
 
@@ -47,7 +51,7 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     Some(match rax {
         nr::WAITID => waitid([rdi, rsi], rdx, r10 as u32, r8),
         nr::SETPGID => value(setpgid(rdi as i32, rsi as i32)),
-        nr::GETPGRP => value(Ok(own.group.get())),
+        nr::GETPGRP => value(Ok(own.leader().group.get())),
         nr::GETPGID => value(find(rdi as i32).map(|process| process.group.get())),
         nr::GETSID => value(find(rdi as i32).map(|process| process.session.get())),
         nr::SETSID => value(setsid()),
@@ -89,10 +93,11 @@ fn look(which: Which, options: u32) -> Result<Found, Errno> {
     let mut any = false;
     let children = process::table()
         .iter()
-        .filter(|child| child.state.get() != State::Free && child.parent.get() == own && which.includes(child));
+        .filter(|child| child.state.get() != State::Free && child.is_leader() && child.parent.get() == own)
+        .filter(|child| which.includes(child) && is_eligible(child, options));
     for child in children {
         // One that ended is none for a call that does not ask for that.
-        any |= options & option::EXITED != 0 || !matches!(child.state.get(), State::Zombie(_));
+        any |= options & option::EXITED != 0 || child.threads.get() != 0;
         if let Some(status) = told(child, options) {
             return Ok(Found::Child(child, status));
         }
@@ -104,17 +109,25 @@ fn look(which: Which, options: u32) -> Result<Found, Errno> {
     }
 }
 
+/// Whether a call's options are about children of this kind: `__WCLONE` asks for those whose end is not told by `SIGCHLD`, `__WALL` for all.
+/// Source: Linux, kernel/exit.c (`eligible_child`).
+fn is_eligible(child: &Process, options: u32) -> bool {
+    let other = child.exit_signal.get() != Some(Signal::CHLD);
+    options & option::ALL != 0 || other == (options & option::CLONE != 0)
+}
+
 /// What a child has to tell, as a wait status.
 fn told(child: &Process, options: u32) -> Option<i32> {
     let keep = options & option::NOWAIT != 0;
     let status = match (child.state.get(), child.report.get()) {
-        (State::Zombie(status), _) if options & option::EXITED != 0 => {
+        // Others of its threads may still run.
+        (State::Zombie(status), _) if options & option::EXITED != 0 && child.threads.get() == 0 => {
             if !keep {
                 child.state.set(State::Free);
             }
             return Some(status);
         }
-        (State::Zombie(_), _) => return None,
+        (State::Zombie(_), _) if child.threads.get() == 0 => return None,
         (_, Report::Stopped(signal)) if options & option::STOPPED != 0 => signal << 8 | 0x7f,
         (_, Report::Continued) if options & option::CONTINUED != 0 => 0xffff,
         _ => return None,
@@ -134,7 +147,7 @@ pub(super) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<
     let which = match pid {
         i32::MIN => return Err(Errno::ESRCH),
         -1 => Which::Any,
-        0 => Which::Group(process::current().group.get()),
+        0 => Which::Group(process::current().leader().group.get()),
         pid if pid < 0 => Which::Group(pid.unsigned_abs()),
         pid => Which::Pid(pid.cast_unsigned()),
     };
@@ -166,7 +179,7 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
     let which = match (kind as u32, id as u32) {
         (P_ALL, _) => Which::Any,
         (P_PID, pid) if pid.cast_signed() > 0 => Which::Pid(pid),
-        (P_PGID, 0) => Which::Group(process::current().group.get()),
+        (P_PGID, 0) => Which::Group(process::current().leader().group.get()),
         (P_PGID, group) if group.cast_signed() > 0 => Which::Group(group),
         _ => return Err(Errno::EINVAL),
     };
@@ -198,7 +211,7 @@ fn child_info(child: &Process, status: i32) -> Info {
 /// The process of this number, 0 being the running one.
 fn find(pid: i32) -> Result<&'static Process, Errno> {
     match pid {
-        0 => Ok(process::current()),
+        0 => Ok(process::current().leader()),
         pid => u32::try_from(pid).ok().and_then(process::find).ok_or(Errno::ESRCH),
     }
 }
@@ -207,7 +220,7 @@ fn setpgid(pid: i32, group: i32) -> Result<u32, Errno> {
     if group < 0 {
         return Err(Errno::EINVAL);
     }
-    let (own, target) = (process::current(), find(pid)?);
+    let (own, target) = (process::current().leader(), find(pid)?);
     let is_child = target.parent.get() == own.pid.get();
     if !is_child && !core::ptr::eq(own, target) {
         return Err(Errno::ESRCH);
@@ -227,7 +240,10 @@ fn setpgid(pid: i32, group: i32) -> Result<u32, Errno> {
         group.cast_unsigned()
     };
     let exists = |process: &Process| {
-        process.state.get() != State::Free && process.group.get() == group && process.session.get() == own.session.get()
+        process.state.get() != State::Free
+            && process.is_leader()
+            && process.group.get() == group
+            && process.session.get() == own.session.get()
     };
     if group != target.pid.get() && !process::table().iter().any(exists) {
         return Err(Errno::EPERM);
@@ -237,9 +253,10 @@ fn setpgid(pid: i32, group: i32) -> Result<u32, Errno> {
 }
 
 fn setsid() -> Result<u32, Errno> {
-    let own = process::current();
+    let own = process::current().leader();
     let pid = own.pid.get();
-    let leads = |process: &Process| process.state.get() != State::Free && process.group.get() == pid;
+    let leads =
+        |process: &Process| process.state.get() != State::Free && process.is_leader() && process.group.get() == pid;
     if process::table().iter().any(leads) {
         return Err(Errno::EPERM);
     }

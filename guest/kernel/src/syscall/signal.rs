@@ -3,7 +3,7 @@
 //! All of them take the long way in and out, where signals are looked for: a call that changes what is pending or blocked needs no test of
 //! its own, and no other call pays for one.
 
-use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, Info, SigSet, Signal, code};
+use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, Info, SigSet, Signal, To, code};
 
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
@@ -78,10 +78,11 @@ fn rt_sigaction(number: u64, new: u64, old: u64, bytes: u64) -> Result<Outcome, 
         addr => Some(Action::decode(&uaccess::read::<ACTION_BYTES>(addr)?)),
     };
     let target = Signal::new(u64::from(number as u32)).ok_or(Errno::EINVAL)?;
-    let signals = &process::current().signals;
-    let before = LINUX.action(signals, target);
+    let own = process::current();
+    let before = LINUX.action(&own.signals, target);
     if let Some(new) = new {
-        LINUX.set_action(signals, target, new)?;
+        let threads = own.living_threads().map(|thread| &thread.signals);
+        LINUX.set_action(&own.signals, &own.leader().shared, threads, target, new)?;
     }
     if old != 0 {
         uaccess::copy_to_user(old, &before.encode())?;
@@ -95,6 +96,7 @@ fn rt_sigprocmask(how: u64, set: u64, old: u64, bytes: u64) -> Result<Outcome, E
     let before = signals.blocked();
     if set != 0 {
         signals.change_mask(how, read_set(set)?)?;
+        signal::retarget(process::current());
     }
     if old != 0 {
         write_set(old, before)?;
@@ -104,7 +106,11 @@ fn rt_sigprocmask(how: u64, set: u64, old: u64, bytes: u64) -> Result<Outcome, E
 
 /// Shorter sets are allowed here: the rest is not written.
 fn rt_sigpending(addr: u64, bytes: u64) -> Result<Outcome, Errno> {
-    let set = process::current().signals.pending_blocked().0.to_le_bytes();
+    let set = process::current()
+        .signals
+        .pending_blocked(&process::current().leader().shared)
+        .0
+        .to_le_bytes();
     let wanted = set.get(..bytes as usize).ok_or(Errno::EINVAL)?;
     uaccess::copy_to_user(addr, wanted)?;
     Ok(Outcome::Value(0))
@@ -137,7 +143,7 @@ fn may_signal(to: &Process, signal: u64) -> bool {
 }
 
 /// Sends a signal, or with number 0 only asks whether it could.
-fn send(to: &Process, number: u64, code: i32) -> Result<(), Errno> {
+fn send(to: &Process, number: u64, kind: To) -> Result<(), Errno> {
     let own = process::current();
     let target = Signal::new(number);
     if number != 0 && target.is_none() {
@@ -147,7 +153,13 @@ fn send(to: &Process, number: u64, code: i32) -> Result<(), Errno> {
         return Err(Errno::EPERM);
     }
     match target {
-        Some(target) => signal::send(to, &Info::sent(target, code, own.pid.get(), own.cred.get().user.real)),
+        Some(target) => {
+            let info = |code| Info::sent(target, code, own.pid.get(), own.cred.get().user.real);
+            match kind {
+                To::Process => signal::send(to, &info(code::USER)),
+                To::Thread => signal::send_thread(to, &info(code::TKILL)),
+            }
+        }
         None => Ok(()),
     }
 }
@@ -168,9 +180,9 @@ fn kill(pid: i32, number: u64) -> Result<Outcome, Errno> {
                 Err(Errno::EPERM)
             };
         }
-        return send(find(pid)?, number, code::USER).map(|()| Outcome::Value(0));
+        return send(find(pid)?, number, To::Process).map(|()| Outcome::Value(0));
     }
-    let own = process::current();
+    let own = process::current().leader();
     let group = match pid {
         0 => Some(own.group.get()),
         -1 => None,
@@ -182,11 +194,11 @@ fn kill(pid: i32, number: u64) -> Result<Outcome, Errno> {
     };
     let living = process::table()
         .iter()
-        .filter(|process| process.state.get() != State::Free);
+        .filter(|process| process.state.get() != State::Free && process.is_leader());
     let mut outcome = Err(Errno::ESRCH);
     for process in living.filter(wanted) {
         // One success is a success.
-        match (send(process, number, code::USER), outcome) {
+        match (send(process, number, To::Process), outcome) {
             (Ok(()), _) => outcome = Ok(Outcome::Value(0)),
             (Err(errno), Err(_)) => outcome = Err(errno),
             (Err(_), Ok(_)) => {}
@@ -195,13 +207,12 @@ fn kill(pid: i32, number: u64) -> Result<Outcome, Errno> {
     outcome
 }
 
-/// `tgkill`, and `tkill` without a group: every process is its one thread.
+/// `tgkill`, and `tkill` without a group.
 fn tgkill(group: Option<i32>, tid: i32, number: u64) -> Result<Outcome, Errno> {
     if tid <= 0 || group.is_some_and(|group| group <= 0) {
         return Err(Errno::EINVAL);
     }
-    if group.is_some_and(|group| group != tid) {
-        return Err(Errno::ESRCH);
-    }
-    send(find(tid)?, u64::from(number as u32), code::TKILL).map(|()| Outcome::Value(0))
+    let thread = process::find_thread(tid.cast_unsigned())
+        .filter(|thread| group.is_none_or(|group| thread.pid.get() == group.cast_unsigned()));
+    send(thread.ok_or(Errno::ESRCH)?, u64::from(number as u32), To::Thread).map(|()| Outcome::Value(0))
 }

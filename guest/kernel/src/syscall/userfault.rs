@@ -87,7 +87,7 @@ pub(super) fn failed_by_it(errno: Errno, regs: &mut PtRegs) -> bool {
 
 fn wait(fault: Userfault, in_kernel: bool, sleep: impl FnOnce(&mut PtRegs), regs: &mut PtRegs) -> Result<(), Errno> {
     let process = process::current();
-    if let Some(keys) = LINUX.wait_userfault(fault, process.pid.get(), in_kernel)? {
+    if let Some(keys) = LINUX.wait_userfault(fault, process.tid.get(), in_kernel)? {
         process.waiter.wait(keys);
         sleep(regs);
     } else if in_kernel {

@@ -135,8 +135,12 @@ id_type!(
 );
 
 record! {
-    /// The actions of a process, four words a signal.
-    pub struct Actions[256] {}
+    /// The actions of a process, four words a signal. Those of `SIGKILL`, which has none, count who shares the record: so it fills cache
+    /// lines that a page is divided by.
+    pub struct Actions[256] {
+        /// Threads that have it besides the first.
+        sharers, set_sharers: u64 = 32;
+    }
 }
 
 /// Words of an action.
@@ -148,6 +152,9 @@ impl Actions<'_> {
     }
 
     fn get(self, signal: Signal) -> Action {
+        if signal == Signal::KILL {
+            return Action::DEFAULT;
+        }
         Action::from_words([0, 1, 2, 3].map(|word| self.0[Self::at(signal) + word].get()))
     }
 
@@ -174,10 +181,27 @@ impl<P: Platform> Linux<'_, P> {
         for (from, to) in self.actions(old).0.iter().zip(self.actions(new).0) {
             to.set(from.get());
         }
+        self.actions(new).set_sharers(0);
         Ok(Some(new))
     }
 
-    pub(super) fn free_actions(&self, id: ActionsId) {
+    /// One more has the actions. Source: Linux `copy_sighand`.
+    pub(super) fn share_actions(&self, id: ActionsId) {
+        let record = self.actions(id);
+        record.set_sharers(record.sharers() + 1);
+    }
+
+    pub(super) fn actions_are_shared(&self, id: ActionsId) -> bool {
+        self.actions(id).sharers() != 0
+    }
+
+    /// One less has the actions; with the last they go.
+    pub(super) fn put_actions(&self, id: ActionsId) {
+        let sharers = self.actions(id).sharers();
+        if sharers != 0 {
+            self.actions(id).set_sharers(sharers - 1);
+            return;
+        }
         for word in self.actions(id).0 {
             word.set(0);
         }
@@ -194,7 +218,10 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Handlers become defaults without flags or mask; what is ignored stays so.
     pub(super) fn reset_handlers(&self, id: ActionsId) {
-        for signal in (1..=64).filter_map(Signal::new) {
+        let changeable = (1..=64)
+            .filter_map(Signal::new)
+            .filter(|&signal| signal != Signal::KILL);
+        for signal in changeable {
             let handler = match self.get_action(id, signal).handler {
                 Handler::Ignore => Handler::Ignore,
                 _ => Handler::Default,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `set.rs` | signals, sets of them, and what each does where nothing is said |
 //! | `action.rs` | what a process asked for, signal by signal |
+//! | `group.rs` | what the threads of a process share, and who of them takes a signal |
 //! | `info.rs` | `siginfo_t` |
 //! | `pending.rs` | signals that were sent and not yet taken |
 //! | `altstack.rs` | the alternate stack |
@@ -19,6 +20,7 @@ mod action;
 mod altstack;
 mod fpstate;
 mod frame;
+mod group;
 mod info;
 mod pending;
 mod set;
@@ -35,11 +37,12 @@ pub use action::{ACTION_BYTES, Action, Actions, ActionsId, Handler, sa};
 pub use altstack::{ALTSTACK_BYTES, AltStack};
 pub use fpstate::{FXSAVE_BYTES, FpFormat, claims_more, exception_code, own_mxcsr_mask, reset_image, sanitize};
 pub use frame::{CONTEXT_BYTES, FRAME_BYTES, Frame, NoRoom, Place, Registers, Restored, USER_FLAGS};
+pub use group::{Shared, To};
 pub use info::{INFO_BYTES, Info, code};
 pub use pending::{Pending, Queued};
 pub use set::{DefaultAction, SigSet, Signal};
 
-/// What a process has of signals. All zero in a program that never heard of them.
+/// What a thread has of signals. All zero in a program that never heard of them.
 #[derive(Debug)]
 pub struct Signals {
     blocked: Cell<SigSet>,
@@ -135,10 +138,11 @@ impl Signals {
         self.saved.take().unwrap_or(self.blocked.get())
     }
 
-    /// `rt_sigpending`: sent, and blocked.
+    /// `rt_sigpending`: sent to it or to all, and blocked.
     #[must_use]
-    pub fn pending_blocked(&self) -> SigSet {
-        self.pending.set().intersection(self.blocked.get())
+    pub fn pending_blocked(&self, shared: &Shared) -> SigSet {
+        let pending = self.pending.set().union(shared.pending.set());
+        pending.intersection(self.blocked.get())
     }
 
     /// Sent, and not delivered yet.
@@ -147,10 +151,12 @@ impl Signals {
         self.pending.set()
     }
 
-    /// Whether a signal waits that is not blocked.
+    /// Whether a signal waits, for it or for all, that is not blocked.
+    #[inline]
     #[must_use]
-    pub fn is_pending(&self) -> bool {
-        !self.pending.set().minus(self.blocked.get()).is_empty()
+    pub fn is_pending(&self, shared: &Shared) -> bool {
+        let pending = self.pending.set().union(shared.pending.set());
+        !pending.minus(self.blocked.get()).is_empty()
     }
 
     /// Whether a signal is one that nobody hears of: ignored by default, and nothing was ever said to the contrary. The end of a child is
@@ -161,6 +167,12 @@ impl Signals {
         self.actions.get().is_none()
             && !self.blocked.get().contains(signal)
             && signal.default_action() == DefaultAction::Ignore
+    }
+
+    /// Whether it would take a signal now. Source: Linux `wants_signal`.
+    #[must_use]
+    pub fn wants(&self, signal: Signal) -> bool {
+        !self.blocked.get().contains(signal)
     }
 
     /// The alternate stack.
@@ -188,8 +200,8 @@ impl<P: Platform> Linux<'_, P> {
         Ok(())
     }
 
-    /// `execve`: handlers become defaults, what is ignored stays so; no alternate stack. Mask and pending signals stay. Source: execve(2),
-    /// signal(7).
+    /// `execve`: handlers become defaults, what is ignored stays so; no alternate stack. Mask and pending signals stay. Nobody shares the
+    /// actions ([`Linux::unshare_actions`]). Source: execve(2), signal(7).
     pub fn exec_signals(&self, signals: &Signals) {
         if let Some(actions) = signals.actions.get() {
             self.reset_handlers(actions);
@@ -198,14 +210,14 @@ impl<P: Platform> Linux<'_, P> {
         signals.saved.set(None);
     }
 
-    /// The end of a process. What is left holds nothing, and is overwritten by [`Linux::fork_signals`].
+    /// The end of a thread. What is left holds nothing, and is overwritten by [`Linux::fork_signals`].
     #[inline]
     pub fn exit_signals(&self, signals: &Signals) {
         if !signals.pending.set().is_empty() {
             self.flush(&signals.pending, SigSet::ALL);
         }
         if let Some(actions) = signals.actions.take() {
-            self.free_actions(actions);
+            self.put_actions(actions);
         }
     }
 
@@ -218,47 +230,6 @@ impl<P: Platform> Linux<'_, P> {
             .map_or(Action::DEFAULT, |actions| self.get_action(actions, signal))
     }
 
-    /// `rt_sigaction`. A signal that is ignored from now on is no longer pending.
-    ///
-    /// # Errors
-    /// `EINVAL` for signals that cannot be handled, `ENOMEM`.
-    pub fn set_action(&self, signals: &Signals, signal: Signal, action: Action) -> Result<(), Errno> {
-        if SigSet::of(signal).blockable().is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        let actions = match signals.actions.get() {
-            Some(actions) => actions,
-            None => self.alloc_actions()?,
-        };
-        signals.actions.set(Some(actions));
-        self.put_action(actions, signal, action);
-        if action.ignores(signal) {
-            self.flush(&signals.pending, SigSet::of(signal));
-        }
-        Ok(())
-    }
-
-    /// Sends a signal; whether the process has to look, now.
-    ///
-    /// A signal that is ignored and not blocked is gone at once. One that stops and one that continues undo each other.
-    ///
-    /// # Errors
-    /// `EAGAIN` when a real-time signal finds no memory.
-    pub fn send(&self, to: &Signals, info: &Info) -> Result<bool, Errno> {
-        let signal = info.signal;
-        match signal.default_action() {
-            DefaultAction::Stop => self.flush(&to.pending, SigSet::of(Signal::CONT)),
-            DefaultAction::Continue => self.flush(&to.pending, SigSet::STOPPING),
-            _ => {}
-        }
-        let blocked = to.blocked.get().contains(signal);
-        if !blocked && self.action(to, signal).ignores(signal) {
-            return Ok(false);
-        }
-        self.queue(&to.pending, info)?;
-        Ok(!blocked)
-    }
-
     /// A signal that the process caused itself and cannot go on without: blocking or ignoring it ends the process. Source: Linux
     /// `force_sig_info`.
     pub fn force(&self, signals: &Signals, info: Info) -> Delivery {
@@ -267,20 +238,6 @@ impl<P: Platform> Linux<'_, P> {
         match action.handler {
             Handler::Function(_) if !blocked => Delivery::Handler(info, action),
             _ => Delivery::End(info.signal),
-        }
-    }
-
-    /// Takes the next signal that does something. Those of the process's own making come first, then the lowest number.
-    pub fn next_delivery(&self, signals: &Signals) -> Option<Delivery> {
-        loop {
-            let info = self.dequeue(&signals.pending, signals.blocked.get())?;
-            let action = self.action(signals, info.signal);
-            match (action.handler, info.signal.default_action()) {
-                (Handler::Function(_), _) => return Some(Delivery::Handler(info, action)),
-                (Handler::Ignore, _) | (_, DefaultAction::Ignore | DefaultAction::Continue) => {}
-                (_, DefaultAction::Stop) => return Some(Delivery::Stop(info.signal)),
-                (_, DefaultAction::End) => return Some(Delivery::End(info.signal)),
-            }
         }
     }
 

@@ -51,6 +51,12 @@ impl Pending {
         }
     }
 
+    /// Those of another, which has none from then on; there were none.
+    pub(super) fn take_from(&self, other: &Self) {
+        self.set.set(other.set.replace(SigSet::EMPTY));
+        self.first.set(other.first.take());
+    }
+
     /// Which there are.
     pub(super) fn set(&self) -> SigSet {
         self.set.get()

@@ -29,6 +29,27 @@ fn sent(signal: Signal, pid: u32) -> Info {
     Info::sent(signal, code::USER, pid, 7)
 }
 
+/// Sends to the one thread of a process without signals to all of it.
+fn send(linux: &Linux<'_, FakeMachine>, to: &Signals, info: &Info) -> Result<bool, Errno> {
+    linux.send(To::Thread, to, &Shared::new(), [to], info)
+}
+
+fn next(linux: &Linux<'_, FakeMachine>, signals: &Signals) -> Option<Delivery> {
+    linux.next_delivery(signals, &Shared::new())
+}
+
+fn set_action(linux: &Linux<'_, FakeMachine>, signals: &Signals, of: Signal, action: Action) -> Result<(), Errno> {
+    linux.set_action(signals, &Shared::new(), [signals], of, action)
+}
+
+fn blocked(signals: &Signals) -> SigSet {
+    signals.pending_blocked(&Shared::new())
+}
+
+fn is_pending(signals: &Signals) -> bool {
+    signals.is_pending(&Shared::new())
+}
+
 /// Runs a case over an empty layer, and checks that it leaves nothing.
 fn with_signals(case: impl FnOnce(&Linux<'_, FakeMachine>, &Signals)) {
     let memory: Memory<FakeMachine> = machine(256, 0);
@@ -46,14 +67,14 @@ fn with_signals(case: impl FnOnce(&Linux<'_, FakeMachine>, &Signals)) {
 #[test]
 fn what_is_ignored_is_gone_at_once_unless_it_is_blocked() {
     with_signals(|linux, signals| {
-        assert_eq!(linux.send(signals, &sent(Signal::CHLD, 1)), Ok(false));
-        assert!(!signals.is_pending());
+        assert_eq!(send(linux, signals, &sent(Signal::CHLD, 1)), Ok(false));
+        assert!(!is_pending(signals));
         signals.set_blocked(SigSet::of(Signal::CHLD));
-        assert_eq!(linux.send(signals, &sent(Signal::CHLD, 1)), Ok(false));
-        assert_eq!(signals.pending_blocked(), SigSet::of(Signal::CHLD));
+        assert_eq!(send(linux, signals, &sent(Signal::CHLD, 1)), Ok(true));
+        assert_eq!(blocked(signals), SigSet::of(Signal::CHLD));
         signals.set_blocked(SigSet::EMPTY);
-        assert_eq!(linux.next_delivery(signals), None, "taken, and nothing done");
-        assert!(!signals.is_pending());
+        assert_eq!(next(linux, signals), None, "taken, and nothing done");
+        assert!(!is_pending(signals));
     });
 }
 
@@ -62,14 +83,14 @@ fn what_is_ignored_is_gone_at_once_unless_it_is_blocked() {
 fn standard_signals_merge_and_real_time_signals_queue() {
     with_signals(|linux, signals| {
         for signal in [USR1, RT] {
-            linux.set_action(signals, signal, handled(0)).expect("memory");
+            set_action(linux, signals, signal, handled(0)).expect("memory");
         }
         for pid in 1..=3 {
-            assert_eq!(linux.send(signals, &sent(RT, pid)), Ok(true));
-            assert_eq!(linux.send(signals, &sent(USR1, pid)), Ok(true));
+            assert_eq!(send(linux, signals, &sent(RT, pid)), Ok(true));
+            assert_eq!(send(linux, signals, &sent(USR1, pid)), Ok(true));
         }
         let mut taken = Vec::new();
-        while let Some(Delivery::Handler(info, _)) = linux.next_delivery(signals) {
+        while let Some(Delivery::Handler(info, _)) = next(linux, signals) {
             taken.push((info.signal.number(), info.rest[0] as u32));
         }
         assert_eq!(taken, [(10, 1), (40, 1), (40, 2), (40, 3)]);
@@ -81,10 +102,10 @@ fn standard_signals_merge_and_real_time_signals_queue() {
 fn the_order_of_several() {
     with_signals(|linux, signals| {
         for signal in [USR2, USR1, Signal::SEGV, RT] {
-            linux.set_action(signals, signal, handled(0)).expect("memory");
-            linux.send(signals, &sent(signal, 1)).expect("memory");
+            set_action(linux, signals, signal, handled(0)).expect("memory");
+            send(linux, signals, &sent(signal, 1)).expect("memory");
         }
-        let order = std::iter::from_fn(|| linux.next_delivery(signals)).map(|delivery| match delivery {
+        let order = std::iter::from_fn(|| next(linux, signals)).map(|delivery| match delivery {
             Delivery::Handler(info, _) => info.signal.number(),
             other => panic!("{other:?}"),
         });
@@ -99,10 +120,10 @@ fn kill_and_stop_cannot_be_had() {
         signals.set_blocked(SigSet::ALL);
         assert_eq!(signals.blocked().0, !(1 << 8 | 1 << 18));
         for unhandled in [Signal::KILL, Signal::STOP] {
-            assert_eq!(linux.set_action(signals, unhandled, handled(0)), Err(Errno::EINVAL));
+            assert_eq!(set_action(linux, signals, unhandled, handled(0)), Err(Errno::EINVAL));
         }
-        assert_eq!(linux.send(signals, &sent(Signal::KILL, 1)), Ok(true));
-        assert_eq!(linux.next_delivery(signals), Some(Delivery::End(Signal::KILL)));
+        assert_eq!(send(linux, signals, &sent(Signal::KILL, 1)), Ok(true));
+        assert_eq!(next(linux, signals), Some(Delivery::End(Signal::KILL)));
     });
 }
 
@@ -111,11 +132,11 @@ fn kill_and_stop_cannot_be_had() {
 fn stopping_and_continuing_exclude_each_other() {
     with_signals(|linux, signals| {
         signals.set_blocked(SigSet::ALL);
-        linux.send(signals, &sent(Signal::TSTP, 1)).expect("memory");
-        linux.send(signals, &sent(Signal::CONT, 1)).expect("memory");
-        assert_eq!(signals.pending_blocked(), SigSet::of(Signal::CONT));
-        linux.send(signals, &sent(Signal::TTIN, 1)).expect("memory");
-        assert_eq!(signals.pending_blocked(), SigSet::of(Signal::TTIN));
+        send(linux, signals, &sent(Signal::TSTP, 1)).expect("memory");
+        send(linux, signals, &sent(Signal::CONT, 1)).expect("memory");
+        assert_eq!(blocked(signals), SigSet::of(Signal::CONT));
+        send(linux, signals, &sent(Signal::TTIN, 1)).expect("memory");
+        assert_eq!(blocked(signals), SigSet::of(Signal::TTIN));
     });
 }
 
@@ -132,7 +153,7 @@ fn what_a_handler_blocks() {
         signals.set_blocked(SigSet::EMPTY);
         linux.handler_begins(signals, USR1, handled(sa::NODEFER));
         assert!(signals.blocked().is_empty());
-        linux.set_action(signals, USR1, handled(sa::RESETHAND)).expect("memory");
+        set_action(linux, signals, USR1, handled(sa::RESETHAND)).expect("memory");
         linux.handler_begins(signals, USR1, handled(sa::RESETHAND));
         assert_eq!(linux.action(signals, USR1).handler, Handler::Default);
         assert_eq!(linux.action(signals, USR1).flags, sa::RESETHAND);
@@ -145,7 +166,7 @@ fn a_fault_cannot_be_put_off() {
     with_signals(|linux, signals| {
         let fault = Info::fault(Signal::SEGV, code::SEGV_MAPERR, 8);
         assert_eq!(linux.force(signals, fault), Delivery::End(Signal::SEGV));
-        linux.set_action(signals, Signal::SEGV, handled(0)).expect("memory");
+        set_action(linux, signals, Signal::SEGV, handled(0)).expect("memory");
         assert_eq!(linux.force(signals, fault), Delivery::Handler(fault, handled(0)));
         signals.set_blocked(SigSet::of(Signal::SEGV));
         assert_eq!(linux.force(signals, fault), Delivery::End(Signal::SEGV));
@@ -173,27 +194,21 @@ fn what_children_and_programs_inherit() {
             handler: Handler::Ignore,
             ..Action::DEFAULT
         };
-        linux.set_action(parent, USR1, handled(sa::SIGINFO)).expect("memory");
-        linux.set_action(parent, USR2, ignored).expect("memory");
+        set_action(linux, parent, USR1, handled(sa::SIGINFO)).expect("memory");
+        set_action(linux, parent, USR2, ignored).expect("memory");
         parent.set_blocked(SigSet::of(RT));
-        linux.send(parent, &sent(RT, 1)).expect("memory");
+        send(linux, parent, &sent(RT, 1)).expect("memory");
         let child = Signals::new();
         linux.fork_signals(parent, &child).expect("memory");
         assert_eq!(linux.action(&child, USR1), handled(sa::SIGINFO));
-        assert_eq!(
-            (child.blocked(), child.pending_blocked()),
-            (SigSet::of(RT), SigSet::EMPTY)
-        );
-        linux.set_action(&child, USR1, Action::DEFAULT).expect("memory");
+        assert_eq!((child.blocked(), blocked(&child)), (SigSet::of(RT), SigSet::EMPTY));
+        set_action(linux, &child, USR1, Action::DEFAULT).expect("memory");
         assert_eq!(linux.action(parent, USR1), handled(sa::SIGINFO), "actions are copied");
         linux.exit_signals(&child);
         linux.exec_signals(parent);
         assert_eq!(linux.action(parent, USR1), Action::DEFAULT);
         assert_eq!(linux.action(parent, USR2), ignored);
-        assert_eq!(
-            (parent.blocked(), parent.pending_blocked()),
-            (SigSet::of(RT), SigSet::of(RT))
-        );
+        assert_eq!((parent.blocked(), blocked(parent)), (SigSet::of(RT), SigSet::of(RT)));
     });
 }
 
@@ -204,13 +219,13 @@ fn without_memory() {
     let linux = Linux::new(&memory);
     let hog = Signals::new();
     hog.set_blocked(SigSet::ALL);
-    let refused = (0..100_000).find_map(|pid| linux.send(&hog, &sent(RT, pid)).err());
+    let refused = (0..100_000).find_map(|pid| send(&linux, &hog, &sent(RT, pid)).err());
     assert_eq!(refused, Some(Errno::EAGAIN));
     let signals = Signals::new();
-    assert_eq!(linux.send(&signals, &sent(USR1, 3)), Ok(true));
-    assert_eq!(linux.set_action(&signals, USR1, handled(0)), Err(Errno::ENOMEM));
-    assert_eq!(linux.next_delivery(&signals), Some(Delivery::End(USR1)));
-    assert_eq!(linux.next_delivery(&signals), None);
+    assert_eq!(send(&linux, &signals, &sent(USR1, 3)), Ok(true));
+    assert_eq!(set_action(&linux, &signals, USR1, handled(0)), Err(Errno::ENOMEM));
+    assert_eq!(next(&linux, &signals), Some(Delivery::End(USR1)));
+    assert_eq!(next(&linux, &signals), None);
     linux.exit_signals(&hog);
     memory.check_invariants();
 }
@@ -358,4 +373,104 @@ fn floating_point_exceptions() {
             [code, code]
         );
     }
+}
+
+/// signal(7): a signal to a process is taken by any thread that does not block it, one to a thread by that thread only.
+#[test]
+fn who_takes_a_signal() {
+    with_signals(|linux, first| {
+        let (second, shared) = (Signals::new(), Shared::new());
+        linux.share_signals(first, &second).expect("memory");
+        let threads = [first, &second];
+        linux
+            .set_action(first, &shared, threads, USR1, handled(0))
+            .expect("memory");
+        assert_eq!(linux.action(&second, USR1), handled(0), "actions are shared");
+        first.set_blocked(SigSet::of(USR1));
+        assert_eq!(
+            linux.send(To::Process, first, &shared, threads, &sent(USR1, 1)),
+            Ok(true)
+        );
+        assert_eq!(linux.next_delivery(first, &shared), None);
+        assert_eq!(first.pending_blocked(&shared), SigSet::of(USR1));
+        assert!(second.is_pending(&shared) && second.wants(USR1) && !first.wants(USR1));
+        let taken = linux.next_delivery(&second, &shared);
+        assert_eq!(taken, Some(Delivery::Handler(sent(USR1, 1), handled(0))));
+        assert!(shared.is_empty());
+
+        assert_eq!(
+            linux.send(To::Thread, first, &shared, threads, &sent(USR1, 2)),
+            Ok(true)
+        );
+        assert_eq!(linux.next_delivery(&second, &shared), None);
+        first.set_blocked(SigSet::EMPTY);
+        let taken = linux.next_delivery(first, &shared);
+        assert_eq!(taken, Some(Delivery::Handler(sent(USR1, 2), handled(0))));
+        linux.exit_signals(&second);
+        assert_eq!(linux.action(first, USR1), handled(0), "one of them is left");
+    });
+}
+
+/// Linux, `prepare_signal`, `do_sigaction`: what undoes a signal undoes it for all threads.
+#[test]
+fn what_is_undone_is_undone_for_all_threads() {
+    with_signals(|linux, first| {
+        let (second, shared) = (Signals::new(), Shared::new());
+        linux.share_signals(first, &second).expect("memory");
+        let threads = [first, &second];
+        let all = SigSet::of(Signal::TSTP).union(SigSet::of(USR1)).union(SigSet::of(USR2));
+        for thread in threads {
+            thread.set_blocked(all);
+        }
+        for to in [To::Thread, To::Process] {
+            for signal in [Signal::TSTP, USR1, USR2] {
+                linux
+                    .send(to, &second, &shared, threads, &sent(signal, 1))
+                    .expect("memory");
+            }
+        }
+        let ignored = Action {
+            handler: Handler::Ignore,
+            ..Action::DEFAULT
+        };
+        linux
+            .set_action(first, &shared, threads, USR1, ignored)
+            .expect("memory");
+        linux
+            .send(To::Process, first, &shared, threads, &sent(Signal::CONT, 1))
+            .expect("memory");
+        assert_eq!(second.pending_blocked(&shared), SigSet::of(USR2));
+        linux.exit_signals(&second);
+        assert_eq!(first.pending_blocked(&shared), SigSet::of(USR2));
+        linux.exit_shared(&shared);
+        assert!(shared.is_empty());
+    });
+}
+
+/// execve(2): the thread that calls it goes on as the first, with its own mask and what was sent to it, and actions that nobody else has.
+#[test]
+fn a_thread_takes_the_place_of_the_first() {
+    with_signals(|linux, first| {
+        let (second, shared) = (Signals::new(), Shared::new());
+        linux.share_signals(first, &second).expect("memory");
+        let threads = [first, &second];
+        linux
+            .set_action(first, &shared, threads, USR2, handled(0))
+            .expect("memory");
+        first.set_blocked(SigSet::of(USR1));
+        linux
+            .send(To::Thread, first, &shared, threads, &sent(USR1, 1))
+            .expect("memory");
+        second.set_blocked(SigSet::of(RT));
+        linux
+            .send(To::Thread, &second, &shared, threads, &sent(RT, 1))
+            .expect("memory");
+        linux.unshare_actions(&second).expect("memory");
+        linux.move_signals(&second, first);
+        linux.exec_signals(first);
+        assert_eq!((first.blocked(), blocked(first)), (SigSet::of(RT), SigSet::of(RT)));
+        assert_eq!(linux.action(first, USR2), Action::DEFAULT);
+        linux.exit_signals(&second);
+        linux.unshare_actions(first).expect("nothing to copy");
+    });
 }

@@ -46,6 +46,19 @@ impl<P: Platform> Memory<P> {
         self.mm(mm_id).pgd()
     }
 
+    /// One more uses an address space: `CLONE_VM`.
+    pub fn mmget(&self, mm_id: MmId) -> MmId {
+        let mm = self.mm(mm_id);
+        mm.set_mm_users(mm.mm_users() + 1);
+        mm_id
+    }
+
+    /// How many use it.
+    #[must_use]
+    pub fn mm_users(&self, mm_id: MmId) -> u64 {
+        self.mm(mm_id).mm_users()
+    }
+
     /// Drops a use of an address space by process `pid`; the last one frees it and everything in it. It must not be the one in use by
     /// the machine.
     pub fn mmput(&self, mm_id: MmId, pid: u32) {

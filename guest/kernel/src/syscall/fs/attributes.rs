@@ -1,11 +1,11 @@
 //! What is known about files, asked and changed.
 
-use faultlab_linux::vfs::{Owner, Time, at};
+use faultlab_linux::vfs::{Fs, Owner, Time, at};
 use faultlab_mm::shmem::InodeId;
 
 use super::{Errno, path_at, path_buffer, task};
 use crate::platform::LINUX;
-use crate::process::{current, current_files};
+use crate::process::current_files;
 use crate::syscall::cred;
 use crate::syscall::file::file;
 use crate::uaccess;
@@ -131,10 +131,10 @@ pub(super) fn truncate(addr: u64, size: u64) -> Result<u64, Errno> {
 /// The mask that there was.
 pub(super) fn umask(mask: u64) -> u64 {
     const S_IRWXUGO: u32 = 0o777;
-    let fs = &current().fs;
-    let old = fs.get();
-    let mut new = old;
-    new.umask = mask as u32 & S_IRWXUGO;
-    fs.set(new);
+    let old = task().fs;
+    super::directory::set_fs(Fs {
+        umask: mask as u32 & S_IRWXUGO,
+        ..old
+    });
     u64::from(old.umask)
 }

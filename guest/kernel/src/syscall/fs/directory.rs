@@ -1,6 +1,6 @@
 //! What is in directories, and which one the process is in.
 
-use faultlab_linux::vfs::{PATH_MAX, PathAt};
+use faultlab_linux::vfs::{Fs, PATH_MAX, PathAt};
 
 use super::{Errno, path, path_buffer, task};
 use crate::platform::LINUX;
@@ -37,16 +37,23 @@ pub(super) fn getdents64(descriptor: u64, to: u64, bytes: u64) -> Result<u64, Er
     }
 }
 
+/// Changes the working directory or umask of the running thread, and of those that share them.
+pub(super) fn set_fs(fs: Fs) {
+    if let Some(id) = current().fs.get() {
+        LINUX.set_fs(id, fs);
+    }
+}
+
 pub(super) fn chdir(addr: u64) -> Result<u64, Errno> {
     let buffer = &mut path_buffer();
     let fs = LINUX.chdir(&task(), PathAt::cwd(path(buffer, addr)?))?;
-    current().fs.set(fs);
+    set_fs(fs);
     Ok(0)
 }
 
 pub(super) fn fchdir(descriptor: u64) -> Result<u64, Errno> {
     let fs = LINUX.fchdir(&task(), LINUX.get_any(current_files(), descriptor)?)?;
-    current().fs.set(fs);
+    set_fs(fs);
     Ok(0)
 }
 
@@ -54,7 +61,7 @@ pub(super) fn fchdir(descriptor: u64) -> Result<u64, Errno> {
 pub(super) fn getcwd(to: u64, bytes: u64) -> Result<u64, Errno> {
     let mut buffer = [0; PATH_MAX];
     // The last byte stays 0.
-    let start = LINUX.getcwd(current().fs.get(), &mut buffer[..PATH_MAX - 1])?;
+    let start = LINUX.getcwd(task().fs, &mut buffer[..PATH_MAX - 1])?;
     let path = &buffer[start..];
     if path.len() as u64 > bytes {
         return Err(Errno::ERANGE);

@@ -1,0 +1,137 @@
+//! How threads and processes begin: `fork`, `vfork`, `clone`, `clone3`.
+//!
+//! What the new one has of the old one is a copy, or the same object, as the flags say.
+//!
+//! Source: Linux, kernel/fork.c (`copy_process`); fork(2), vfork(2), clone(2).
+
+use faultlab_linux::clone::{CloneArgs, flag};
+
+use crate::entry::PtRegs;
+use crate::platform::{LINUX, MEMORY};
+use crate::process::{self, Interrupted, Process, Report, State};
+use crate::syscall::{Errno, Outcome};
+use crate::x86::msr;
+use crate::{exit, fpu, sched, uaccess, x86};
+
+/// A new thread, of the running one's process or of one of its own: its number. It continues from the same place, with 0.
+///
+/// # Errors
+/// `EAGAIN` when the table is full, `ENOMEM`, `EPERM` for a base of FS that is not a program's.
+pub(crate) fn clone(regs: &mut PtRegs, args: &CloneArgs) -> Result<Outcome, Errno> {
+    let parent = process::current();
+    if args.has(flag::SETTLS) && args.tls >= faultlab_abi::layout::USER_END {
+        return Err(Errno::EPERM);
+    }
+    // A slot that is not taken into use stays free.
+    let (_, child) = process::alloc().ok_or(Errno::EAGAIN)?;
+    copy_objects(parent, child, args).inspect_err(|_| exit::release(child))?;
+    copy_state(parent, child, regs, args);
+    let tid = child.tid.get();
+    if args.has(flag::THREAD) {
+        process::join(child, parent);
+    } else {
+        begin_process(parent, child, args);
+    }
+    child.state.set(State::Runnable);
+    // A bad address is the program's affair, as on Linux: the child is there.
+    if args.has(flag::PARENT_SETTID) {
+        _ = uaccess::copy_to_user(args.parent_tid, &tid.to_le_bytes());
+    }
+    if let (true, Some(mm)) = (args.has(flag::CHILD_SETTID), child.mm.get()) {
+        _ = uaccess::copy_to(mm, args.child_tid, &tid.to_le_bytes());
+    }
+    if !args.has(flag::VFORK) {
+        return Ok(Outcome::Value(u64::from(tid)));
+    }
+    child.vforked_by.set(parent.tid.get());
+    parent.state.set(State::Vfork);
+    regs.volatile.rax = u64::from(tid);
+    sched::yield_now(regs);
+    Ok(Outcome::Registers)
+}
+
+/// What is shared or copied and takes memory. On an error some of it is there.
+fn copy_objects(parent: &Process, child: &Process, args: &CloneArgs) -> Result<(), Errno> {
+    let (files, mm) = (process::current_files(), process::current_mm());
+    child.files.set(Some(if args.has(flag::FILES) {
+        LINUX.share_table(files)
+    } else {
+        LINUX.dup_table(files)?
+    }));
+    if let Some(fs) = parent.fs.get() {
+        child.fs.set(Some(if args.has(flag::FS) {
+            LINUX.share_fs(fs)
+        } else {
+            LINUX.dup_fs(fs)?
+        }));
+    }
+    child.mm.set(Some(if args.has(flag::VM) {
+        MEMORY.mmget(mm)
+    } else {
+        MEMORY.dup_mmap(mm, parent.pid.get())?
+    }));
+    fpu::alloc(child)?;
+    if args.has(flag::SIGHAND) {
+        LINUX.share_signals(&parent.signals, &child.signals)?;
+    } else {
+        LINUX.fork_signals(&parent.signals, &child.signals)?;
+    }
+    if args.has(flag::CLEAR_SIGHAND) {
+        LINUX.clear_handlers(&child.signals);
+    }
+    Ok(())
+}
+
+/// What is the thread's own.
+fn copy_state(parent: &Process, child: &Process, regs: &PtRegs, args: &CloneArgs) {
+    let mut child_regs = *regs;
+    child_regs.volatile.rax = 0;
+    if args.stack != 0 {
+        child_regs.volatile.rsp = args.stack;
+    }
+    child.regs.set(child_regs);
+    child
+        .exe
+        .set(parent.exe.get().inspect(|&program| MEMORY.ihold(program)));
+    child.cred.set(parent.cred.get());
+    child.comm.set(parent.comm.get());
+    child.fs_base.set(if args.has(flag::SETTLS) {
+        args.tls
+    } else {
+        x86::rdmsr(msr::FS_BASE)
+    });
+    child.gs_base.set(x86::rdmsr(msr::GS_BASE));
+    // The parent's registers are the processor's.
+    fpu::save(child);
+    child.interrupted.set(Interrupted::Nothing);
+    child.vforked_by.set(0);
+    child.robust_list.set(0);
+    child.clear_child_tid.set(if args.has(flag::CHILD_CLEARTID) {
+        args.child_tid
+    } else {
+        0
+    });
+    // A child on its parent's stack would run over what is in use there. Source: Linux `copy_process`, on `CLONE_VM` without `CLONE_VFORK`.
+    if args.has(flag::VM) && !args.has(flag::VFORK) {
+        child.signals.set_altstack(faultlab_linux::signal::AltStack::NONE);
+    }
+}
+
+/// What a process has besides its first thread.
+fn begin_process(parent: &Process, child: &Process, args: &CloneArgs) {
+    let leader = parent.leader();
+    if args.has(flag::PARENT) {
+        child.parent.set(parent.parent.get());
+        child.exit_signal.set(leader.exit_signal.get());
+    } else {
+        child.parent.set(parent.pid.get());
+        child.exit_signal.set(args.exit_signal);
+    }
+    child.limits.set(leader.limits.get());
+    child.oom_score_adj.set(leader.oom_score_adj.get());
+    child.group.set(leader.group.get());
+    child.session.set(leader.session.get());
+    child.executed.set(false);
+    child.group_exit.set(None);
+    child.report.set(Report::Nothing);
+}
