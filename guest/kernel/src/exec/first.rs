@@ -16,7 +16,7 @@ use faultlab_mm::addr::Pfn;
 
 use super::image::{self, Image, NotLoaded};
 use super::{set_name, set_program};
-use crate::entry::{self, PtRegs};
+use crate::entry;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, INIT_PID, Process, State};
 use crate::syscall::Errno;

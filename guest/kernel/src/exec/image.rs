@@ -7,7 +7,6 @@ use faultlab_kernel::elf::{Program, Refusal};
 use faultlab_kernel::script::Script;
 use faultlab_kernel::stack::{self, Block, Prefixed, Strings};
 use faultlab_linux::vfs::PATH_MAX;
-use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
@@ -16,7 +15,6 @@ use crate::entry::PtRegs;
 use crate::platform::MEMORY;
 use crate::process::Process;
 use crate::syscall::Errno;
-use crate::uaccess;
 
 /// Scripts that may lead to each other. Source: Linux `exec_binprm`.
 const SCRIPTS_MAX: usize = 5;
