@@ -14,6 +14,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("loopers", 0),
     ("hostile", 0),
     ("pipes", 0),
+    ("threads", 3),
 ];
 
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.

@@ -12,7 +12,7 @@ use faultlab_mm::oom::Candidate;
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
-use crate::{fpu, lab, log, panic, sched, signal, strace, uaccess, x86};
+use crate::{fpu, lab, log, panic, sched, signal, strace, syscall, x86};
 
 /// Ends the running thread's process with a wait status, and continues in `regs` with another.
 pub(crate) fn exit_current(status: i32, regs: &mut PtRegs) {
@@ -102,13 +102,7 @@ pub(crate) fn release(thread: &Process) {
 /// A thread is about to leave its address space, by its end or by `execve`: those who wait for that learn of it. Source: Linux, kernel/fork.c
 /// (`mm_release`).
 pub(crate) fn leave_memory(thread: &Process) {
-    let address = thread.clear_child_tid.take();
-    if let (Some(mm), true) = (thread.mm.get(), address != 0)
-        // Nobody could see it otherwise.
-        && MEMORY.mm_users(mm) > 1
-    {
-        _ = uaccess::copy_to(mm, address, &0u32.to_le_bytes());
-    }
+    syscall::futex::exit(thread);
     if let Some(waiting) = process::find_thread(thread.vforked_by.take())
         && waiting.state.get() == State::Vfork
     {

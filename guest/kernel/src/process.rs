@@ -122,6 +122,8 @@ pub(crate) struct Process {
     pub(crate) pid: Cell<u32>,
     /// Its own number.
     pub(crate) tid: Cell<u32>,
+    /// Its slot.
+    index: Cell<usize>,
     /// Slot of its process's first thread.
     leader: Cell<usize>,
     /// Number of its process's parent.
@@ -182,6 +184,7 @@ impl Process {
         Self {
             pid: Cell::new(0),
             tid: Cell::new(0),
+            index: Cell::new(0),
             leader: Cell::new(0),
             parent: Cell::new(0),
             state: StateCell::new(),
@@ -236,6 +239,11 @@ impl Process {
     #[inline(always)]
     pub(crate) fn leader(&self) -> &'static Process {
         &TABLE[self.leader.get()]
+    }
+
+    /// Its slot.
+    pub(crate) fn index(&self) -> usize {
+        self.index.get()
     }
 
     /// Whether it is the first thread of its process.
@@ -374,6 +382,7 @@ pub(crate) fn alloc() -> Option<(usize, &'static Process)> {
     NEXT_PID.set(number + 1);
     process.pid.set(number);
     process.tid.set(number);
+    process.index.set(index);
     process.leader.set(index);
     process.threads.set(1);
     process.started.set(clock::monotonic_ns());

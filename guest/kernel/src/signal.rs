@@ -171,6 +171,11 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
     let process = process::current();
     MEMORY.cancel_userfault(process.tid.get());
     let kind = process.interrupted.take();
+    if syscall::futex::interrupted() {
+        regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
+        regs.volatile.rax = 0;
+        return;
+    }
     if kind == Interrupted::Nothing {
         return;
     }

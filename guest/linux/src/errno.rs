@@ -50,6 +50,7 @@ errnos! {
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many levels of symbolic links.";
     EOVERFLOW = 75, "Value too large for defined data type.";
+    ETIMEDOUT = 110, "Connection timed out.";
     EOPNOTSUPP = 95, "Operation not supported.";
     RESTART = 512, "The call may have to wait, and is made again where it can. Programs never see it. Source: Linux, include/linux/errno.h.";
 }

@@ -13,6 +13,7 @@
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fs_struct`] | fs/fs_struct.c | working directory and umask, shared or not |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
+//! | [`futex`] | kernel/futex | who waits for which word |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
 //! | [`poll`] | fs/select.c | what a descriptor is ready for |
@@ -41,6 +42,7 @@ pub mod fcntl;
 pub mod fdtable;
 pub mod file;
 pub mod fs_struct;
+pub mod futex;
 pub mod iov;
 pub mod limits;
 pub mod memfd;

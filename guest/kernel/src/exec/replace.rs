@@ -50,7 +50,6 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     *regs = start;
     let process = only_thread(process);
     exit::leave_memory(process);
-    process.robust_list.set(0);
     set_program(process, file);
     if let Some(old) = process.mm.replace(Some(mm)) {
         sched::enter_address_space(mm);

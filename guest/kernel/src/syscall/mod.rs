@@ -22,6 +22,7 @@
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
 //! | `../exec/replace.rs` | `execve` |
 //! | `../clone.rs`, `../exit.rs` | `fork vfork clone clone3`, `exit exit_group` |
+//! | `futex.rs` | `futex` |
 //! | `thread.rs` | the same's arguments; `set_tid_address` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
@@ -49,6 +50,7 @@ mod descriptor;
 mod device;
 mod file;
 mod fs;
+pub(crate) mod futex;
 mod info;
 mod io;
 mod limits;
@@ -313,6 +315,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
             finish(result, regs);
         }
         nr::WAIT4 => finish(process::wait4(rdi as i32, rsi, rdx as u32, r10), regs),
+        futex::NUMBER => finish(futex::futex(regs), regs),
         nr::SCHED_YIELD => {
             regs.volatile.rax = 0;
             sched::yield_now(regs);

@@ -14,6 +14,7 @@
 //! | `stack` | `expand_stack` | stacks grow down |
 //! | `brk` | `do_brk_flags` | the heap |
 //! | `fork` | `dup_mmap`, `copy_page_range`, `exit_mmap` | address spaces come and go |
+//! | `futex_key` | `get_futex_key` | what a word of a program's memory is |
 //! | `user` | `get_user_pages` | the kernel on a program's behalf |
 //!
 //! # Invariants
@@ -25,6 +26,7 @@
 mod advise;
 mod brk;
 mod fork;
+mod futex_key;
 mod limits;
 mod lock;
 mod map;
@@ -38,6 +40,7 @@ mod user;
 mod walk;
 
 pub use advise::advice;
+pub use futex_key::FutexKey;
 pub use limits::{RLIM_INFINITY, Rlimits};
 pub use lock::lock_flag;
 pub use map::MapFile;
