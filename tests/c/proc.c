@@ -55,17 +55,20 @@ static const char *whole(const char *path) {
     return text;
 }
 
-// The line of a file that begins with a word, copied; empty if there is none.
-static const char *line_of(const char *path, const char *word) {
+// The line of a text that begins with a word; empty if there is none.
+static const char *line_in(const char *from, const char *word) {
     static char line[512];
     line[0] = 0;
-    for (const char *at = whole(path); at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : 0)
+    for (const char *at = from; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : 0)
         if (!strncmp(at, word, strlen(word))) {
             snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
             break;
         }
     return line;
 }
+
+// The same of a file.
+static const char *line_of(const char *path, const char *word) { return line_in(whole(path), word); }
 
 static void put(const char *path, const char *value) {
     int fd = open(path, O_WRONLY);
@@ -350,7 +353,7 @@ static void files(void) {
         static char first[1 << 17], again[1 << 17];
         long length = slurp(path, first, sizeof first, 65536);
         int same = 1;
-        for (size_t step = 1; step < 200; step += step < 8 ? 1 : 61) {
+        for (size_t step = length > 300 ? 61 : 1; step < 200; step += 69) {
             long got = slurp(path, again, sizeof again, step);
             same &= got == length && !memcmp(first, again, length);
         }
@@ -515,23 +518,26 @@ static void lists(void) {
         columns += *at != ' ' && at[1] == ' ';
     printf("I9 buddyinfo: %d columns\n", columns - 1);
     static const char *const marks[] = {"\n        min ", "\n        low ", "\n        high ", "\n        managed ", "protection: ("};
+    whole("/proc/zoneinfo");
     for (unsigned i = 0; i < sizeof marks / sizeof *marks; i++)
-        printf("I9 zoneinfo %s: %s\n", marks[i] + (i < 4), strstr(whole("/proc/zoneinfo"), marks[i]) ? "shown" : "missing");
+        printf("I9 zoneinfo %s: %s\n", marks[i] + (i < 4), strstr(text, marks[i]) ? "shown" : "missing");
     static const char *const memory[] = {"MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapCached", "Active", "Inactive", "Active(anon)", "Unevictable", "Mlocked",
                                          "SwapTotal", "SwapFree", "AnonPages", "Mapped", "Shmem", "Slab", "PageTables", "CommitLimit", "Committed_AS", "ShmemHugePages",
                                          "ShmemPmdMapped", "HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp", "Hugepagesize"};
+    whole("/proc/meminfo");
     for (unsigned i = 0; i < sizeof memory / sizeof *memory; i++) {
         char word[64];
         snprintf(word, sizeof word, "%s:", memory[i]);
-        const char *row = line_of("/proc/meminfo", word);
+        const char *row = line_in(text, word);
         printf("I4 %s%s\n", memory[i], !*row ? " missing" : strlen(row) < 24 || strlen(row) > 29 ? " malformed" : "");
     }
     static const char *const events[] = {"pswpin", "pswpout", "pgmajfault", "pgscan_kswapd", "pgscan_direct", "pgsteal_kswapd", "pgsteal_direct", "workingset_refault_anon",
                                          "swap_ra", "swap_ra_hit", "oom_kill", "nr_free_pages", "nr_shmem", "pgfault", "pgfree"};
+    whole("/proc/vmstat");
     for (unsigned i = 0; i < sizeof events / sizeof *events; i++) {
         char word[64];
         snprintf(word, sizeof word, "%s ", events[i]);
-        printf("I7 %s%s\n", events[i], *line_of("/proc/vmstat", word) ? "" : " missing");
+        printf("I7 %s%s\n", events[i], *line_in(text, word) ? "" : " missing");
     }
     char *pages = mmap(0, 100 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     long before = number_of("/proc/vmstat", "pgfault ");

@@ -39,6 +39,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `ENOENT` for what is gone, `EACCES` for others than root and the process's own user, `ENOMEM`.
+    #[inline(never)]
     pub(crate) fn proc_follow(&self, id: InodeId, cred: Cred) -> Result<Option<InodeId>, Errno> {
         let (link, shows) = self.link_of(id)?;
         if matches!(link, Link::SelfProcess | Link::ThreadSelf | Link::Mounts) {
@@ -81,6 +82,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Bytes of a link's text.
+    #[inline(never)]
     pub(crate) fn proc_link_len(&self, id: InodeId) -> u64 {
         let mut text = [0; PATH_MAX];
         self.link_bytes(id, &mut text).map_or(0, |len| len as u64)
@@ -90,6 +92,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `ENOENT`.
+    #[inline(never)]
     pub(crate) fn proc_link_text(&self, id: InodeId, at: u64, to: &mut [u8]) -> Result<usize, Errno> {
         let mut text = [0; PATH_MAX];
         let len = self.link_bytes(id, &mut text)?;

@@ -35,6 +35,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `ENOMEM`; `ESRCH` in the directory of a process that is gone.
+    #[inline(never)]
     pub(crate) fn proc_lookup(&self, dir: InodeId, name: &[u8]) -> Result<Option<DentryId>, Errno> {
         let shows = self.shows(dir);
         let guarded = matches!(shows.what(), What::Dir(Dir::Process | Dir::Task));

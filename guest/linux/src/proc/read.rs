@@ -16,6 +16,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EBADF` when not opened for reading, `EFAULT`, `EINVAL` for positions out of range, `ENOMEM`, `ESRCH` for a process that is gone.
+    #[inline(never)]
     pub fn proc_read(&self, file: File<'_>, inode: InodeId, at: At, buffer: Buffer) -> Result<u64, Errno> {
         if !file.readable() {
             return Err(Errno::EBADF);
@@ -88,6 +89,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EBADF` when not opened for writing, `EIO` for what cannot be written, `EFAULT`, `EINVAL`, `EPERM`.
+    #[inline(never)]
     pub fn proc_write(&self, file: File<'_>, inode: InodeId, at: At, buffer: Buffer) -> Result<u64, Errno> {
         if !file.writable() {
             return Err(Errno::EBADF);

@@ -43,25 +43,41 @@ pub(super) struct Writer<'a, 'm, P> {
 
 impl<P: Platform> Writer<'_, '_, P> {
     /// Appends bytes. Without memory, nothing more is.
-    pub(super) fn append(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+    pub(super) fn append(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
             let at = self.len % Chunk::BYTES;
-            if at == 0 && self.len != 0 && !self.failed {
-                match self.linux.alloc_record(&self.linux.chunks) {
-                    Ok(id) => {
-                        let id = SnapshotId(id);
-                        self.linux.chunk(self.last).set_next(Some(id));
-                        self.last = id;
-                    }
-                    Err(_) => self.failed = true,
-                }
+            if at == 0 && self.len != 0 {
+                self.grow();
             }
             if self.failed {
                 return;
             }
+            // Up to the end of the word.
+            let shift = at as usize % 8;
+            let (part, rest) = bytes.split_at(bytes.len().min(8 - shift));
+            let value = match part.first_chunk() {
+                Some(whole) => u64::from_le_bytes(*whole),
+                None => part.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            };
             let word = &self.linux.chunk(self.last).0[Chunk::TEXT + at as usize / 8];
-            word.set(word.get() | u64::from(byte) << (at % 8 * 8));
-            self.len += 1;
+            word.set(word.get() | value << (8 * shift));
+            self.len += part.len() as u64;
+            bytes = rest;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        if self.failed {
+            return;
+        }
+        match self.linux.alloc_record(&self.linux.chunks) {
+            Ok(id) => {
+                let id = SnapshotId(id);
+                self.linux.chunk(self.last).set_next(Some(id));
+                self.last = id;
+            }
+            Err(_) => self.failed = true,
         }
     }
 }
@@ -122,12 +138,15 @@ impl<'m, P: Platform> Linux<'m, P> {
             let at = pos + done;
             let chunk = self.chunk_at(first, at);
             let within = at % Chunk::BYTES;
-            let mut bytes = [0; 64];
-            let part = (len - done).min(Chunk::BYTES - within).min(bytes.len() as u64) as usize;
-            for (at, byte) in (within as usize..).zip(&mut bytes[..part]) {
-                *byte = chunk.0[Chunk::TEXT + at / 8].get().to_le_bytes()[at % 8];
+            // As many words as there are bytes in, and what does not belong to them before and after.
+            let mut bytes = [0; 512];
+            let skip = within as usize % 8;
+            let part = (len - done).min(Chunk::BYTES - within).min((bytes.len() - skip) as u64) as usize;
+            let words = &chunk.0[Chunk::TEXT + within as usize / 8..];
+            for (to, word) in bytes[..skip + part].chunks_mut(8).zip(words) {
+                to.copy_from_slice(&word.get().to_le_bytes()[..to.len()]);
             }
-            if let Err(error) = self.memory.copy_to_user(to.0, to.1 + done, &bytes[..part]) {
+            if let Err(error) = self.memory.copy_to_user(to.0, to.1 + done, &bytes[skip..skip + part]) {
                 return if done == 0 { Err(error.into()) } else { Ok(done) };
             }
             done += part as u64;

@@ -126,6 +126,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// The entry of this name.
+    #[inline]
     pub(crate) fn find_name(&self, dir: InodeId, name: &[u8]) -> Option<DentryId> {
         let hash = hash_of(dir, name);
         let mut next = <Option<DentryId>>::from_word(u64::from(self.bucket(hash).get()));

@@ -78,9 +78,24 @@ pub(crate) struct Target {
 /// What is still to be walked: the path, and of each link on the way the rest of its text.
 struct Rest<'a> {
     path: &'a [u8],
+    /// None for most paths: filling it costs more than the rest of the walk.
+    links: Option<Links>,
+    followed: usize,
+}
+
+/// Links on the way: each with where to go on in its text.
+struct Links {
     links: [(Option<InodeId>, u64); MAXSYMLINKS],
     depth: usize,
-    followed: usize,
+}
+
+impl Links {
+    const fn new() -> Self {
+        Self {
+            links: [(None, 0); MAXSYMLINKS],
+            depth: 0,
+        }
+    }
 }
 
 impl<P: Platform> Linux<'_, P> {
@@ -100,8 +115,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         let mut rest = Rest {
             path: at.path,
-            links: [(None, 0); MAXSYMLINKS],
-            depth: 0,
+            links: None,
             followed: 0,
         };
         let mut dir = match at.path.first() {
@@ -121,10 +135,9 @@ impl<P: Platform> Linux<'_, P> {
                 b"." => (Last::Dot, None, Some(dir)),
                 b".." => (Last::DotDot, None, Some(self.parent(dir)?)),
                 bytes => {
-                    let dentry = if self.is_proc(dir) {
-                        self.proc_lookup(dir, bytes)?
-                    } else {
-                        self.find_name(dir, bytes)
+                    let dentry = match self.is_proc(dir) {
+                        false => self.find_name(dir, bytes),
+                        true => self.proc_lookup(dir, bytes)?,
                     };
                     let inode = dentry.and_then(|dentry| self.dentry(dentry).inode());
                     (Last::Name, dentry, inode)
@@ -219,11 +232,13 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Goes on in a link's text; the directory in which.
+    #[inline(never)]
     fn follow_link(&self, rest: &mut Rest<'_>, link: InodeId, dir: InodeId) -> Result<InodeId, Errno> {
         if rest.followed == MAXSYMLINKS {
             return Err(Errno::ELOOP);
         }
         rest.followed += 1;
+        let rest = rest.links.get_or_insert_with(Links::new);
         // Texts that were walked to their ends are not come back to.
         while rest.depth != 0 {
             let (top, at) = rest.links[rest.depth - 1];
@@ -241,6 +256,22 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Takes the next component; `false` when there is none.
     fn next_component(&self, rest: &mut Rest<'_>, name: &mut Component) -> Result<bool, Errno> {
+        if let Some(links) = &mut rest.links
+            && self.next_of_links(links, name)?
+        {
+            return Ok(true);
+        }
+        let path = &rest.path[slashes(rest.path)..];
+        let whole = until_slash(path);
+        name.len = whole.min(name.bytes.len());
+        name.bytes[..name.len].copy_from_slice(&path[..name.len]);
+        rest.path = &path[whole..];
+        Ok(name.len != 0)
+    }
+
+    /// Takes the next component of a link's text.
+    #[inline(never)]
+    fn next_of_links(&self, rest: &mut Links, name: &mut Component) -> Result<bool, Errno> {
         while rest.depth != 0 {
             let (link, at) = &mut rest.links[rest.depth - 1];
             if let Some(link) = *link {
@@ -254,20 +285,23 @@ impl<P: Platform> Linux<'_, P> {
             }
             rest.depth -= 1;
         }
-        let path = &rest.path[slashes(rest.path)..];
-        let whole = until_slash(path);
-        name.len = whole.min(name.bytes.len());
-        name.bytes[..name.len].copy_from_slice(&path[..name.len]);
-        rest.path = &path[whole..];
-        Ok(name.len != 0)
+        Ok(false)
     }
 
     /// Whether more components follow, and whether a slash does.
     fn what_follows(&self, rest: &Rest<'_>) -> Result<(bool, bool), Errno> {
-        let mut slash = !rest.path.is_empty();
+        let slash = !rest.path.is_empty();
         if slashes(rest.path) != rest.path.len() {
             return Ok((true, true));
         }
+        match &rest.links {
+            None => Ok((false, slash)),
+            Some(links) => self.what_follows_in(links, slash),
+        }
+    }
+
+    #[inline(never)]
+    fn what_follows_in(&self, rest: &Links, mut slash: bool) -> Result<(bool, bool), Errno> {
         for &(link, at) in &rest.links[..rest.depth] {
             let Some(link) = link else { continue };
             let size = self.link_len(link);

@@ -197,7 +197,10 @@ impl<P: Platform> Linux<'_, P> {
         self.permission(task.cred, dir, may::WRITE | may::EXEC)?;
         let inode = self.make_inode(task.cred, dir, how.mode & !task.fs.umask)?;
         self.memory.clear_nlink(inode);
-        self.name_unnamed(inode, dir);
+        if let Err(errno) = self.name_unnamed(inode, dir) {
+            self.put_inode(inode);
+            return Err(errno);
+        }
         if !how.has(o::EXCL) {
             let object = self.object(inode);
             object.set_i_flags(object.i_flags() | inode_flag::LINKABLE);

@@ -57,14 +57,10 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// The last name of what is in use goes: its path is kept, to be shown. Without memory for it, it is not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn keep_path(&self, entry: DentryId) {
-        let Some(inode) = self.dentry(entry).inode() else {
-            return;
-        };
-        let object = self.object(inode);
-        let last = is_dir(object) || object.i_nlink() == 1 && type_of(object) == s::IFREG;
-        if object.i_count() > 1 && last && !self.is_proc(inode) {
+        let inode = self.dentry(entry).inode();
+        if let Some(inode) = inode.filter(|&inode| self.object(inode).i_count() > 1) {
             self.keep_path_of(inode);
         }
     }
@@ -72,6 +68,11 @@ impl<P: Platform> Linux<'_, P> {
     #[cold]
     #[inline(never)]
     fn keep_path_of(&self, inode: InodeId) {
+        let object = self.object(inode);
+        let last = is_dir(object) || object.i_nlink() == 1 && type_of(object) == s::IFREG;
+        if !last || self.is_proc(inode) {
+            return;
+        }
         let mut path = [0; PATH_MAX];
         if let Ok(start) = self.d_path(inode, &mut path) {
             _ = self.memory.set_i_name(inode, &path[start..]);
@@ -79,17 +80,23 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Gives a file that is made without a name in a directory the one that is shown. Source: Linux `d_mark_tmpfile`.
-    pub(super) fn name_unnamed(&self, inode: InodeId, dir: InodeId) {
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[inline(never)]
+    pub(super) fn name_unnamed(&self, inode: InodeId, dir: InodeId) -> Result<(), Errno> {
         let mut path = [0; PATH_MAX];
         // After the path, `/#` and the number.
         let (front, back) = path.split_at_mut(PATH_MAX - 24);
-        let Ok(start) = self.d_path(dir, front) else { return };
+        let Ok(start) = self.d_path(dir, front) else {
+            return Ok(());
+        };
         let digits = Digits::new(self.object(inode).i_ino(), 10);
         let len = 2 + digits.as_bytes().len();
         back[..2].copy_from_slice(b"/#");
         back[2..len].copy_from_slice(digits.as_bytes());
         let start = if front[start..] == *b"/" { start + 1 } else { start };
-        _ = self.memory.set_i_name(inode, &path[start..PATH_MAX - 24 + len]);
+        Ok(self.memory.set_i_name(inode, &path[start..PATH_MAX - 24 + len])?)
     }
 
     /// Gives the path of an object to `each`, in pieces, as links in `/proc` show it. What has no path is of the kernel's internal mount.

@@ -84,7 +84,7 @@ impl<P: Platform> Memory<P> {
         self.drop_i_name(self.inode(id));
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn drop_i_name(&self, inode: Inode<'_>) {
         if inode.i_flags() & inode_flag::NAMED != 0 {
             inode.set_i_flags(inode.i_flags() & !inode_flag::NAMED);
