@@ -35,6 +35,7 @@ pub struct Memory<P> {
     pub(crate) zone: Zone,
     pub(crate) lru: Lruvec,
     pub(crate) swap: Swap,
+    pub(crate) xattrs: crate::shmem::Xattrs,
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
     pub(crate) overcommit: Overcommit,
@@ -87,6 +88,7 @@ impl<P: Platform> Memory<P> {
             zone: Zone::new(),
             lru: Lruvec::new(),
             swap: Swap::new(),
+            xattrs: crate::shmem::Xattrs::new(),
             ipc: IpcIds::new(),
             caches: Caches {
                 nodes: Cache::new(),

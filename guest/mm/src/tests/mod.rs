@@ -13,3 +13,4 @@ mod scenarios;
 mod shm;
 mod shm_limits;
 mod swap;
+mod xattr;
