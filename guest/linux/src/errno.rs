@@ -52,6 +52,7 @@ errnos! {
     ENODATA = 61, "No data available.";
     EOVERFLOW = 75, "Value too large for defined data type.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    XFSZ = 511, "Beyond `RLIMIT_FSIZE`: the program gets `EFBIG`, and a `SIGXFSZ`. Programs never see this number.";
     RESTART = 512, "The call may have to wait, and is made again where it can. Programs never see it. Source: Linux, include/linux/errno.h.";
 }
 

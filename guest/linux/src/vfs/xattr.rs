@@ -3,7 +3,7 @@
 //!
 //! Differs from Linux: there are no access control lists (`system.`), as in a kernel without them; file capabilities are kept, and mean nothing.
 
-use faultlab_mm::shmem::{FsType, InodeId, NewXattr, Xattr};
+use faultlab_mm::shmem::{FsType, InodeId, NewXattr, Xattr, inode_flag};
 use faultlab_mm::{Error, Platform};
 
 use super::permission::may;
@@ -161,6 +161,13 @@ impl<P: Platform> Linux<'_, P> {
         })?)
     }
 
+    /// The file changes hands or content: the capabilities that it ran with go. Should that fail for want of memory, it is as it was.
+    pub(crate) fn remove_capability(&self, inode: InodeId) {
+        if self.object(inode).i_flags() & inode_flag::XATTRS != 0 {
+            _ = self.memory.remove_xattr(inode, CAPABILITY);
+        }
+    }
+
     /// Whether somebody may read or change an attribute, and of what. The order of the checks is Linux's.
     fn may_xattr(&self, cred: Cred, inode: Option<InodeId>, name: &[u8], mask: u32) -> Result<InodeId, Errno> {
         let (space, rest) = space_of(name);
@@ -189,9 +196,13 @@ impl<P: Platform> Linux<'_, P> {
         if space == Space::Security && writes && !cred.privileged() {
             return Err(Errno::EPERM);
         }
+        // Memory files do, pipes do not.
         let keeps = |id: &InodeId| {
-            let sb = self.object(*id).i_sb();
-            sb.is_none_or(|sb| self.super_block(sb).s_type() == FsType::Tmpfs)
+            let object = self.object(*id);
+            match object.i_sb() {
+                Some(sb) => self.super_block(sb).s_type() == FsType::Tmpfs,
+                None => type_of(object) == s::IFREG,
+            }
         };
         match inode.filter(keeps) {
             Some(_) if space == Space::Other => Err(Errno::EOPNOTSUPP),

@@ -57,9 +57,7 @@ fn space(model: &Model) -> u64 {
 
 fn file_system(memory: &Memory<FakeMachine>, inodes: u64) -> SuperId {
     let limits = Limits { blocks: 0, inodes };
-    memory
-        .new_super(FsType::Tmpfs, 1, limits, 0, (0o777, (0, 0)))
-        .unwrap()
+    memory.new_super(FsType::Tmpfs, 1, limits, 0, (0o777, (0, 0))).unwrap()
 }
 
 /// C38: names are listed backwards, values are kept whole, conditions are kept to, and all is gone with the object.
@@ -69,7 +67,12 @@ fn attributes_come_and_go() {
     let records = memory.live_records();
     let id = memory.shmem_file_setup(0, true).unwrap();
     let long = [7; 9000];
-    for (name, value) in [(b"b".as_slice(), b"1".as_slice()), (b"a", b""), (b"ba", &long), (b"c", b"22")] {
+    for (name, value) in [
+        (b"b".as_slice(), b"1".as_slice()),
+        (b"a", b""),
+        (b"ba", &long),
+        (b"c", b"22"),
+    ] {
         set(&memory, id, name, value, [true, false]).unwrap();
         assert_eq!(get(&memory, id, name), Ok(Some(value.to_vec())));
     }
@@ -125,10 +128,17 @@ fn attributes_take_the_space_of_inodes() {
     assert_eq!(memory.free_inodes(sb), 3);
     // What is left of the third is not enough for an inode, nor for the kilobyte that Linux keeps.
     let most = (3 * BOGO_INODE_SIZE - BOGO_INODE_SIZE - 40 - 1) as usize;
-    assert_eq!(set(&memory, id, b"a", &std::vec![0; most + 1], [false; 2]), Err(Error::Enospc));
+    assert_eq!(
+        set(&memory, id, b"a", &std::vec![0; most + 1], [false; 2]),
+        Err(Error::Enospc)
+    );
     set(&memory, id, b"a", &std::vec![0; most], [false; 2]).unwrap();
     assert_eq!(memory.free_inodes(sb), 1);
-    assert_eq!(set(&memory, id, b"a", b"", [false; 2]), Err(Error::Enospc), "both for a moment");
+    assert_eq!(
+        set(&memory, id, b"a", b"", [false; 2]),
+        Err(Error::Enospc),
+        "both for a moment"
+    );
     memory.inc_nlink(id);
     memory.clear_nlink(id);
     memory.iput(id);
