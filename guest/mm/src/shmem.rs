@@ -25,6 +25,7 @@ mod tests;
 mod xattr;
 
 pub use copy::Position;
+pub(crate) use fallocate::Falloc;
 pub use fallocate::falloc;
 pub use name::{Name, NameId};
 pub use seals::seal;

@@ -17,7 +17,7 @@ static EXCEEDED: Global<Cell<bool>> = Global::new(Cell::new(false));
 #[inline(always)]
 pub(super) fn writer() -> Writer {
     let process = process::current();
-    Writer::new(process.cred.get(), process.limits.get().file_bytes())
+    Writer::new(process.cred.get(), process.leader().limits.get().file_bytes())
 }
 
 /// A call was refused with [`Errno::XFSZ`]: signals are looked for on the long way only, so it goes there.
@@ -35,6 +35,6 @@ pub(super) fn call() -> Option<Result<Outcome, Errno>> {
     }
     let process = process::current();
     // A standard signal is never refused.
-    _ = signal::send(process, &Info::sent(Signal::XFSZ, code::KERNEL, 0, 0));
+    _ = signal::send_thread(process, &Info::sent(Signal::XFSZ, code::KERNEL, 0, 0));
     Some(Err(Errno::EFBIG))
 }

@@ -9,6 +9,7 @@ mod merge;
 mod mmap;
 mod model;
 mod overcommit;
+mod races;
 mod scenarios;
 mod shm;
 mod shm_limits;

@@ -126,7 +126,7 @@ pub(super) fn truncate(addr: u64, size: u64) -> Result<u64, Errno> {
     LINUX
         .truncate(
             &task(),
-            current().limits.get().file_bytes(),
+            crate::syscall::writer::writer().fsize,
             path_at(at, super::CWD, addr)?,
             size,
         )
