@@ -52,6 +52,7 @@ pub struct Memory<P> {
     pub(crate) userfaults: userfaultfd::State,
     pub(crate) compact: crate::compaction::State,
     pub(crate) sysctl: Sysctl,
+    pub(crate) thp: crate::huge::Thp,
     pub(crate) locks: Locks,
 }
 
@@ -114,6 +115,7 @@ impl<P: Platform> Memory<P> {
             userfaults: userfaultfd::State::new(),
             compact: crate::compaction::State::new(),
             sysctl: Sysctl::new(),
+            thp: crate::huge::Thp::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

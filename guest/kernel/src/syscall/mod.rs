@@ -57,6 +57,7 @@ mod io;
 mod limits;
 mod memory;
 mod poll;
+mod prctl;
 mod process;
 mod residency;
 mod shm;
@@ -332,6 +333,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
+                .or_else(|| prctl::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }
