@@ -16,6 +16,7 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
+//! | `task.rs` | `setreuid setregid setfsuid setfsgid getgroups prctl getcpu fadvise64 readahead` |
 //! | `info.rs` | `uname getrandom sched_getaffinity set_robust_list` |
 //! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
@@ -64,6 +65,7 @@ mod shm;
 mod signal;
 mod swap;
 mod thread;
+mod task;
 mod time;
 pub(crate) mod userfault;
 mod writer;
@@ -204,7 +206,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::FCNTL => file::fcntl(rdi, rsi, rdx),
         nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
         nr::CLOSE => file::close(rdi),
-        nr::IOCTL => file::ioctl(rdi, rsi, rdx),
+        nr::IOCTL => or_wait!(file::ioctl(rdi, rsi, rdx), regs),
         nr::MMAP => memory::mmap([rdi, rsi, rdx, r10, r8, r9]),
         nr::MPROTECT => memory::mprotect(rdi, rsi, rdx),
         nr::MUNMAP => memory::munmap(rdi, rsi),
@@ -281,7 +283,7 @@ fn long_way(regs: &mut VolatileRegs) -> u32 {
     0
 }
 
-pub(crate) use time::interrupted;
+pub(crate) use time::{interrupted, is_over};
 
 /// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
@@ -334,6 +336,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
                 .or_else(|| prctl::call(regs))
+                .or_else(|| task::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }
