@@ -16,9 +16,13 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
-//! | `task.rs` | `setreuid setregid setfsuid setfsgid getgroups prctl getcpu fadvise64 readahead` |
-//! | `info.rs` | `uname getrandom sched_getaffinity set_robust_list` |
-//! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
+//! | `task.rs` | `setreuid setregid setfsuid setfsgid getgroups prctl fadvise64 readahead` |
+//! | `prctl.rs` | `prctl` about huge pages |
+//! | `info.rs` | `uname getrandom` |
+//! | `time.rs` | `clock_gettime clock_settime clock_getres gettimeofday settimeofday time nanosleep clock_nanosleep` |
+//! | `timer.rs` | `alarm getitimer setitimer timer_*` |
+//! | `usage.rs` | `getrusage times sysinfo getcpu` |
+//! | `scheduler.rs` | `sched_*`, `getpriority setpriority` |
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
 //! | `writer.rs` | who writes, and the signal for who may not write more |
@@ -61,12 +65,15 @@ mod poll;
 mod prctl;
 mod process;
 mod residency;
+mod scheduler;
 mod shm;
 mod signal;
 mod swap;
 mod thread;
 mod task;
 mod time;
+mod timer;
+mod usage;
 pub(crate) mod userfault;
 mod writer;
 
@@ -332,6 +339,9 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| thread::call(regs))
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))
+                .or_else(|| timer::call(regs))
+                .or_else(|| usage::call(regs))
+                .or_else(|| scheduler::call(regs))
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))

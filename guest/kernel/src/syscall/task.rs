@@ -1,4 +1,4 @@
-//! Small calls about the running process: `setreuid setregid setfsuid setfsgid getgroups prctl getcpu fadvise64 readahead`.
+//! Small calls about the running process: `setreuid setregid setfsuid setfsgid getgroups prctl fadvise64 readahead`.
 //!
 //! There are no supplementary groups, and no ids for files apart from the effective ones.
 //!
@@ -22,7 +22,6 @@ mod nr {
     pub(super) const PRCTL: u64 = 157;
     pub(super) const READAHEAD: u64 = 187;
     pub(super) const FADVISE64: u64 = 221;
-    pub(super) const GETCPU: u64 = 309;
 }
 
 /// Carries out a call of these; `None` for another's number.
@@ -38,7 +37,6 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::GETGROUPS if (rdi as i32) < 0 => Err(Errno::EINVAL),
         nr::GETGROUPS => Ok(0),
         nr::PRCTL => prctl(rdi as u32, rsi),
-        nr::GETCPU => getcpu(rdi, rsi),
         nr::FADVISE64 => fadvise(rdi, rsi, r10),
         nr::READAHEAD => readahead(rdi),
         _ => return None,
@@ -88,16 +86,6 @@ fn prctl(option: u32, arg: u64) -> Result<u64, Errno> {
         SET_DUMPABLE if arg <= 1 => Ok(0),
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// There is one processor, on one node.
-fn getcpu(cpu: u64, node: u64) -> Result<u64, Errno> {
-    for addr in [cpu, node] {
-        if addr != 0 {
-            uaccess::copy_to_user(addr, &[0; 4])?;
-        }
-    }
-    Ok(0)
 }
 
 /// Advice is checked, and not needed.
