@@ -283,7 +283,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     #[inline]
-    fn get_id(&self, table: TableId, descriptor: u64) -> Result<FileId, Errno> {
+    pub(crate) fn get_id(&self, table: TableId, descriptor: u64) -> Result<FileId, Errno> {
         let number = u64::from(descriptor as u32);
         if number >= NOFILE {
             return Err(Errno::EBADF);

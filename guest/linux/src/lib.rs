@@ -17,6 +17,8 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
 //! | [`poll`] | fs/select.c | what a descriptor is ready for |
+//! | [`epoll`] | fs/eventpoll.c | descriptors that watch others |
+//! | [`eventfd`] | fs/eventfd.c | numbers as descriptors |
 //! | [`iov`] | lib/iov_iter.c | a program's buffers |
 //! | [`pipe`] | fs/pipe.c, fs/splice.c | pipes and FIFOs |
 //! | [`userfault`] | fs/userfaultfd.c | descriptors of `userfaultfd` |
@@ -37,7 +39,9 @@
 pub mod clone;
 pub mod copy;
 pub mod cred;
+pub mod epoll;
 pub mod errno;
+pub mod eventfd;
 pub mod fcntl;
 pub mod fdtable;
 pub mod file;
@@ -81,6 +85,7 @@ pub struct Linux<'m, P> {
     texts: Cache<{ vfs::Text::WORDS }>,
     mounts: vfs::Mounts,
     chunks: Cache<{ proc::Chunk::WORDS }>,
+    ep_items: Cache<{ epoll::EpItem::WORDS }>,
     pipes: Cache<{ pipe::Pipe::WORDS }>,
     /// Queues that were woken, a bit each: see [`wait`].
     woken: Word,
@@ -110,6 +115,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             texts: Cache::new(),
             mounts: vfs::Mounts::new(),
             chunks: Cache::new(),
+            ep_items: Cache::new(),
             pipes: Cache::new(),
             woken: Word::new(0),
             opened: Word::new(0),
@@ -127,7 +133,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 11] {
+    pub fn live_records(&self) -> [(&'static str, u64); 12] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
@@ -139,6 +145,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             ("link target", self.texts.objects()),
             ("mount", self.mounts.cache.objects()),
             ("text of proc", self.chunks.objects()),
+            ("epoll item", self.ep_items.objects()),
             ("pipe", self.pipes.objects()),
         ]
     }

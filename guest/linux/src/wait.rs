@@ -87,6 +87,8 @@ pub struct Waiter {
     broken: Cell<bool>,
     /// A FIFO being opened, counted as open.
     pub(crate) opening: Cell<Option<FileId>>,
+    /// Partners that it had had by then.
+    pub(crate) partners: Cell<u64>,
 }
 
 impl Waiter {
@@ -98,6 +100,7 @@ impl Waiter {
             progress: Cell::new(0),
             broken: Cell::new(false),
             opening: Cell::new(None),
+            partners: Cell::new(0),
         }
     }
 

@@ -8,6 +8,9 @@
 //! | `descriptor.rs` | `pipe pipe2`; `read write readv writev` of what may have to wait |
 //! | `userfault.rs` | `userfaultfd`, and waiting for its answers |
 //! | `poll.rs` | `poll ppoll select pselect6` |
+//! | `epoll.rs` | `epoll_*`, `eventfd eventfd2` |
+//! | `splice.rs` | `splice tee vmsplice`, `sendfile` to pipes |
+//! | `vectors.rs` | `preadv pwritev preadv2 pwritev2` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
@@ -48,6 +51,7 @@ use crate::{clone, exec, log, sched, trap, uaccess, vmstat, x86};
 mod cred;
 mod descriptor;
 mod device;
+mod epoll;
 mod file;
 mod fs;
 pub(crate) mod futex;
@@ -60,10 +64,12 @@ mod process;
 mod residency;
 mod shm;
 mod signal;
+mod splice;
 mod swap;
 mod thread;
 mod time;
 pub(crate) mod userfault;
+mod vectors;
 
 /// Numbers of the calls that exist.
 pub(crate) mod nr {
@@ -240,7 +246,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => time::clock_gettime(rdi, rsi),
         _ => match fs::call(regs) {
-            Some(result) => result,
+            Some(result) => or_wait!(result, regs),
             None => return long_way(regs),
         },
     };
@@ -326,6 +332,10 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))
                 .or_else(|| descriptor::call(regs))
+                .or_else(|| fs::call_waiting(regs).map(|result| result.map(descriptor::outcome)))
+                .or_else(|| epoll::call(regs))
+                .or_else(|| splice::call(regs))
+                .or_else(|| vectors::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
