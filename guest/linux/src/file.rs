@@ -295,6 +295,7 @@ impl<P: Platform> Linux<'_, P> {
             Kind::Userfault(id) => self.release_userfault(id),
             _ => {}
         }
+        self.remove_file_locks(file);
         if file.ep_links().is_some() || file.ep_first().is_some() {
             self.release_ep_items(file);
         }

@@ -6,6 +6,9 @@
 //! Locks of one owner and class on one object do not overlap, and those of the same type do not touch. The owner of a process's locks is its
 //! table of descriptors; that of the others is the description.
 
+#[cfg(test)]
+mod tests;
+
 use faultlab_mm::record::Id;
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::slab::object;
@@ -181,7 +184,9 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     fn alloc_lock(&self) -> Result<LockId, Errno> {
-        self.alloc_record(&self.file_locks).map(LockId).map_err(|_| Errno::ENOLCK)
+        self.alloc_record(&self.file_locks)
+            .map(LockId)
+            .map_err(|_| Errno::ENOLCK)
     }
 
     fn free_lock(&self, id: LockId) {
@@ -281,7 +286,10 @@ impl<P: Platform> Linux<'_, P> {
                 continue;
             }
             let (below, above) = (lock.start() < start, lock.end() > end);
-            if below && above && let Some(half) = half.take() {
+            if below
+                && above
+                && let Some(half) = half.take()
+            {
                 let rest = Wanted {
                     start: end + 1,
                     end: lock.end(),
@@ -312,7 +320,10 @@ impl<P: Platform> Linux<'_, P> {
     /// Takes a lock, or waits for it.
     fn take_lock(&self, waiter: &Waiter, wanted: Wanted, may_wait: bool) -> Result<Call, Errno> {
         self.end_lock_wait(waiter);
-        let blocker = self.locks().find(|(_, lock)| wanted.conflicts(*lock)).map(|(_, lock)| lock);
+        let blocker = self
+            .locks()
+            .find(|(_, lock)| wanted.conflicts(*lock))
+            .map(|(_, lock)| lock);
         let Some(blocker) = blocker else {
             self.apply_lock(wanted, false)?;
             return Ok(waiter.done(0));
@@ -403,11 +414,23 @@ impl<P: Platform> Linux<'_, P> {
         };
         let to_end = lock.end() == LAST;
         Ok(Flock {
-            kind: if lock.exclusive() { lock_type::WRITE } else { lock_type::READ },
+            kind: if lock.exclusive() {
+                lock_type::WRITE
+            } else {
+                lock_type::READ
+            },
             whence: 0,
             start: lock.start().cast_signed(),
-            len: if to_end { 0 } else { (lock.end() - lock.start() + 1).cast_signed() },
-            pid: if lock.class() == Class::Ofd as u64 { -1 } else { lock.pid() as i32 },
+            len: if to_end {
+                0
+            } else {
+                (lock.end() - lock.start() + 1).cast_signed()
+            },
+            pid: if lock.class() == Class::Ofd as u64 {
+                -1
+            } else {
+                lock.pid() as i32
+            },
         })
     }
 
@@ -448,7 +471,9 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EINVAL);
         }
         // Devices without a name have nobody to share them with.
-        let Some(inode) = file.inode() else { return Ok(waiter.done(0)) };
+        let Some(inode) = file.inode() else {
+            return Ok(waiter.done(0));
+        };
         let wanted = Wanted {
             inode,
             owner: file.opened(),

@@ -9,6 +9,7 @@
 //! | `userfault.rs` | `userfaultfd`, and waiting for its answers |
 //! | `poll.rs` | `poll ppoll select pselect6` |
 //! | `epoll.rs` | `epoll_*`, `eventfd eventfd2` |
+//! | `locks.rs` | `flock`, `fcntl` of locks, `close_range` |
 //! | `splice.rs` | `splice tee vmsplice`, `sendfile` to pipes |
 //! | `vectors.rs` | `preadv pwritev preadv2 pwritev2` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
@@ -58,6 +59,7 @@ pub(crate) mod futex;
 mod info;
 mod io;
 mod limits;
+mod locks;
 mod memory;
 mod poll;
 mod process;
@@ -203,7 +205,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::DUP => file::dup(rdi),
         nr::DUP2 => file::dup2(rdi, rsi),
         nr::DUP3 => file::dup3(rdi, rsi, rdx),
-        nr::FCNTL => file::fcntl(rdi, rsi, rdx),
+        nr::FCNTL => or_wait!(file::fcntl(rdi, rsi, rdx), regs),
         nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
         nr::CLOSE => file::close(rdi),
         nr::IOCTL => file::ioctl(rdi, rsi, rdx),
@@ -334,6 +336,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| fs::call_waiting(regs).map(|result| result.map(descriptor::outcome)))
                 .or_else(|| epoll::call(regs))
+                .or_else(|| locks::call(regs))
                 .or_else(|| splice::call(regs))
                 .or_else(|| vectors::call(regs))
                 .or_else(|| poll::call(regs))
