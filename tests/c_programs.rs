@@ -17,6 +17,8 @@ const SOURCES: &[(&str, i32)] = &[
     ("hostile", 0),
     ("pipes", 0),
     ("threads", 3),
+    ("splices", 0),
+    ("locks", 0),
 ];
 
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.

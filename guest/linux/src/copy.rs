@@ -1,7 +1,7 @@
 //! `sendfile` and `copy_file_range`: bytes from file to file, without the program. Source: Linux, fs/read_write.c (`do_sendfile`,
 //! `vfs_copy_file_range`), fs/splice.c; sendfile(2), copy_file_range(2). Rule C22.
 //!
-//! Differs from Linux: `sendfile` only goes to files. There are no pipes, hence no `splice`.
+//! To pipes: `pipe/splice.rs`. Differs from Linux: `sendfile` goes to files and pipes only.
 
 use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, Position};
@@ -24,7 +24,7 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn pos(self) -> u64 {
+    pub(crate) fn pos(self) -> u64 {
         match self.at {
             At::Position => self.file.f_pos(),
             At::Offset(offset) => offset,
@@ -32,7 +32,7 @@ impl Place<'_> {
     }
 
     /// So many bytes were copied.
-    fn advance(self, by: u64) {
+    pub(crate) fn advance(self, by: u64) {
         if self.at == At::Position {
             self.file.set_f_pos(self.file.f_pos() + by);
         }
@@ -56,8 +56,11 @@ impl<P: Platform> Linux<'_, P> {
         if !to.writable() {
             return Err(Errno::EBADF);
         }
-        let Kind::Object(target) = to.kind() else {
-            return Err(Errno::EINVAL);
+        let target = match to.kind() {
+            Kind::Object(inode) => inode,
+            // It may have to wait: `Linux::sendfile_to_pipe`.
+            Kind::Pipe(_) => return Err(Errno::RESTART),
+            _ => return Err(Errno::EINVAL),
         };
         if to.f_flags() & o::APPEND != 0 {
             return Err(Errno::EINVAL);

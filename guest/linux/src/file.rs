@@ -9,6 +9,7 @@ use faultlab_mm::slab::object;
 use faultlab_mm::userfaultfd::UserfaultId;
 use faultlab_mm::{Platform, id_type, record};
 
+use crate::epoll::EpItemId;
 use crate::proc::SnapshotId;
 use crate::{Errno, Linux};
 
@@ -19,7 +20,7 @@ id_type!(
 
 record! {
     /// An open file description.
-    pub struct File[8] {
+    pub struct File[16] {
         /// Descriptors that name it.
         f_count, set_f_count: u64 = 0;
         /// [`o`] bits.
@@ -36,6 +37,14 @@ record! {
         snapshot, set_snapshot: Option<SnapshotId> = 6;
         /// The context of a `userfaultfd`.
         userfault, set_userfault: Option<UserfaultId> = 7;
+        /// Of an eventfd: how often it changed.
+        edges, set_edges: u64 = 11;
+        /// The first of the items that watch it.
+        ep_links, set_ep_links: Option<EpItemId> = 8;
+        /// Of an epoll: the first of its items.
+        ep_first, set_ep_first: Option<EpItemId> = 9;
+        /// Of an epoll: the last of its items.
+        ep_last, set_ep_last: Option<EpItemId> = 10;
     }
 }
 
@@ -110,6 +119,13 @@ pub enum Kind {
     Pipe(InodeId),
     /// Of `userfaultfd`.
     Userfault(UserfaultId),
+    /// An eventfd.
+    Event {
+        /// A read takes 1.
+        semaphore: bool,
+    },
+    /// An epoll.
+    Epoll,
 }
 
 impl Kind {
@@ -126,6 +142,9 @@ impl Kind {
     const RANDOM: u64 = 0x102;
     const PIPE: u64 = 0x100;
     const USERFAULT: u64 = 0x103;
+    const EVENT: u64 = 0x110;
+    const SEMAPHORE: u64 = 0x111;
+    const EPOLL: u64 = 0x112;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -142,6 +161,9 @@ impl Kind {
             Self::Stream(stream) => Self::STREAM + stream,
             Self::Pipe(_) => Self::PIPE,
             Self::Userfault(_) => Self::USERFAULT,
+            Self::Event { semaphore: false } => Self::EVENT,
+            Self::Event { semaphore: true } => Self::SEMAPHORE,
+            Self::Epoll => Self::EPOLL,
         }
     }
 
@@ -187,6 +209,10 @@ impl File<'_> {
             (Kind::FULL, _) => Kind::Full,
             (Kind::PIPE, Some(inode)) => Kind::Pipe(inode),
             (Kind::USERFAULT, _) => self.userfault().map_or(Kind::Null, Kind::Userfault),
+            (word @ (Kind::EVENT | Kind::SEMAPHORE), _) => Kind::Event {
+                semaphore: word == Kind::SEMAPHORE,
+            },
+            (Kind::EPOLL, _) => Kind::Epoll,
             (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
@@ -272,6 +298,10 @@ impl<P: Platform> Linux<'_, P> {
             Kind::Pipe(inode) => self.release_pipe(inode, file),
             Kind::Userfault(id) => self.release_userfault(id),
             _ => {}
+        }
+        self.remove_file_locks(file);
+        if file.ep_links().is_some() || file.ep_first().is_some() {
+            self.release_ep_items(file);
         }
         let inode = file.inode();
         for word in file.0 {

@@ -112,7 +112,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// The next bytes that lie in one page, at most `most`: address and length. `None` when there are none.
-    fn next_piece(&self, iter: &mut IovIter, most: u64) -> Result<Option<(u64, u64)>, Errno> {
+    pub(crate) fn next_piece(&self, iter: &mut IovIter, most: u64) -> Result<Option<(u64, u64)>, Errno> {
         let most = most.min(iter.left);
         if most == 0 {
             return Ok(None);
@@ -169,6 +169,41 @@ impl<P: Platform> Linux<'_, P> {
     /// So many of those bytes are done with.
     pub fn done(&self, iter: &mut IovIter, by: u64) {
         Self::forward(iter, by);
+    }
+
+    /// Copies the program's next bytes. There are so many left.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(crate) fn peek_iter(&self, to: &mut [u8], iter: &mut IovIter) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some((addr, len)) = self.next_piece(iter, (to.len() - done) as u64)? {
+            self.peek_user(iter.buffer.mm, addr, &mut to[done..done + len as usize])?;
+            Self::forward(iter, len);
+            done += len as usize;
+        }
+        if done == to.len() { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    /// Stores bytes where the program wants its next. There is room for so many.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(crate) fn poke_iter(&self, iter: &mut IovIter, mut from: &[u8]) -> Result<(), Errno> {
+        while let Some((addr, len)) = self.next_piece(iter, from.len() as u64)? {
+            let (part, rest) = from.split_at(len as usize);
+            for (at, byte) in (addr..).zip(part) {
+                let offset = at % PAGE_BYTES;
+                let pfn = self.memory.get_user_page(iter.buffer.mm, VirtAddr(at - offset), true)?;
+                let word = &self.memory.platform.frame(pfn)[offset as usize / 8];
+                let mut bytes = word.get().to_le_bytes();
+                bytes[offset as usize % 8] = *byte;
+                word.set(u64::from_le_bytes(bytes));
+            }
+            Self::forward(iter, len);
+            from = rest;
+        }
+        if from.is_empty() { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// Copies `len` of a program's bytes to a frame, at `to`: (frame, first byte). There are so many left.

@@ -17,6 +17,9 @@
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
 //! | [`poll`] | fs/select.c | what a descriptor is ready for |
+//! | [`epoll`] | fs/eventpoll.c | descriptors that watch others |
+//! | [`eventfd`] | fs/eventfd.c | numbers as descriptors |
+//! | [`locks`] | fs/locks.c | locks of files |
 //! | [`iov`] | lib/iov_iter.c | a program's buffers |
 //! | [`pipe`] | fs/pipe.c, fs/splice.c | pipes and FIFOs |
 //! | [`userfault`] | fs/userfaultfd.c | descriptors of `userfaultfd` |
@@ -40,7 +43,9 @@
 pub mod clone;
 pub mod copy;
 pub mod cred;
+pub mod epoll;
 pub mod errno;
+pub mod eventfd;
 pub mod fcntl;
 pub mod fdtable;
 pub mod file;
@@ -48,6 +53,7 @@ pub mod fs_struct;
 pub mod futex;
 pub mod iov;
 pub mod limits;
+pub mod locks;
 pub mod memfd;
 pub mod pipe;
 pub mod poll;
@@ -56,8 +62,8 @@ pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
-pub mod tty;
 pub mod timer;
+pub mod tty;
 pub mod userfault;
 pub mod vfs;
 pub mod wait;
@@ -90,6 +96,10 @@ pub struct Linux<'m, P> {
     texts: Cache<{ vfs::Text::WORDS }>,
     mounts: vfs::Mounts,
     chunks: Cache<{ proc::Chunk::WORDS }>,
+    file_locks: Cache<{ locks::FileLock::WORDS }>,
+    /// The first of all locks, and of those that are waited for.
+    first_lock: Word,
+    ep_items: Cache<{ epoll::EpItem::WORDS }>,
     pipes: Cache<{ pipe::Pipe::WORDS }>,
     /// Queues that were woken, a bit each: see [`wait`].
     woken: Word,
@@ -121,6 +131,9 @@ impl<'m, P: Platform> Linux<'m, P> {
             texts: Cache::new(),
             mounts: vfs::Mounts::new(),
             chunks: Cache::new(),
+            file_locks: Cache::new(),
+            first_lock: Word::new(0),
+            ep_items: Cache::new(),
             pipes: Cache::new(),
             woken: Word::new(0),
             opened: Word::new(0),
@@ -138,7 +151,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 12] {
+    pub fn live_records(&self) -> [(&'static str, u64); 14] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
@@ -151,6 +164,8 @@ impl<'m, P: Platform> Linux<'m, P> {
             ("link target", self.texts.objects()),
             ("mount", self.mounts.cache.objects()),
             ("text of proc", self.chunks.objects()),
+            ("file lock", self.file_locks.objects()),
+            ("epoll item", self.ep_items.objects()),
             ("pipe", self.pipes.objects()),
         ]
     }

@@ -86,6 +86,8 @@ impl<P: Platform> Linux<'_, P> {
         match file.kind() {
             Kind::Pipe(inode) => self.pipe_poll(file, inode),
             Kind::Userfault(id) => self.userfault_poll(file, id),
+            Kind::Event { .. } => Self::event_poll(file),
+            Kind::Epoll => self.epoll_poll(file),
             _ => Ready::ALWAYS,
         }
     }

@@ -16,6 +16,7 @@ use faultlab_mm::Platform;
 use faultlab_mm::record::ObjId;
 
 use crate::file::FileId;
+use crate::locks::LockId;
 use crate::{Errno, Linux};
 
 /// A wait queue.
@@ -87,6 +88,10 @@ pub struct Waiter {
     broken: Cell<bool>,
     /// A FIFO being opened, counted as open.
     pub(crate) opening: Cell<Option<FileId>>,
+    /// The lock of a file that it waits for.
+    pub(crate) lock: Cell<Option<LockId>>,
+    /// Partners that it had had by then.
+    pub(crate) partners: Cell<u64>,
 }
 
 impl Waiter {
@@ -98,6 +103,8 @@ impl Waiter {
             progress: Cell::new(0),
             broken: Cell::new(false),
             opening: Cell::new(None),
+            lock: Cell::new(None),
+            partners: Cell::new(0),
         }
     }
 
@@ -173,6 +180,7 @@ impl<P: Platform> Linux<'_, P> {
         if let Some(file) = waiter.opening.take() {
             self.free_file(file);
         }
+        self.end_lock_wait(waiter);
         Some(waiter.progress.take()).filter(|&moved| moved != 0)
     }
 }

@@ -34,9 +34,9 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
             _ => Err(Errno::ENOTTY),
         }),
         nr::WRITE => buffer(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
-        nr::READV => vectors(rsi, rdx).and_then(|to| read(file(rdi)?, to)),
-        nr::WRITEV => vectors(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
         number::USERFAULTFD => userfault::userfaultfd(rdi).map(Outcome::Value),
+        nr::READV => readv(regs),
+        nr::WRITEV => writev(regs),
         number::PIPE => pipe2(rdi, 0),
         number::PIPE2 => pipe2(rdi, rsi),
         _ => return None,
@@ -68,11 +68,29 @@ fn read_one(descriptor: u64, addr: u64, len: u64) -> Result<Outcome, Errno> {
     }
 }
 
+/// Whether reads and writes of a description may have to wait.
+pub(super) fn waits(file: File<'_>) -> bool {
+    matches!(file.kind(), Kind::Pipe(_) | Kind::Event { .. })
+}
+
+/// `readv`, and its relatives at no offset.
+pub(super) fn readv(regs: &PtRegs) -> Result<Outcome, Errno> {
+    let VolatileRegs { rdi, rsi, rdx, .. } = regs.volatile;
+    read(file(rdi)?, vectors(rsi, rdx)?)
+}
+
+/// `writev`, and its relatives at no offset.
+pub(super) fn writev(regs: &PtRegs) -> Result<Outcome, Errno> {
+    let VolatileRegs { rdi, rsi, rdx, .. } = regs.volatile;
+    write(file(rdi)?, vectors(rsi, rdx)?)
+}
+
 fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {
     let waiter = &process::current().waiter;
     match file.kind() {
         Kind::Pipe(inode) => LINUX.pipe_read(waiter, file, inode, to).map(outcome),
         Kind::Stream(stream) => terminal::read(stream, file, to),
+        Kind::Event { .. } => LINUX.event_read(waiter, file, to).map(outcome),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -82,6 +100,7 @@ fn write(file: File<'_>, from: IovIter) -> Result<Outcome, Errno> {
     match file.kind() {
         Kind::Pipe(inode) => signalling(LINUX.pipe_write(waiter, file, inode, from).map(outcome)),
         Kind::Stream(stream) => terminal::write(stream, from),
+        Kind::Event { .. } => LINUX.event_write(waiter, file, from).map(outcome),
         _ => Err(Errno::EINVAL),
     }
 }

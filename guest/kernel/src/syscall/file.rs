@@ -2,8 +2,10 @@
 
 use faultlab_linux::file::{File, Kind};
 use faultlab_linux::memfd;
+use faultlab_linux::wait::Call;
 use faultlab_mm::mmap::MapFile;
 
+use super::locks::{self, LockCommand};
 use super::{Errno, cred, device, userfault};
 use crate::platform::LINUX;
 use crate::process::current_files;
@@ -61,6 +63,12 @@ pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn fcntl(descriptor: u64, command: u64, argument: u64) -> Result<u64, Errno> {
+    if let Some(lock) = LockCommand::of(command) {
+        return match locks::fcntl(descriptor, lock, argument, None)? {
+            Call::Done(value) => Ok(value),
+            Call::Wait => Err(Errno::RESTART),
+        };
+    }
     LINUX.fcntl(cred::current(), current_files(), descriptor, command, argument)
 }
 

@@ -4,9 +4,9 @@ use faultlab_abi::lab::kind;
 use faultlab_linux::file::{File, Kind};
 use faultlab_linux::read_write::{At, Buffer, RW_MAX_BYTES};
 
-use super::Errno;
 use super::file::file;
 use super::writer::writer;
+use super::{Errno, descriptor};
 use crate::platform::LINUX;
 use crate::process::current_mm;
 use crate::terminal;
@@ -21,7 +21,7 @@ fn buffer(addr: u64, len: u64) -> Buffer {
     }
 }
 
-fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
+pub(super) fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.read(file, inode, at, buffer(addr, len)),
         Kind::Proc(inode) => LINUX.proc_read(file, inode, at, buffer(addr, len)),
@@ -39,11 +39,12 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
         // Where it may wait: `descriptor.rs`.
-        Kind::Pipe(_) | Kind::Userfault(_) => Err(Errno::RESTART),
+        Kind::Pipe(_) | Kind::Userfault(_) | Kind::Event { .. } => Err(Errno::RESTART),
+        Kind::Epoll => Err(Errno::EINVAL),
     }
 }
 
-fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
+pub(super) fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
         Kind::Object(inode) => LINUX.write(writer(), file, inode, at, buffer(addr, len)),
         Kind::Proc(inode) => LINUX.proc_write(file, inode, at, buffer(addr, len)),
@@ -56,7 +57,8 @@ fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno>
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),
-        Kind::Pipe(_) => Err(Errno::RESTART),
+        Kind::Pipe(_) | Kind::Event { .. } => Err(Errno::RESTART),
+        Kind::Epoll => Err(Errno::EINVAL),
     }
 }
 
@@ -96,7 +98,7 @@ pub(super) fn write(descriptor: u64, addr: u64, len: u64, at: At) -> Result<u64,
 }
 
 /// A position that is not negative. It is looked at before the descriptor.
-fn offset(offset: u64) -> Result<At, Errno> {
+pub(super) fn offset(offset: u64) -> Result<At, Errno> {
     if offset.cast_signed() < 0 {
         return Err(Errno::EINVAL);
     }
@@ -119,7 +121,7 @@ pub(super) fn readv(descriptor: u64, vectors: u64, count: u64) -> Result<u64, Er
     if !file.readable() {
         return Err(Errno::EBADF);
     }
-    if let Kind::Pipe(_) = file.kind() {
+    if descriptor::waits(file) {
         return Err(Errno::RESTART);
     }
     for_each_vector(vectors, count, |base, len| read_file(file, At::Position, base, len))
@@ -131,14 +133,14 @@ pub(super) fn writev(descriptor: u64, vectors: u64, count: u64) -> Result<u64, E
     if !file.writable() {
         return Err(Errno::EBADF);
     }
-    if let Kind::Pipe(_) = file.kind() {
+    if descriptor::waits(file) {
         return Err(Errno::RESTART);
     }
     for_each_vector(vectors, count, |base, len| write_file(file, At::Position, base, len))
 }
 
 /// Moves the bytes of every vector, until one is not moved whole; how many there were, an error only if none.
-fn for_each_vector(
+pub(super) fn for_each_vector(
     vectors: u64,
     count: u64,
     mut each: impl FnMut(u64, u64) -> Result<u64, Errno>,

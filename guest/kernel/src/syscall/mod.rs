@@ -8,6 +8,10 @@
 //! | `descriptor.rs` | `pipe pipe2`; `read write readv writev` of what may have to wait |
 //! | `userfault.rs` | `userfaultfd`, and waiting for its answers |
 //! | `poll.rs` | `poll ppoll select pselect6` |
+//! | `epoll.rs` | `epoll_*`, `eventfd eventfd2` |
+//! | `locks.rs` | `flock`, `fcntl` of locks, `close_range` |
+//! | `splice.rs` | `splice tee vmsplice`, `sendfile` to pipes |
+//! | `vectors.rs` | `preadv pwritev preadv2 pwritev2` |
 //! | `io.rs` | `read write pread64 pwrite64 readv writev lseek ftruncate fallocate fsync fdatasync` |
 //! | `memory.rs` | `mmap munmap mprotect madvise brk` |
 //! | `residency.rs` | `mremap msync mincore mlock mlock2 munlock mlockall munlockall` |
@@ -54,12 +58,14 @@ use crate::{clone, exec, log, sched, trap, uaccess, vmstat, x86};
 mod cred;
 mod descriptor;
 mod device;
+mod epoll;
 mod file;
 mod fs;
 pub(crate) mod futex;
 mod info;
 mod io;
 mod limits;
+mod locks;
 mod memory;
 mod poll;
 mod prctl;
@@ -68,13 +74,15 @@ mod residency;
 mod scheduler;
 mod shm;
 mod signal;
+mod splice;
 mod swap;
-mod thread;
 mod task;
+mod thread;
 mod time;
 mod timer;
 mod usage;
 pub(crate) mod userfault;
+mod vectors;
 mod writer;
 
 /// Numbers of the calls that exist.
@@ -210,7 +218,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::DUP => file::dup(rdi),
         nr::DUP2 => file::dup2(rdi, rsi),
         nr::DUP3 => file::dup3(rdi, rsi, rdx),
-        nr::FCNTL => file::fcntl(rdi, rsi, rdx),
+        nr::FCNTL => or_wait!(file::fcntl(rdi, rsi, rdx), regs),
         nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
         nr::CLOSE => file::close(rdi),
         nr::IOCTL => or_wait!(file::ioctl(rdi, rsi, rdx), regs),
@@ -343,6 +351,11 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| usage::call(regs))
                 .or_else(|| scheduler::call(regs))
                 .or_else(|| descriptor::call(regs))
+                .or_else(|| fs::call_waiting(regs).map(|result| result.map(descriptor::outcome)))
+                .or_else(|| epoll::call(regs))
+                .or_else(|| locks::call(regs))
+                .or_else(|| splice::call(regs))
+                .or_else(|| vectors::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
                 .or_else(|| prctl::call(regs))

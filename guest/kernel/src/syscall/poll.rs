@@ -115,6 +115,14 @@ impl Patience {
         })
     }
 
+    /// The same, but nobody is told what is left.
+    pub(super) fn untold(self) -> Self {
+        Self {
+            rest: Rest::Nowhere,
+            ..self
+        }
+    }
+
     /// What a `struct timeval` says, of any number of microseconds that is not negative; for ever without one.
     fn of_timeval(addr: u64) -> Result<Self, Errno> {
         const US_PER_S: u64 = 1_000_000;

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `ring.rs` | a pipe's buffers |
 //! | `io.rs` | `read`, `write` |
+//! | `fifo.rs` | how FIFOs are opened |
+//! | `splice.rs` | `splice tee vmsplice`, `sendfile` to a pipe |
 //! | `create.rs` | `pipe2`, how ends come and go, sizes |
 //!
 //! A pipe is an inode of type FIFO, of which `i_private` names the [`Pipe`] while any description of it is open: so what is known about files
@@ -17,12 +19,15 @@
 //! Source: Linux, fs/pipe.c; pipe(2), pipe(7), fifo(7).
 
 mod create;
+mod fifo;
 mod io;
 mod ring;
+mod splice;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use ring::Pipe;
+pub use splice::splice_flag;
 
 use faultlab_mm::record::{Field, Id};
 use faultlab_mm::shmem::InodeId;

@@ -6,12 +6,13 @@ use faultlab_mm::testing::{FakeMachine, machine};
 use faultlab_mm::vma::MmId;
 use faultlab_mm::{Memory, mmap};
 
+use crate::copy::Place;
 use crate::cred::Cred;
 use crate::fdtable::TableId;
 use crate::file::{File, Kind, o};
 use crate::iov::IovIter;
 use crate::poll::event;
-use crate::read_write::Buffer;
+use crate::read_write::{At, Buffer};
 use crate::wait::{Call, Keys, Waiter};
 use crate::{Errno, Linux};
 
@@ -304,5 +305,96 @@ fn a_pipe_is_a_queue_of_bytes() {
             assert_eq!(world.mask(read) & event::IN != 0, !queue.is_empty());
             assert!(world.mask(write) & event::OUT != 0 || !queue.is_empty());
         }
+    }
+}
+
+/// Drawn moves of bytes between two pipes and an object, against queues and a vector of bytes.
+#[test]
+fn splices_move_bytes_and_lose_none() {
+    const SPLICE_NONBLOCK: u64 = 2;
+    const SIZE: usize = 20 * P as usize;
+    for seed in 1..40 {
+        let memory = machine(768, 0);
+        let world = World::new(&memory);
+        let pipes = [world.pipe(o::NONBLOCK), world.pipe(o::NONBLOCK)];
+        let object = world.linux.memfd_create(world.table, 0, (0, 0)).expect("an object");
+        world.linux.ftruncate(world.file(object), SIZE as u64).expect("a size");
+        let mut random = Random(seed);
+        let (mut queues, mut content, mut next) = ([VecDeque::new(), VecDeque::new()], vec![0u8; SIZE], 0u8);
+        for step in 0..150 {
+            let which = random.below(2) as usize;
+            let len = 1 + random.below(3 * P);
+            let pos = random.below(SIZE as u64 - len);
+            let ((from, from_end), (to, to_end)) = ((which, pipes[which].0), (1 - which, pipes[1 - which].1));
+            let at = |number, at| Place {
+                file: world.file(number),
+                at,
+            };
+            let done = |result| match result {
+                Ok(Call::Done(done)) => done as usize,
+                Err(Errno::EAGAIN) => 0,
+                other => panic!("seed {seed}, step {step}: {other:?}"),
+            };
+            match random.below(5) {
+                0 => {
+                    let bytes: Vec<u8> = (0..len)
+                        .map(|_| {
+                            next = next.wrapping_add(1);
+                            next
+                        })
+                        .collect();
+                    world.put(0, &bytes);
+                    let moved = done(world.write(pipes[which].1, 0, len));
+                    queues[which].extend(&bytes[..moved]);
+                }
+                1 => {
+                    let (source, target) = (at(from_end, At::Position), at(to_end, At::Position));
+                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    let bytes: Vec<u8> = queues[from].drain(..moved).collect();
+                    queues[to].extend(bytes);
+                }
+                2 => {
+                    let (source, target) = (world.file(from_end), world.file(to_end));
+                    let moved = done(world.linux.tee(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    let bytes: Vec<u8> = queues[from].iter().take(moved).copied().collect();
+                    assert_eq!(bytes.len(), moved);
+                    queues[to].extend(bytes);
+                }
+                3 => {
+                    let (source, target) = (at(object, At::Offset(pos)), at(to_end, At::Position));
+                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    queues[to].extend(&content[pos as usize..pos as usize + moved]);
+                }
+                _ => {
+                    let (source, target) = (at(from_end, At::Position), at(object, At::Offset(pos)));
+                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    for (byte, place) in queues[from].drain(..moved).zip(&mut content[pos as usize..]) {
+                        *place = byte;
+                    }
+                }
+            }
+            for (queue, (read, _)) in queues.iter().zip(pipes) {
+                assert_eq!(world.available(read), queue.len() as u64, "seed {seed}, step {step}");
+            }
+        }
+        for (queue, (read, _)) in queues.iter().zip(pipes) {
+            let expected: Vec<u8> = queue.iter().copied().collect();
+            let len = expected.len() as u64;
+            if len != 0 {
+                assert_eq!(world.read(read, 0, len), Ok(Call::Done(len)));
+                assert_eq!(world.bytes(0, len), expected, "seed {seed}");
+            }
+        }
+        let Kind::Object(inode) = world.file(object).kind() else {
+            panic!("no object")
+        };
+        let buffer = Buffer {
+            mm: world.mm,
+            addr: world.buffer,
+            len: SIZE as u64,
+        };
+        let read = world.linux.read(world.file(object), inode, At::Offset(0), buffer);
+        assert_eq!(read, Ok(SIZE as u64));
+        assert_eq!(world.bytes(0, SIZE as u64), content, "seed {seed}");
     }
 }

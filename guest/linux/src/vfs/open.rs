@@ -1,7 +1,7 @@
 //! `open`. Source: Linux, fs/open.c (`build_open_flags`, `do_dentry_open`), fs/namei.c (`open_last_lookups`, `do_open`, `do_tmpfile`);
 //! open(2). Rules C19, C40, C43, C45.
 //!
-//! Differs from Linux: FIFOs and sockets are nodes only; opening one is `ENXIO`, as is a device that nobody drives.
+//! Differs from Linux: sockets are nodes only; opening one is `ENXIO`, as is a device that nobody drives.
 
 use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, inode_flag};
@@ -11,6 +11,7 @@ use super::namei::{Component, Follow, Target};
 use super::permission::may;
 use super::{PathAt, Task, is_dir, s, type_of};
 use crate::file::{Kind, o};
+use crate::wait::{Call, Waiter};
 use crate::writer::Writer;
 use crate::{Errno, Linux};
 
@@ -77,6 +78,40 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `EMFILE`, `ENOMEM`, `EINVAL`, `EEXIST`, `EISDIR`, `ENOTDIR`, `ELOOP`, `EACCES`, `EPERM`, `EROFS`, `ENXIO`, `ENOSPC`; those of a walk.
     pub fn openat(&self, task: &Task, at: PathAt<'_>, flags: u64, mode: u32) -> Result<u64, Errno> {
+        match self.open_with(task, None, at, flags, mode)? {
+            Call::Done(number) => Ok(number),
+            Call::Wait => Err(Errno::RESTART),
+        }
+    }
+
+    /// The same where it may wait, for the partner of a FIFO. [`Linux::openat`] refuses those with [`Errno::RESTART`].
+    ///
+    /// # Errors
+    /// As [`Linux::openat`].
+    pub fn openat_waiting(
+        &self,
+        task: &Task,
+        waiter: &Waiter,
+        at: PathAt<'_>,
+        flags: u64,
+        mode: u32,
+    ) -> Result<Call, Errno> {
+        let cloexec = flags & o::CLOEXEC != 0;
+        match self.reopen_fifo((task.table, cloexec), waiter) {
+            Some(result) => result,
+            None => self.open_with(task, Some(waiter), at, flags, mode),
+        }
+    }
+
+    fn open_with(
+        &self,
+        task: &Task,
+        waiter: Option<&Waiter>,
+        at: PathAt<'_>,
+        flags: u64,
+        mode: u32,
+    ) -> Result<Call, Errno> {
+        const AT_OPENING: u64 = o::CREAT | o::EXCL | o::NOCTTY | o::TRUNC | o::CLOEXEC;
         let how = How::new(u64::from(flags as u32), mode)?;
         if at.path.is_empty() {
             return Err(Errno::ENOENT);
@@ -84,11 +119,19 @@ impl<P: Platform> Linux<'_, P> {
         let number = self.reserve(task.table)?;
         let file = self.alloc_file()?;
         match self.open_object(task, at, how) {
+            Ok((inode, Kind::Pipe(_))) => {
+                self.free_empty_file(file);
+                let opened = waiter.map_or(Ok(Call::Wait), |waiter| {
+                    let at = (task.table, how.has(o::CLOEXEC));
+                    self.open_fifo(at, waiter, inode, how.flags & !AT_OPENING)
+                });
+                self.put_inode(inode);
+                opened
+            }
             Ok((inode, kind)) => {
-                const AT_OPENING: u64 = o::CREAT | o::EXCL | o::NOCTTY | o::TRUNC | o::CLOEXEC;
                 self.set_file(file, kind, Some(inode), how.flags & !AT_OPENING);
                 self.fill(task.table, number, file, how.has(o::CLOEXEC));
-                Ok(number)
+                Ok(Call::Done(number))
             }
             Err(errno) => {
                 self.free_empty_file(file);
@@ -172,6 +215,7 @@ impl<P: Platform> Linux<'_, P> {
             s::IFREG if self.is_proc(inode) => Ok(Kind::Proc(inode)),
             s::IFREG => Ok(Kind::Object(inode)),
             s::IFDIR => Ok(Kind::Directory(inode)),
+            s::IFIFO => Ok(Kind::Pipe(inode)),
             s::IFCHR => Kind::of_device(object.i_private()).ok_or(Errno::ENXIO),
             _ => Err(Errno::ENXIO),
         }

@@ -53,9 +53,19 @@ impl<P: Platform> Memory<P> {
     }
 
     fn copy_chunk(&self, from: Position, to: Position, len: u64) -> Result<(), Error> {
+        self.may_write(to.id, to.pos + len)?;
+        let page = self.page_or_hole(from)?;
+        let source = page.map(|pfn| (pfn, (from.pos & PAGE_MASK) as usize));
+        let stored = self.store_chunk(source, to, len);
+        if let Some(pfn) = page {
+            self.put_page(pfn);
+        }
+        stored
+    }
+
+    /// Stores `len` bytes of a frame, or zeroes, that lie in one page of an object.
+    fn store_chunk(&self, source: Option<(Pfn, usize)>, to: Position, len: u64) -> Result<(), Error> {
         let end = to.pos + len;
-        self.may_write(to.id, end)?;
-        let source = self.page_or_hole(from)?;
         let target = self.shmem_getpage_called(to.id, to.pos >> PAGE_SHIFT, Sgp::Write);
         if let Ok(target) = target {
             let offset = (to.pos & PAGE_MASK) as usize;
@@ -65,10 +75,7 @@ impl<P: Platform> Memory<P> {
                 self.platform.clear_page(target.pfn);
             }
             match source {
-                Some(pfn) => {
-                    let from = (pfn, (from.pos & PAGE_MASK) as usize);
-                    self.platform.copy_bytes((target.pfn, offset), from, len as usize);
-                }
+                Some(from) => self.platform.copy_bytes((target.pfn, offset), from, len as usize),
                 None => self.platform.clear_bytes(target.pfn, offset, len as usize),
             }
             if !page.has(flag::UPTODATE) {
@@ -80,10 +87,35 @@ impl<P: Platform> Memory<P> {
             let inode = self.inode(to.id);
             inode.set_i_size(inode.i_size().max(end));
         }
-        if let Some(pfn) = source {
-            self.put_page(pfn);
-        }
         target.map(|_| ())
+    }
+
+    /// Copies `len` bytes of an object that lie in one of its pages to a frame, at `to`: (frame, first byte). A hole is zeroes.
+    ///
+    /// # Errors
+    /// [`Error::Eio`], [`Error::Enomem`].
+    pub fn shmem_read_part(&self, from: Position, to: (Pfn, usize), len: usize) -> Result<(), Error> {
+        match self.page_or_hole(from)? {
+            Some(pfn) => {
+                self.platform
+                    .copy_bytes(to, (pfn, (from.pos & PAGE_MASK) as usize), len);
+                self.put_page(pfn);
+            }
+            None => self.platform.clear_bytes(to.0, to.1, len),
+        }
+        self.accessed(self.inode(from.id));
+        Ok(())
+    }
+
+    /// Copies `len` bytes of a frame to an object, in one of its pages.
+    ///
+    /// # Errors
+    /// As a write.
+    pub fn shmem_write_part(&self, from: (Pfn, usize), to: Position, len: usize) -> Result<(), Error> {
+        self.may_write(to.id, to.pos + len as u64)?;
+        self.store_chunk(Some(from), to, len as u64)?;
+        self.content_changed(to.id);
+        Ok(())
     }
 
     /// The page at a place, with a reference, if it has content.

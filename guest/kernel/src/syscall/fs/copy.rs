@@ -10,7 +10,7 @@ use crate::syscall::writer::writer;
 use crate::uaccess;
 
 /// Where a call begins: at the offset that a pointer points to, or at the position.
-fn at(offset: u64) -> Result<At, Errno> {
+pub(in super::super) fn at(offset: u64) -> Result<At, Errno> {
     if offset == 0 {
         return Ok(At::Position);
     }
@@ -21,7 +21,7 @@ fn at(offset: u64) -> Result<At, Errno> {
 }
 
 /// Tells the program how far its offset went.
-fn tell(offset: u64, at: At, done: u64) -> Result<(), Errno> {
+pub(in super::super) fn tell(offset: u64, at: At, done: u64) -> Result<(), Errno> {
     match at {
         At::Position => Ok(()),
         At::Offset(old) => uaccess::copy_to_user(offset, &(old + done).to_le_bytes()),

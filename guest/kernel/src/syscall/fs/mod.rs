@@ -17,16 +17,17 @@ use core::mem::MaybeUninit;
 
 use faultlab_linux::file::o;
 use faultlab_linux::vfs::{AT_FDCWD, PATH_MAX, PathAt, Task};
+use faultlab_linux::wait::Call;
 
 use self::xattr::Of;
 use super::Errno;
-use crate::entry::VolatileRegs;
+use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::current;
 use crate::uaccess;
 
 mod attributes;
-mod copy;
+pub(super) mod copy;
 mod directory;
 mod mounts;
 mod names;
@@ -211,6 +212,29 @@ fn path_at(buffer: &mut PathBuffer, dirfd: u64, addr: u64) -> Result<PathAt<'_>,
     Ok(PathAt {
         dirfd: dirfd as i32,
         path: path(buffer, addr)?,
+    })
+}
+
+/// A call that was refused with [`Errno::RESTART`], made where it may wait.
+pub(super) fn call_waiting(regs: &PtRegs) -> Option<Result<Call, Errno>> {
+    let VolatileRegs {
+        rdi: a,
+        rsi: b,
+        rdx: c,
+        r10: d,
+        rax,
+        ..
+    } = regs.volatile;
+    let open = |dirfd, addr, flags, mode: u64| {
+        let mut buffer = path_buffer();
+        let at = path_at(&mut buffer, dirfd, addr)?;
+        LINUX.openat_waiting(&task(), &current().waiter, at, flags, mode as u32)
+    };
+    Some(match rax {
+        nr::OPEN => open(CWD, a, b, c),
+        nr::OPENAT => open(a, b, c, d),
+        nr::CREAT => open(CWD, a, o::CREAT | o::WRONLY | o::TRUNC, b),
+        _ => return None,
     })
 }
 
