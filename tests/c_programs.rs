@@ -1,6 +1,7 @@
-//! Programs of C, linked with the C library of this host: they do in the guest what they do here, output and exit status.
+//! Programs of C, and of Rust's standard library, linked with the C library of this host: they do in the guest what they do here, output and
+//! exit status.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,6 +30,9 @@ pub(crate) fn tests(suite: &mut Suite) {
             suite.test(format!("c_programs::{name}"), needs, move || compare(name, *status));
         }
     }
+    suite.test("c_programs::rust_threads".to_owned(), Needs::KvmAndStaticC, || {
+        compare_rust("threads", 9)
+    });
     // Mounts, and has System V objects of its own.
     suite.test("c_programs::proc".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare("proc", 0)
@@ -36,11 +40,7 @@ pub(crate) fn tests(suite: &mut Suite) {
 }
 
 fn compare(name: &str, status: i32) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join(name);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/c")
-        .join(format!("{name}.c"));
+    let source = source(&format!("c/{name}.c"));
     let mut cc = Command::new("cc");
     // What is passed to calls that must refuse it is none of the compiler's business.
     cc.args([
@@ -49,10 +49,29 @@ fn compare(name: &str, status: i32) {
         "-Wno-stringop-overread",
         "-Wno-stringop-overflow",
         "-static",
-        "-o",
-    ])
-    .args([&program, &source]);
-    let compiled = cc.output().expect("a compiler");
+    ]);
+    cc.arg(source);
+    compare_compiled(name, cc, status);
+}
+
+/// The standard library of Rust over the static C library, which begins as a position-independent program.
+fn compare_rust(name: &str, status: i32) {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static"]);
+    rustc.arg(source(&format!("rust/{name}.rs")));
+    compare_compiled(name, rustc, status);
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
+}
+
+/// Compiles a program, and runs it here and in the guest.
+fn compare_compiled(name: &str, mut compiler: Command, status: i32) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join(name);
+    compiler.arg("-o").arg(&program);
+    let compiled = compiler.output().expect("a compiler");
     assert!(
         compiled.status.success(),
         "{}",
