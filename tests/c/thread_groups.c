@@ -40,6 +40,25 @@ static long futex(volatile void *word, int op, int value, const void *timeout)
 	return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
 }
 
+/* Until a thread sleeps, as it does in the call that it makes next. */
+static void until_asleep(volatile int *tid)
+{
+	char path[64], line[256], *state;
+
+	for (;; sched_yield()) {
+		if (*tid == 0)
+			continue;
+		snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
+		FILE *file = fopen(path, "r");
+		if (file == NULL)
+			continue;
+		state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+		fclose(file);
+		if (state != NULL && state[2] == 'S')
+			return;
+	}
+}
+
 static volatile int word, tid, result, code;
 
 static void *waits(void *timeout)
@@ -68,23 +87,21 @@ static void interrupted(void)
 			struct sigaction action = { .sa_handler = handler, .sa_flags = restart ? SA_RESTART : 0 };
 
 			sigaction(SIGUSR1, &action, NULL);
-			word = handled = 0;
+			word = handled = tid = 0;
 			result = 77;
 			pthread_create(&thread, NULL, waits, timed ? (void *)&long_time : NULL);
-			a_while();
+			until_asleep(&tid);
 			pthread_kill(thread, SIGUSR1);
-			for (int i = 0; i < 5; i++)
-				a_while();
-			printf("restart %d, timed %d: handled %d, ", restart, timed, handled == SIGUSR1);
-			if (result == 77) {
-				word = 1;
-				futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL);
-				pthread_join(thread, NULL);
-				printf("went on, %d\n", result);
-			} else {
-				pthread_join(thread, NULL);
-				printf("%s\n", strerrorname_np(code));
+			while (!handled)
+				sched_yield();
+			printf("restart %d, timed %d: ", restart, timed);
+			/* Not changed: one that went on waiting would not be told otherwise. */
+			if (restart && !timed) {
+				until_asleep(&tid);
+				say("woken", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
 			}
+			pthread_join(thread, NULL);
+			printf("%d %s\n", result, result ? strerrorname_np(code) : "");
 		}
 }
 
@@ -98,11 +115,11 @@ static void stopped(void)
 	if (child == 0) {
 		pthread_t thread;
 
-		word = 0;
+		word = tid = 0;
 		pthread_create(&thread, NULL, waits, NULL);
-		a_while();
+		until_asleep(&tid);
 		raise(SIGSTOP);
-		a_while();
+		until_asleep(&tid);
 		word = 1;
 		printf("woken after a stop: %ld\n", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
 		pthread_join(thread, NULL);
@@ -161,9 +178,11 @@ static void shared(void)
 
 	printf("threads: %d %d\n", threads_told(), threads_listed());
 	word = 0;
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
+		tid = 0;
 		pthread_create(&threads[i], NULL, waits, NULL);
-	a_while();
+		until_asleep(&tid);
+	}
 	printf("threads: %d %d\n", threads_told(), threads_listed());
 	word = 1;
 	say("woken", futex(&word, FUTEX_WAKE_PRIVATE, 10, NULL));
