@@ -104,6 +104,11 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         }
     }
 
+    fn flush_tlb_huge(&self, root: Pfn, addr: VirtAddr) {
+        // INVLPG forgets a translation whatever the size of its page. Source: SDM vol. 3A, 5.10.4.1.
+        self.flush_tlb_page(root, addr);
+    }
+
     fn flush_tlb_mm(&self, root: Pfn) {
         let current = x86::read_cr3();
         if current == root.phys() {

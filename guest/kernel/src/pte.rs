@@ -26,6 +26,8 @@ pub mod bit {
     pub const DIRTY: u64 = 1 << 6;
     /// In an entry above the lowest level: maps a large page.
     pub const LARGE: u64 = 1 << 7;
+    /// In an entry above the lowest level, and ignored by the processor: refers to a table of the memory manager's.
+    pub const TABLE: u64 = 1 << 9;
     /// Execution is forbidden.
     pub const NX: u64 = 1 << 63;
     /// Marks an entry that is not present and names a swap slot, so that slot 0 is not the empty entry.
@@ -64,7 +66,22 @@ impl PteFormat for X86Pte {
 
     #[inline(always)]
     fn table(pfn: Pfn) -> u64 {
-        pfn.phys() | bit::PRESENT | bit::WRITABLE | bit::USER | bit::ACCESSED
+        pfn.phys() | bit::PRESENT | bit::WRITABLE | bit::USER | bit::ACCESSED | bit::TABLE
+    }
+
+    #[inline(always)]
+    fn is_table(entry: u64) -> bool {
+        entry & bit::TABLE != 0
+    }
+
+    #[inline(always)]
+    fn huge(pte: u64) -> u64 {
+        pte | bit::LARGE
+    }
+
+    #[inline(always)]
+    fn small(leaf: u64) -> u64 {
+        leaf & !bit::LARGE
     }
 
     #[inline(always)]
@@ -149,8 +166,16 @@ mod tests {
         let pfn = Pfn(0x1234_5678);
         assert_eq!(X86Pte::page(pfn, true, true, true), 0x0000_0123_4567_8067);
         assert_eq!(X86Pte::page(pfn, false, false, true), 0x8000_0123_4567_8025);
-        assert_eq!(X86Pte::table(pfn), 0x0000_0123_4567_8027);
+        assert_eq!(X86Pte::table(pfn), 0x0000_0123_4567_8227);
         assert_eq!(X86Pte::pfn(X86Pte::page(pfn, true, false, false)), pfn);
+        let huge = Pfn(0x1234_5600);
+        let leaf = X86Pte::huge(X86Pte::page(huge, true, true, true));
+        assert_eq!(leaf, 0x0000_0123_4560_00e7);
+        assert_eq!(
+            (X86Pte::pfn(leaf), X86Pte::small(leaf)),
+            (huge, X86Pte::page(huge, true, true, true))
+        );
+        assert!(X86Pte::is_table(X86Pte::table(pfn)) && !X86Pte::is_table(leaf) && !X86Pte::is_table(0));
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl<P: Platform> Memory<P> {
     /// Takes a page that is to be moved off its list, with a reference. `false` when it cannot be.
     fn isolate_lru_page(&self, pfn: Pfn) -> bool {
         let page = self.page(pfn);
-        if !page.has(flag::LRU) || page.flags.get() & (flag::LOCKED | flag::WRITEBACK) != 0 {
+        if !page.has(flag::LRU) || page.flags.get() & (flag::LOCKED | flag::WRITEBACK | flag::HEAD) != 0 {
             return false;
         }
         self.lru_del(pfn);

@@ -92,7 +92,13 @@ impl<P: Platform> Memory<P> {
             return Err(Fault::SegvAccerr);
         }
         self.platform.stage(Stage::FindVma, 0);
-        let pte = self.pte_alloc(mm, addr).ok_or(Fault::Oom)?;
+        let pte = match self.pte(mm.pgd(), addr) {
+            Some(pte) => pte,
+            None => match self.fault_without_table(mm, vma_id, addr, access)? {
+                Some(pte) => pte,
+                None => return Ok(()),
+            },
+        };
         let vmf = Vmf {
             mm,
             vma_id,
@@ -135,14 +141,14 @@ impl<P: Platform> Memory<P> {
     #[inline]
     fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         // One look for both, so that who has neither pays for one.
-        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
+        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD_MISSING | vm::UFFD_MINOR | vm::HUGE_OBJECT) != 0 {
             return self.do_special_fault(vmf, file);
         }
         self.do_object_fault(vmf, file)
     }
 
-    /// Device memory, which has no pages to give, mappings whose faults a program answers, and opened files, whose times a store changes.
-    /// Rules B44, H7; Linux `fault_dirty_shared_page`.
+    /// Device memory, which has no pages to give, mappings whose faults a program answers, objects that may have huge pages, and opened files,
+    /// whose times a store changes. Rules B44, H7; Linux `fault_dirty_shared_page`.
     #[inline(never)]
     fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         if vmf.vma.has(vm::PFNMAP) {
@@ -151,15 +157,44 @@ impl<P: Platform> Memory<P> {
         let write = vmf.write;
         if vmf.vma.vm_flags() & (vm::UFFD_MISSING | vm::UFFD_MINOR) != 0 {
             self.userfault_of_object(vmf.vma, vmf.addr, file, write)?;
-            // Pages around that are cached are the program's to map. Source: Linux `uffd_disable_fault_around`.
-            if !write && vmf.vma.has(vm::UFFD_MINOR) {
-                return self.map_object_page(vmf, file);
-            }
         }
-        self.do_object_fault(vmf, file)?;
+        if vmf.vma.has(vm::HUGE_OBJECT) {
+            self.do_huge_object_fault(vmf, file)?;
+        } else if !write && vmf.vma.has(vm::UFFD_MINOR) {
+            // Pages around that are cached are the program's to map. Source: Linux `uffd_disable_fault_around`.
+            return self.map_object_page(vmf, file);
+        } else {
+            self.do_object_fault(vmf, file)?;
+        }
         if write && vmf.vma.has(vm::TIMES) {
             self.content_changed(file);
         }
+        Ok(())
+    }
+
+    /// [`Memory::do_object_fault`], where the page may be one frame of a huge page.
+    #[cold]
+    #[inline(never)]
+    fn do_huge_object_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+        if vmf.write && !vmf.vma.has(vm::SHARED) {
+            return self.do_cow_fault(vmf, file);
+        }
+        let flags = vmf.vma.vm_flags() & (vm::HUGEPAGE | vm::NOHUGEPAGE);
+        let declined = if vmf.mm.thp_disabled() { vm::NOHUGEPAGE } else { 0 };
+        let index = vmf.vma.linear_page_index(vmf.addr);
+        let got = self.shmem_getpage_huge(file, index, Sgp::Cache, flags | declined)?;
+        if got.major {
+            self.count(Vmstat::Pgmajfault);
+        }
+        if vmf.pte.get() != vmf.orig {
+            self.put_page(got.pfn);
+            return Ok(());
+        }
+        self.add_object_rmap(got.pfn);
+        vmf.mm.set_rss_shmem(vmf.mm.rss_shmem() + 1);
+        let writable = vmf.vma.has(vm::SHARED | vm::WRITE);
+        vmf.pte.set(Self::mk_pte(vmf.vma, got.pfn, writable, vmf.write));
+        self.platform.stage(Stage::SetPte, 0);
         Ok(())
     }
 
@@ -188,7 +223,7 @@ impl<P: Platform> Memory<P> {
 
     /// Maps the object's page; the caller's reference becomes the mapping's. Stores to a shared mapping are allowed at once,
     /// as in Linux for objects without a write hook.
-    #[inline]
+    #[inline(always)]
     fn finish_fault(&self, vmf: Vmf<'_>, pfn: Pfn) {
         if vmf.pte.get() != vmf.orig {
             return self.put_page(pfn);
@@ -238,7 +273,13 @@ impl<P: Platform> Memory<P> {
     fn do_cow_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
         let copy = self.alloc_page().ok_or(Fault::Oom)?;
-        let got = match self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache) {
+        let index = vmf.vma.linear_page_index(vmf.addr);
+        let got = if vmf.vma.has(vm::HUGE_OBJECT) {
+            self.shmem_getpage_huge(file, index, Sgp::Cache, vmf.vma.vm_flags())
+        } else {
+            self.shmem_getpage(file, index, Sgp::Cache)
+        };
+        let got = match got {
             Ok(got) => got,
             Err(error) => {
                 self.free_page(copy);

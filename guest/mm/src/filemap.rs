@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
 use crate::platform::{Platform, Vmstat};
-use crate::shmem::{Inode, InodeId};
+use crate::shmem::{Inode, InodeId, inode_flag};
 use crate::xarray::{Entry, XArray};
 
 impl<'a> Inode<'a> {
@@ -36,10 +36,14 @@ impl<'a> Inode<'a> {
 }
 
 impl<P: Platform> Memory<P> {
-    /// What is at `index`: nothing, a value, or a page, without a reference.
+    /// What is at `index`: nothing, a value, or a page, without a reference; of a huge page, the frame for the index.
     #[inline(always)]
     pub(crate) fn filemap_get_entry(&self, inode: Inode<'_>, index: u64) -> Entry {
-        inode.i_pages().load(self, index)
+        let entry = inode.i_pages().load(self, index);
+        if inode.i_flags() & inode_flag::HUGE != 0 {
+            return self.subpage_entry(entry, index);
+        }
+        entry
     }
 
     /// Puts a new page where there is nothing. The cache takes a reference of its own; the page is locked, has no content yet, counts as
@@ -94,6 +98,9 @@ impl<P: Platform> Memory<P> {
     /// What a page of the cache knew about its owner is no longer so; the cache's reference is still to be dropped.
     #[inline]
     pub(crate) fn page_leaves_cache(&self, inode: Inode<'_>, pfn: Pfn) {
+        if self.page(pfn).has(flag::HEAD) {
+            return self.huge_page_leaves_cache(inode, pfn);
+        }
         self.page(pfn).mapping.set(0);
         inode.set_nrpages(inode.nrpages() - 1);
         self.uncount(Vmstat::NrFilePages);

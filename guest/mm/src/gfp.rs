@@ -55,6 +55,8 @@ impl Gfp {
     pub const NORETRY: Self = Self(0x1_0000);
     /// May use all reserves: it will free more than it takes.
     pub const MEMALLOC: Self = Self(0x2_0000);
+    /// A block that stays one thing: of its entries in the memory map only the first is made. Source: Linux `__GFP_COMP`.
+    pub const COMP: Self = Self(0x4_0000);
     /// May not use the reserves, even where the task could.
     pub const NOMEMALLOC: Self = Self(0x8_0000);
     /// Keeps to the task's cpuset, not just to that of an ancestor.
@@ -80,6 +82,7 @@ impl Gfp {
     pub const HIGHUSER_MOVABLE: Self = Self::USER.with(Self::HIGHMEM).with(Self::MOVABLE);
     /// A huge page for a program, without much ado.
     pub const TRANSHUGE_LIGHT: Self = Self::HIGHUSER_MOVABLE
+        .with(Self::COMP)
         .with(Self::NOMEMALLOC)
         .with(Self::NOWARN)
         .without(Self::RECLAIM);

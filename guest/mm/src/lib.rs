@@ -19,6 +19,7 @@
 //! | `interval_tree` | mm/interval_tree.c | VMAs by the pages that they map |
 //! | `rbtree` | lib/rbtree.c | what both trees have in common |
 //! | [`mmap`] | mm/{mmap,mprotect,mremap,madvise,mlock,mincore,msync}.c, kernel/fork.c | what programs do to address spaces |
+//! | [`huge`] | mm/huge_memory.c | huge pages of private memory and of objects |
 //! | [`pagetable`] | mm/memory.c | the four-level walk |
 //! | [`fault`] | mm/memory.c | `handle_mm_fault` |
 //! | [`rmap`] | mm/rmap.c | from a frame to its mappings |
@@ -47,6 +48,7 @@ pub mod error;
 pub mod fault;
 pub mod filemap;
 pub mod gfp;
+pub mod huge;
 mod interval_tree;
 pub mod ipc;
 pub mod lru;

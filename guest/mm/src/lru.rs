@@ -7,6 +7,7 @@
 //! are swap-backed (anonymous or shmem), so the two file lists do not exist; additions are not batched.
 
 use crate::addr::Pfn;
+use crate::huge::HPAGE_PAGES;
 use crate::memory::Memory;
 use crate::page::{Page, flag};
 use crate::platform::{Platform, Vmstat};
@@ -30,6 +31,8 @@ struct List {
     head: Word32,
     tail: Word32,
     count: Word32,
+    /// How many of them are the first of a huge page.
+    huge: Word32,
 }
 
 impl List {
@@ -38,6 +41,7 @@ impl List {
             head: Word32::new(0),
             tail: Word32::new(0),
             count: Word32::new(0),
+            huge: Word32::new(0),
         }
     }
 }
@@ -70,10 +74,11 @@ fn list_of(page: &Page) -> LruList {
 }
 
 impl<P: Platform> Memory<P> {
-    /// Frames on a list.
+    /// Pages on a list.
     #[inline(always)]
     pub fn lru_count(&self, list: LruList) -> u32 {
-        self.lru.lists[list as usize].count.get()
+        let list = &self.lru.lists[list as usize];
+        list.count.get() + list.huge.get() * (HPAGE_PAGES - 1)
     }
 
     /// The frame that was put on a list longest ago.
@@ -94,13 +99,26 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The list that a page's flags put it on, which gets `by` entries more; huge pages are counted.
+    #[inline(always)]
+    fn list_of(&self, page: &Page, by: u32) -> &List {
+        if page.flags.get() & (flag::UNEVICTABLE | flag::ACTIVE | flag::HEAD) == 0 {
+            return &self.lru.lists[LruList::InactiveAnon as usize];
+        }
+        let list = &self.lru.lists[list_of(page) as usize];
+        if page.has(flag::HEAD) {
+            list.huge.set(list.huge.get().wrapping_add(by));
+        }
+        list
+    }
+
     /// Puts a frame at the head of the list that its flags say.
     #[inline]
     pub(crate) fn lru_add(&self, pfn: Pfn) {
         let _guard = self.locks.lru.lock();
         let page = self.page(pfn);
         debug_assert!(!page.has(flag::LRU), "frame {} is on a list already", pfn.0);
-        let list = &self.lru.lists[list_of(page) as usize];
+        let list = self.list_of(page, 1);
         let head = list.head.get();
         page.next.set(head);
         page.prev.set(0);
@@ -109,6 +127,23 @@ impl<P: Platform> Memory<P> {
             _ => self.page(Pfn(head)).prev.set(pfn.0),
         }
         list.head.set(pfn.0);
+        list.count.add(1);
+        page.set_flags(flag::LRU);
+    }
+
+    /// Puts a small page at the end of the list that its flags say: it is looked at next.
+    pub(crate) fn lru_add_tail(&self, pfn: Pfn) {
+        let _guard = self.locks.lru.lock();
+        let page = self.page(pfn);
+        let list = self.list_of(page, 1);
+        let tail = list.tail.get();
+        page.prev.set(tail);
+        page.next.set(0);
+        match tail {
+            0 => list.head.set(pfn.0),
+            _ => self.page(Pfn(tail)).next.set(pfn.0),
+        }
+        list.tail.set(pfn.0);
         list.count.add(1);
         page.set_flags(flag::LRU);
     }
@@ -135,6 +170,7 @@ impl<P: Platform> Memory<P> {
     /// Moves a page to the active list, or will have it put there once it is on a list.
     #[cold]
     fn activate_page(&self, pfn: Pfn) {
+        let pfn = self.compound_head(pfn);
         let listed = self.page(pfn).has(flag::LRU);
         if listed {
             self.lru_del(pfn);
@@ -152,7 +188,7 @@ impl<P: Platform> Memory<P> {
         let _guard = self.locks.lru.lock();
         let page = self.page(pfn);
         debug_assert!(page.has(flag::LRU), "frame {} is on no list", pfn.0);
-        let list = &self.lru.lists[list_of(page) as usize];
+        let list = self.list_of(page, 1u32.wrapping_neg());
         let (next, prev) = (page.next.get(), page.prev.get());
         match next {
             0 => list.tail.set(prev),
@@ -173,7 +209,7 @@ impl<P: Platform> Memory<P> {
             .into_iter()
             .zip(&self.lru.lists)
         {
-            let (mut prev, mut at, mut seen) = (0, list.head.get(), 0);
+            let (mut prev, mut at, mut seen, mut huge) = (0, list.head.get(), 0, 0);
             while at != 0 {
                 let page = self.page(Pfn(at));
                 assert!(
@@ -182,11 +218,13 @@ impl<P: Platform> Memory<P> {
                 );
                 assert_ne!(page.refcount.get(), 0, "free frame {at} is on a list");
                 assert_eq!(page.prev.get(), prev, "list broken at frame {at}");
+                assert!(!page.has(flag::TAIL), "frame {at} is on a list beside its huge page");
+                huge += u32::from(page.has(flag::HEAD));
                 (prev, at, seen) = (at, page.next.get(), seen + 1);
             }
             assert_eq!(
-                (list.tail.get(), list.count.get()),
-                (prev, seen),
+                (list.tail.get(), list.count.get(), list.huge.get()),
+                (prev, seen, huge),
                 "{which:?}: tail or count is wrong"
             );
         }

@@ -50,6 +50,7 @@ pub struct Memory<P> {
     pub(crate) userfaults: userfaultfd::State,
     pub(crate) compact: crate::compaction::State,
     pub(crate) sysctl: Sysctl,
+    pub(crate) thp: crate::huge::Thp,
     pub(crate) locks: Locks,
 }
 
@@ -110,6 +111,7 @@ impl<P: Platform> Memory<P> {
             userfaults: userfaultfd::State::new(),
             compact: crate::compaction::State::new(),
             sysctl: Sysctl::new(),
+            thp: crate::huge::Thp::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

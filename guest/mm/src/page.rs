@@ -19,7 +19,7 @@ use crate::sync::{Word, Word32};
 pub struct Page {
     /// [`flag`] bits.
     pub flags: Word32,
-    /// References; 0 when the frame is free. Source: Linux `_refcount`.
+    /// References; 0 when the frame is free. A huge page has those of all its frames together. Source: Linux `_refcount`.
     pub refcount: Word32,
     /// Page-table entries that map the frame (0 is none; Linux's `_mapcount` starts at -1).
     pub mapcount: Word32,
@@ -70,6 +70,10 @@ pub mod flag {
     pub const ERROR: u32 = 1 << 14;
     /// Workingset: was active when it was evicted.
     pub const WORKINGSET: u32 = 1 << 15;
+    /// First frame of a huge page; `private` counts its mappings ([`crate::huge`]).
+    pub const HEAD: u32 = 1 << 16;
+    /// One of the others, once somebody had to look at its entry alone.
+    pub const TAIL: u32 = 1 << 17;
     /// Read ahead of its use, and not used yet.
     pub const READAHEAD: u32 = 1 << 20;
 }

@@ -217,7 +217,7 @@ impl<P: Platform> Memory<P> {
         self.count(Vmstat::Pgfree);
     }
 
-    /// Takes a reference to a frame that has one.
+    /// Takes a reference to a frame that has one, or whose huge page has.
     #[inline(always)]
     pub(crate) fn get_page(&self, pfn: Pfn) {
         self.page(pfn).refcount.add(1);
@@ -227,13 +227,19 @@ impl<P: Platform> Memory<P> {
     #[inline]
     pub(crate) fn put_page(&self, pfn: Pfn) {
         let page = self.page(pfn);
-        debug_assert_ne!(page.refcount.get(), 0, "reference to free frame {} dropped", pfn.0);
+        debug_assert!(
+            page.refcount.get() != 0 || page.has(flag::TAIL),
+            "reference to free frame {} dropped",
+            pfn.0
+        );
         if page.refcount.get() > 1 {
             page.refcount.sub(1);
             return;
         }
-        if page.has(flag::LRU) {
-            self.lru_del(pfn);
+        match page.flags.get() & (flag::LRU | flag::HEAD | flag::TAIL) {
+            flag::LRU => self.lru_del(pfn),
+            0 => {}
+            _ => return self.put_huge(pfn),
         }
         self.free_page(pfn);
     }

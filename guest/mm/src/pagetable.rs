@@ -3,8 +3,10 @@
 //! A table is a frame of 512 entries. Entries of VMAs' pages are found by [`Memory::pte`], made reachable by
 //! [`Memory::pte_alloc`], visited by [`Memory::for_each_pte`]; [`Memory::free_pgtables`] gives tables back when no VMA needs them.
 //!
-//! Source: Linux, mm/memory.c (`__pte_alloc`, `free_pgd_range`), Documentation/mm/page_tables.rst. Rule B43. Differs from Linux:
-//! no huge entries yet.
+//! Source: Linux, mm/memory.c (`__pte_alloc`, `free_pgd_range`), Documentation/mm/page_tables.rst. Rule B43.
+//!
+//! An entry of the PMD can be a *leaf*, which maps a huge page ([`crate::huge`]). Where one is, there is no table: who looks for entries
+//! of the lowest level finds none. [`Memory::for_each_leaf`] finds the leaves.
 
 use core::ops::Range;
 
@@ -20,6 +22,13 @@ const TABLE_SHIFTS: [u32; 3] = [39, 30, 21];
 /// log2 of the bytes that a lowest-level table covers.
 const PMD_SHIFT: u32 = 21;
 
+/// An entry of the PMD, and the table that it is in.
+#[derive(Clone, Copy)]
+pub(crate) struct PmdEntry<'a> {
+    pub(crate) table: Pfn,
+    pub(crate) slot: &'a Word,
+}
+
 /// Index of the entry for `addr` in a table whose entries cover `1 << shift` bytes.
 #[inline(always)]
 const fn entry_index(addr: u64, shift: u32) -> usize {
@@ -34,7 +43,7 @@ impl<P: Platform> Memory<P> {
         Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
     }
 
-    /// The entry for `addr`, its tables allocated as needed. `None` when no frame can be had.
+    /// The entry for `addr`, its tables allocated as needed; a leaf there is split. `None` when no frame can be had.
     #[inline(always)]
     pub(crate) fn pte_alloc(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
         match self.pte(mm.pgd(), addr) {
@@ -60,16 +69,14 @@ impl<P: Platform> Memory<P> {
     }
 
     #[cold]
-    fn pte_alloc_slow(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
+    pub(crate) fn pte_alloc_slow(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
+        // Where a leaf is, small entries are wanted for parts of it.
+        if self.has_leaves() {
+            self.split_leaves(mm, addr..addr.offset(1));
+        }
         let mut table = mm.pgd();
         for shift in TABLE_SHIFTS {
-            let slot = &self.platform.frame(table)[entry_index(addr.0, shift)];
-            if slot.get() == 0 {
-                let pfn = self.alloc_table()?;
-                mm.set_nr_ptes(mm.nr_ptes() + 1);
-                slot.set(P::Pte::table(pfn));
-            }
-            table = P::Pte::pfn(slot.get());
+            table = self.table_below(mm, table, entry_index(addr.0, shift))?;
         }
         Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
     }
@@ -120,12 +127,79 @@ impl<P: Platform> Memory<P> {
         let mut table = pgd;
         for shift in TABLE_SHIFTS {
             let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
-            if entry == 0 {
+            // Nothing there, or a leaf.
+            if !P::Pte::is_table(entry) {
                 return (None, shift);
             }
             table = P::Pte::pfn(entry);
         }
         (Some(table), PMD_SHIFT)
+    }
+
+    /// The entry of the PMD for `addr`, if its table exists, and log2 of the bytes that the entry covers, or else of those that have no table
+    /// either.
+    pub(crate) fn pmd(&self, pgd: Pfn, addr: VirtAddr) -> (Option<PmdEntry<'_>>, u32) {
+        let mut table = pgd;
+        for shift in [TABLE_SHIFTS[0], TABLE_SHIFTS[1]] {
+            let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
+            if !P::Pte::is_table(entry) {
+                return (None, shift);
+            }
+            table = P::Pte::pfn(entry);
+        }
+        let slot = &self.platform.frame(table)[entry_index(addr.0, PMD_SHIFT)];
+        (Some(PmdEntry { table, slot }), PMD_SHIFT)
+    }
+
+    /// The entry of the PMD for `addr`, the tables above it allocated as needed. `None` when no frame can be had.
+    pub(crate) fn pmd_alloc(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<PmdEntry<'_>> {
+        let mut table = mm.pgd();
+        for shift in [TABLE_SHIFTS[0], TABLE_SHIFTS[1]] {
+            table = self.table_below(mm, table, entry_index(addr.0, shift))?;
+        }
+        let slot = &self.platform.frame(table)[entry_index(addr.0, PMD_SHIFT)];
+        Some(PmdEntry { table, slot })
+    }
+
+    /// The table that an entry refers to, allocated if there is none.
+    fn table_below(&self, mm: MmStruct<'_>, table: Pfn, index: usize) -> Option<Pfn> {
+        let slot = &self.platform.frame(table)[index];
+        if slot.get() == 0 {
+            let pfn = self.alloc_table()?;
+            mm.set_nr_ptes(mm.nr_ptes() + 1);
+            slot.set(P::Pte::table(pfn));
+        }
+        debug_assert!(P::Pte::is_table(slot.get()), "a table is wanted where a leaf is");
+        Some(P::Pte::pfn(slot.get()))
+    }
+
+    /// The leaf that covers `addr`, if there is one.
+    pub(crate) fn leaf(&self, pgd: Pfn, addr: VirtAddr) -> Option<&Word> {
+        let slot = self.pmd(pgd, addr).0?.slot;
+        (slot.get() != 0 && !P::Pte::is_table(slot.get())).then_some(slot)
+    }
+
+    /// Visits the leaves that reach into `range`, in order, each with the first address that it maps.
+    pub(crate) fn for_each_leaf(
+        &self,
+        pgd: Pfn,
+        range: Range<VirtAddr>,
+        mut f: impl FnMut(VirtAddr, PmdEntry<'_>) -> bool,
+    ) -> bool {
+        let mut addr = range.start.0;
+        while addr < range.end.0 {
+            let (entry, shift) = self.pmd(pgd, VirtAddr(addr));
+            let start = addr >> shift << shift;
+            if let Some(entry) = entry
+                && entry.slot.get() != 0
+                && !P::Pte::is_table(entry.slot.get())
+                && !f(VirtAddr(start), entry)
+            {
+                return false;
+            }
+            addr = start + (1 << shift);
+        }
+        true
     }
 
     /// Gives back the tables of `range` that nothing in `bounds` needs: `bounds` reaches from the end of the VMA before to the
@@ -161,6 +235,7 @@ impl<P: Platform> Memory<P> {
             if entry == 0 {
                 continue;
             }
+            debug_assert!(P::Pte::is_table(entry), "a leaf is left where no VMA is");
             let start = base + ((i as u64) << shift);
             let end = start + (1 << shift);
             let child = P::Pte::pfn(entry);

@@ -44,6 +44,9 @@ pub trait Platform {
     /// Forgets what the TLB knows of one page of the address space with this root.
     fn flush_tlb_page(&self, root: Pfn, addr: VirtAddr);
 
+    /// Forgets what the TLB knows of the huge page around one address of the address space with this root.
+    fn flush_tlb_huge(&self, root: Pfn, addr: VirtAddr);
+
     /// Forgets what the TLB knows of the whole address space with this root.
     fn flush_tlb_mm(&self, root: Pfn);
 
@@ -111,12 +114,19 @@ pub struct IoError;
 /// Layout of a page-table entry, as pure functions of its 64 bits. 0 is "nothing here" on every machine.
 ///
 /// Entries of the upper levels are made by [`PteFormat::table`]; entries of the lowest by [`PteFormat::page`], or, not
-/// present, by [`PteFormat::swap`].
+/// present, by [`PteFormat::swap`]. An entry of the level above that, a *leaf*, can map a huge page instead: it is made of one for its
+/// first frame by [`PteFormat::huge`], and everything that changes a present entry works on it.
 pub trait PteFormat {
     /// A lowest-level entry for a frame. Always readable and accessed; `dirty` iff `writable` and asked.
     fn page(pfn: Pfn, writable: bool, executable: bool, dirty: bool) -> u64;
     /// An upper-level entry for a page table.
     fn table(pfn: Pfn) -> u64;
+    /// Whether an upper-level entry is one of [`PteFormat::table`]: not 0, and not a leaf. One test, since every fault makes it for every level.
+    fn is_table(entry: u64) -> bool;
+    /// The leaf that maps the huge page that a lowest-level entry maps the first frame of.
+    fn huge(pte: u64) -> u64;
+    /// Takes [`PteFormat::huge`] back.
+    fn small(leaf: u64) -> u64;
     /// A not-present entry that keeps a swap entry (less than 2^50).
     fn swap(entry: u64) -> u64;
     /// Whether the hardware follows the entry.

@@ -10,6 +10,7 @@
 //! Source: Linux, mm/rmap.c. Differs from Linux: one anon_vma for a whole family of forked VMAs (as in 2.6.7 to 2.6.33).
 
 use crate::addr::{Pfn, VirtAddr};
+use crate::huge::HugeEntry;
 use crate::interval_tree::{Interval, IntervalTree, Mapped, Members};
 use crate::memory::Memory;
 use crate::page::{Event, flag};
@@ -142,6 +143,9 @@ impl<P: Platform> Memory<P> {
     /// `vma_adjust`.
     #[inline(always)]
     pub(crate) fn vma_adjust(&self, mm: MmStruct<'_>, id: VmaId, start: VirtAddr, end: VirtAddr, pgoff: u64) {
+        if self.has_leaves() {
+            self.split_leaves_at(mm, [start, end]);
+        }
         if self.is_in_trees(id) {
             return self.change_in_trees(id, || vma_tree::vma_adjust(self, mm, id, start, end, pgoff));
         }
@@ -151,6 +155,9 @@ impl<P: Platform> Memory<P> {
     /// [`vma_tree::vma_split`], for trees too.
     #[inline(always)]
     pub(crate) fn vma_split(&self, mm: MmStruct<'_>, lower: VmaId, upper: VmaId) {
+        if self.has_leaves() {
+            self.split_leaves_at(mm, [self.vma(upper).vm_start(); 2]);
+        }
         if self.is_in_trees(lower) {
             return self.change_in_trees(lower, || vma_tree::vma_split(self, mm, lower, upper));
         }
@@ -247,11 +254,11 @@ impl<P: Platform> Memory<P> {
         let page = self.page(pfn);
         page.mapcount.sub(1);
         if page.mapcount.get() == 0 {
-            self.uncount(if page.has(flag::ANON) {
-                Vmstat::NrAnonMapped
-            } else {
-                Vmstat::NrFileMapped
-            });
+            match page.flags.get() & (flag::ANON | flag::HEAD | flag::TAIL) {
+                flag::ANON => self.uncount(Vmstat::NrAnonMapped),
+                0 => self.uncount(Vmstat::NrFileMapped),
+                _ => self.last_small_rmap_is_gone(pfn),
+            }
         }
     }
 
@@ -265,9 +272,16 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Visits every present entry that maps the page.
-    pub(crate) fn rmap_walk(&self, pfn: Pfn, visit: impl FnMut(VmArea<'_>, VirtAddr, &Word) -> Walk) {
+    /// Visits every present entry that maps the page; of a huge one, leaves and entries that map one of its frames.
+    pub(crate) fn rmap_walk(&self, pfn: Pfn, mut visit: impl FnMut(VmArea<'_>, VirtAddr, &Word) -> Walk) {
         let page = self.page(pfn);
+        if self.is_compound(pfn) {
+            let _guard = self.locks.i_mmap.lock();
+            return self.walk_huge(self.compound_head(pfn), |_, vma, addr, entry| match entry {
+                HugeEntry::Leaf(pmd) => visit(vma, addr, pmd.slot),
+                HugeEntry::Small(pte) => visit(vma, addr, pte),
+            });
+        }
         let Some(owner) = ObjId::from_u32(page.mapping.get()) else {
             return;
         };

@@ -11,6 +11,7 @@
 
 mod copy;
 mod fallocate;
+mod huge;
 mod io;
 mod kernel_io;
 mod name;
@@ -33,6 +34,7 @@ pub use stat::{Kstat, SHM_MNT_DEV};
 
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
+use crate::huge::ShmemPolicy;
 use crate::interval_tree::Members;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
@@ -48,7 +50,7 @@ id_type!(
 
 record! {
     /// A memory object. Source: Linux, `struct inode`, `struct address_space`, `struct shmem_inode_info`.
-    pub struct Inode[24] {
+    pub struct Inode[25] {
         /// Bytes.
         i_size, set_i_size: u64 = 0;
         /// Pages in the page cache.
@@ -95,6 +97,8 @@ record! {
         i_private, set_i_private: u64 = 22;
         /// The file system's own: what names it.
         i_dentry, set_i_dentry: u64 = 23;
+        /// Next object with a huge page that reaches behind its end.
+        shrink_next, set_shrink_next: Option<InodeId> = 24;
     }
 }
 
@@ -121,6 +125,10 @@ pub mod inode_flag {
     pub const PROC: u64 = 32;
     /// It has no name in any directory, but one to show: [`crate::Memory::set_i_name`].
     pub const NAMED: u64 = 64;
+    /// It may have huge pages.
+    pub(crate) const HUGE: u64 = 1 << 8;
+    /// It is on its file system's list of objects with a huge page that reaches behind their end. Source: Linux `info->shrinklist`.
+    pub(crate) const SHRINKLIST: u64 = 1 << 9;
     /// Why pages are not written to swap.
     pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
     /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.
@@ -192,6 +200,9 @@ impl<P: Platform> Memory<P> {
 
     fn shmem_evict_inode(&self, id: InodeId) {
         let inode = self.inode(id);
+        if inode.i_flags() & inode_flag::SHRINKLIST != 0 {
+            self.shrinklist_del(id);
+        }
         inode
             .i_pages()
             .erase_range(self, 0, u64::MAX, |_, entry| match entry.as_page() {
@@ -253,6 +264,8 @@ impl<P: Platform> Memory<P> {
 
     /// The page at `index`, from the cache, from swap, or new.
     ///
+    /// Only for objects without huge pages; [`Memory::shmem_getpage_huge`] is for all.
+    ///
     /// # Errors
     /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
     #[inline(always)]
@@ -261,7 +274,7 @@ impl<P: Platform> Memory<P> {
         if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
             return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
         }
-        let entry = self.filemap_get_entry(inode, index);
+        let entry = inode.i_pages().load(self, index);
         self.platform.stage(Stage::FilemapGetEntry, index);
         match entry.as_page() {
             Some(pfn) if self.page(pfn).has(flag::UPTODATE) => {
@@ -275,6 +288,10 @@ impl<P: Platform> Memory<P> {
     /// [`Memory::shmem_getpage`] for others than faults, whose path it would lengthen if the compiler did not inline it there.
     #[inline(never)]
     fn shmem_getpage_called(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
+        let inode = self.inode(id);
+        if inode.i_flags() & inode_flag::HUGE != 0 || self.policy_of(inode) != ShmemPolicy::Never {
+            return self.shmem_getpage_huge(id, index, sgp, 0);
+        }
         self.shmem_getpage(id, index, sgp)
     }
 
@@ -323,7 +340,7 @@ impl<P: Platform> Memory<P> {
     #[inline(never)]
     fn shmem_alloc_limited(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let inode = self.inode(id);
-        self.charge_block(inode)?;
+        self.charge_block_shrinking(inode)?;
         let got = self.shmem_alloc_page(id, index, sgp);
         match got {
             Ok(got) if inode.i_flags() & inode_flag::RAMFS != 0 => self.no_shared_memory(got.pfn),
@@ -370,10 +387,16 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Enospc`] when so much may not be promised. Rule B20.
     #[inline(always)]
     fn shmem_acct_block(&self, id: InodeId) -> Result<(), Error> {
+        self.shmem_acct_blocks(id, 1)
+    }
+
+    /// [`Memory::shmem_acct_block`] for several pages.
+    #[inline(always)]
+    fn shmem_acct_blocks(&self, id: InodeId, pages: u64) -> Result<(), Error> {
         if self.inode(id).commit() != 0 {
             return Ok(());
         }
-        self.vm_enough_memory(1).map_err(|_| Error::Enospc)
+        self.vm_enough_memory(pages).map_err(|_| Error::Enospc)
     }
 
     /// Takes back what was charged for pages of an object.

@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::huge::{HPAGE_PAGES, HPAGE_SIZE};
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
@@ -62,6 +63,8 @@ pub struct Usage {
     pub swap: u64,
     pub swap_pss: u64,
     pub locked: u64,
+    pub anon_huge: u64,
+    pub shmem_pmd_mapped: u64,
 }
 
 /// Fraction bits of proportional sizes. Source: Linux `PSS_SHIFT`.
@@ -128,6 +131,10 @@ impl<P: Platform> Memory<P> {
     pub fn map_usage(&self, mm_id: MmId, map: &MapInfo) -> Usage {
         let pgd = self.mm(mm_id).pgd();
         let mut usage = Usage::default();
+        self.for_each_leaf(pgd, VirtAddr(map.start)..VirtAddr(map.end), |_, pmd| {
+            self.account_leaf(&mut usage, pmd.slot.get(), map.flags & vm::LOCKED != 0);
+            true
+        });
         self.for_each_pte(pgd, VirtAddr(map.start)..VirtAddr(map.end), |_, pte| {
             let entry = pte.get();
             if P::Pte::is_present(entry) {
@@ -142,14 +149,27 @@ impl<P: Platform> Memory<P> {
         usage
     }
 
+    fn account_leaf(&self, usage: &mut Usage, leaf: u64, locked: bool) {
+        let (entry, head) = (P::Pte::small(leaf), P::Pte::pfn(leaf));
+        self.make_tails(head);
+        for i in 0..HPAGE_PAGES {
+            self.account_page(usage, P::Pte::with_pfn(entry, head.offset(i)), locked);
+        }
+        if self.page(head).has(flag::ANON) {
+            usage.anon_huge += HPAGE_SIZE;
+        } else {
+            usage.shmem_pmd_mapped += HPAGE_SIZE;
+        }
+    }
+
     fn account_page(&self, usage: &mut Usage, entry: u64, locked: bool) {
         let pfn = P::Pte::pfn(entry);
         // The frame of zeroes belongs to nobody, and device memory is none.
         if pfn.0 == self.zero_pfn.get() || pfn.index() >= self.platform.memmap().len() {
             return;
         }
-        let page = self.page(pfn);
-        let mapped = u64::from(page.mapcount.get()).max(1);
+        let page = self.page(self.compound_head(pfn));
+        let mapped = self.page_mapcount(pfn).max(1);
         let dirty = P::Pte::is_dirty(entry) || page.has(flag::DIRTY);
         let part = (PAGE_BYTES << PSS_SHIFT) / mapped;
         usage.rss += PAGE_BYTES;
@@ -203,7 +223,10 @@ impl<P: Platform> Memory<P> {
     pub fn pages_info(&self, mm_id: MmId, range: Range<u64>, each: &mut dyn FnMut(PageInfo)) {
         let pgd = self.mm(mm_id).pgd();
         for addr in range.step_by(PAGE_BYTES as usize) {
-            let entry = self.pte(pgd, VirtAddr(addr)).map_or(0, |pte| pte.get());
+            if let Some(leaf) = self.leaf(pgd, VirtAddr(addr)) {
+                self.make_tails(P::Pte::pfn(leaf.get()));
+            }
+            let entry = self.entry_at(pgd, VirtAddr(addr));
             each(match entry {
                 0 => PageInfo::Empty,
                 entry if P::Pte::is_present(entry) => self.present(P::Pte::pfn(entry)),
@@ -220,7 +243,7 @@ impl<P: Platform> Memory<P> {
             return PageInfo::Present(pfn, false, false);
         }
         let page = self.page(pfn);
-        PageInfo::Present(pfn, !page.has(flag::ANON), page.mapcount.get() == 1)
+        PageInfo::Present(pfn, !page.has(flag::ANON), self.page_mapcount(pfn) == 1)
     }
 
     /// Pages of an address space by use. Rule I10.

@@ -5,7 +5,7 @@ use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
-use crate::shmem::InodeId;
+use crate::shmem::{InodeId, inode_flag};
 
 /// Which entries of private mappings go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,13 @@ impl<P: Platform> Memory<P> {
     pub(crate) fn shmem_remove_pages(&self, id: InodeId, first: u64, last: u64, cows: Cows) {
         self.unmap_mapping_range(id, first, last, cows);
         let inode = self.inode(id);
+        let (mut first, mut last) = (first, last);
+        if inode.i_flags() & inode_flag::HUGE != 0 {
+            (first, last) = self.split_for_hole(id, first, last);
+            if first > last || last == u64::MAX {
+                return;
+            }
+        }
         let before = inode.alloced();
         inode
             .i_pages()
@@ -56,6 +63,10 @@ impl<P: Platform> Memory<P> {
     /// Removes the entries of a range that map an object's pages, and those of private copies if they are to go.
     fn zap_entries(&self, mm_id: crate::vma::MmId, start: VirtAddr, end: VirtAddr, cows: Cows) {
         let mm = self.mm(mm_id);
+        if self.has_leaves() {
+            // An object's leaf maps no private copy; what lies beside the range is faulted in again.
+            self.split_leaves(mm, start..end);
+        }
         self.for_each_pte(mm.pgd(), start..end, |addr, pte| {
             let entry = pte.get();
             let present = P::Pte::is_present(entry);

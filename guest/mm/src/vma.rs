@@ -62,7 +62,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[27] {
+    pub struct MmStruct[28] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -117,6 +117,8 @@ record! {
         env_start, set_env_start: u64 = 25;
         /// Where that ends.
         env_end, set_env_end: u64 = 26;
+        /// `prctl(PR_SET_THP_DISABLE)`.
+        thp_disabled, set_thp_disabled: bool = 27;
     }
 }
 
@@ -207,6 +209,12 @@ pub mod vm {
     pub const NORESERVE: u64 = 0x20_0000;
     /// Charged to the commit counter.
     pub const ACCOUNT: u64 = 0x10_0000;
+    /// Huge pages would be good.
+    pub const HUGEPAGE: u64 = 0x2000_0000;
+    /// They would not.
+    pub const NOHUGEPAGE: u64 = 0x4000_0000;
+    /// Own: of an object that may have huge pages.
+    pub const HUGE_OBJECT: u64 = 1 << 42;
     /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
     pub const TIMES: u64 = 1 << 40;
     /// A program answers faults of pages that are there, but not mapped.

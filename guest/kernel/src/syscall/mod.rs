@@ -62,6 +62,7 @@ mod limits;
 mod locks;
 mod memory;
 mod poll;
+mod prctl;
 mod process;
 mod residency;
 mod shm;
@@ -341,6 +342,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| vectors::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
+                .or_else(|| prctl::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }

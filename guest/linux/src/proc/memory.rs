@@ -4,6 +4,7 @@
 //! What this kernel does not have (disks' page caches, more zones) is shown as 0 where programs look for it, and left out elsewhere.
 
 use faultlab_mm::Platform;
+use faultlab_mm::huge::HPAGE_PAGES;
 use faultlab_mm::lru::LruList;
 use faultlab_mm::platform::Vmstat;
 
@@ -19,6 +20,9 @@ struct Usage {
     anon: [u64; 2],
     unevictable: u64,
 }
+
+/// Pages of a huge page.
+const HPAGE: u64 = HPAGE_PAGES as u64;
 
 impl<P: Platform> Linux<'_, P> {
     fn usage(&self) -> Usage {
@@ -76,9 +80,10 @@ impl<P: Platform> Linux<'_, P> {
         line("VmallocUsed:", 0);
         line("VmallocChunk:", 0);
         line("Percpu:", 0);
-        line("AnonHugePages:", 0);
-        line("ShmemHugePages:", 0);
-        line("ShmemPmdMapped:", 0);
+        let huge = memory.huge_counters();
+        line("AnonHugePages:", huge.anon_thps * HPAGE);
+        line("ShmemHugePages:", huge.shmem_thps * HPAGE);
+        line("ShmemPmdMapped:", huge.shmem_pmd_mapped * HPAGE);
         line("FileHugePages:", 0);
         line("FilePmdMapped:", 0);
         put!(out; "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n");
@@ -91,9 +96,27 @@ impl<P: Platform> Linux<'_, P> {
         for (name, item) in EVENTS {
             put!(out; *name, " ", self.memory.vmstat(*item), "\n");
         }
+        for (name, value) in self.huge_events() {
+            put!(out; name, " ", value, "\n");
+        }
         for name in NEVER {
             put!(out; *name, " 0\n");
         }
+    }
+
+    /// What became of huge pages. Source: Documentation/admin-guide/mm/transhuge.rst.
+    fn huge_events(&self) -> [(&'static str, u64); 8] {
+        let huge = self.memory.huge_counters();
+        [
+            ("thp_fault_alloc", huge.thp_fault_alloc),
+            ("thp_fault_fallback", huge.thp_fault_fallback),
+            ("thp_file_alloc", huge.thp_file_alloc),
+            ("thp_file_fallback", huge.thp_file_fallback),
+            ("thp_file_mapped", huge.thp_file_mapped),
+            ("thp_split_page", huge.thp_split_page),
+            ("thp_split_page_failed", huge.thp_split_page_failed),
+            ("thp_split_pmd", huge.thp_split_pmd),
+        ]
     }
 
     fn levels(&self, line: &mut dyn FnMut(&str, u64)) {
@@ -122,9 +145,10 @@ impl<P: Platform> Linux<'_, P> {
         line("nr_dirty", 0);
         line("nr_writeback", 0);
         line("nr_shmem", count(Vmstat::NrShmem));
-        line("nr_shmem_hugepages", 0);
-        line("nr_shmem_pmdmapped", 0);
-        line("nr_anon_transparent_hugepages", 0);
+        let huge = memory.huge_counters();
+        line("nr_shmem_hugepages", huge.shmem_thps);
+        line("nr_shmem_pmdmapped", huge.shmem_pmd_mapped);
+        line("nr_anon_transparent_hugepages", huge.anon_thps);
         line("nr_kernel_stack", self.system.stack_pages() * KIB);
         line("nr_page_table_pages", count(Vmstat::NrPageTablePages));
         line("nr_swapcached", count(Vmstat::NrSwapCached));

@@ -2,6 +2,7 @@
 //! (`shmem_show_options`); proc_pid_mounts(5), proc_pid_mountinfo(5). Rule I8.
 
 use faultlab_mm::Platform;
+use faultlab_mm::huge::ShmemPolicy;
 use faultlab_mm::shmem::{FsType, InodeId, SuperBlock, super_flag};
 
 use super::text::{Octal0, Out, put};
@@ -73,6 +74,9 @@ impl<P: Platform> Linux<'_, P> {
                 }
                 if owner.1 != 0 {
                     put!(out; ",gid=", owner.1);
+                }
+                if sb.huge() != ShmemPolicy::Never {
+                    put!(out; ",huge=", sb.huge().name());
                 }
                 if sb.s_flags() & super_flag::NOSWAP != 0 {
                     put!(out; ",noswap");

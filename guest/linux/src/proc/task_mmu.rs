@@ -219,17 +219,13 @@ fn show_usage(usage: &Usage, rollup: bool, out: &mut Out<'_>) {
     kib("Private_Dirty:", usage.private_dirty, out);
     kib("Referenced:", usage.referenced, out);
     kib("Anonymous:", usage.anonymous, out);
-    for name in [
-        "KSM:",
-        "LazyFree:",
-        "AnonHugePages:",
-        "ShmemPmdMapped:",
-        "FilePmdMapped:",
-        "Shared_Hugetlb:",
-        "Private_Hugetlb:",
-    ] {
-        kib(name, 0, out);
-    }
+    kib("KSM:", 0, out);
+    kib("LazyFree:", 0, out);
+    kib("AnonHugePages:", usage.anon_huge, out);
+    kib("ShmemPmdMapped:", usage.shmem_pmd_mapped, out);
+    kib("FilePmdMapped:", 0, out);
+    kib("Shared_Hugetlb:", 0, out);
+    kib("Private_Hugetlb:", 0, out);
     kib("Swap:", usage.swap, out);
     kib("SwapPss:", part(usage.swap_pss), out);
     kib("Locked:", part(usage.locked), out);
@@ -251,6 +247,8 @@ fn add(sum: &mut Usage, usage: &Usage) {
     sum.swap += usage.swap;
     sum.swap_pss += usage.swap_pss;
     sum.locked += usage.locked;
+    sum.anon_huge += usage.anon_huge;
+    sum.shmem_pmd_mapped += usage.shmem_pmd_mapped;
 }
 
 /// Source: Linux `show_smap_vma_flags`, in the order of the bits.
@@ -274,4 +272,6 @@ const FLAGS: &[(u64, &str)] = &[
     (vm::NORESERVE, "nr"),
     (vm::WIPEONFORK, "wf"),
     (vm::DONTDUMP, "dd"),
+    (vm::HUGEPAGE, "hg"),
+    (vm::NOHUGEPAGE, "nh"),
 ];

@@ -1,7 +1,9 @@
 //! What is behind `-o` of a mount. Source: Linux, mm/shmem.c (`shmem_parse_one`, `shmem_reconfigure`), lib/cmdline.c (`memparse`); tmpfs(5).
 //! Rules C31, C34.
 //!
-//! Differs from Linux: `mpol=` is refused, as by a kernel without NUMA, and `huge=` is `never`, as by one without huge pages.
+//! Differs from Linux: `mpol=` is refused, as by a kernel without NUMA.
+
+use faultlab_mm::huge::ShmemPolicy;
 
 use crate::Errno;
 
@@ -20,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) gid: Option<u32>,
     /// Pages are not written to swap.
     pub(crate) noswap: bool,
+    /// Which objects get huge pages. Rule G1.
+    pub(crate) huge: Option<ShmemPolicy>,
 }
 
 const PAGE_BYTES: u64 = 4096;
@@ -41,7 +45,8 @@ impl Options {
                 (b"mode", Some(value)) => options.mode = Some(number(value, 8)? & 0o7777),
                 (b"uid", Some(value)) => options.uid = Some(id(value)?),
                 (b"gid", Some(value)) => options.gid = Some(id(value)?),
-                (b"huge", Some(b"never")) | (b"inode32" | b"inode64", None) => {}
+                (b"huge", Some(word)) => options.huge = Some(ShmemPolicy::of_mount(word).ok_or(Errno::EINVAL)?),
+                (b"inode32" | b"inode64", None) => {}
                 (b"noswap", None) => options.noswap = true,
                 _ => return Err(Errno::EINVAL),
             }

@@ -111,7 +111,7 @@ impl<P: Platform> Memory<P> {
             let entry = self.filemap_get_entry(inode, index);
             let Some(pfn) = entry.as_page() else { return entry };
             race(Race::Found);
-            if self.page(pfn).refcount.get() == 0 {
+            if self.page(self.compound_head(pfn)).refcount.get() == 0 {
                 continue;
             }
             self.get_page(pfn);

@@ -2,7 +2,7 @@
 //! Source: Linux, ipc/shm.c (`do_shmat`, `ksys_shmdt`, `shm_open`, `shm_close`).
 
 use super::*;
-use crate::mmap::{MMAP_MIN_ADDR, Mapping, TASK_SIZE, map_flag};
+use crate::mmap::{Backing, MMAP_MIN_ADDR, Mapping, TASK_SIZE, map_flag};
 use crate::vma::{MmId, MmStruct, vm};
 use crate::vma_tree::{find_vma, find_vma_intersection};
 
@@ -30,7 +30,7 @@ impl<P: Platform> Memory<P> {
             let file = segment.file().ok_or(Error::Eidrm)?;
             (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
         };
-        let start = self.shmat_place(caller, mm, at, len, flags)?;
+        let start = self.shmat_place(caller, mm, at, (file, len), flags)?;
         self.set_current_pid(caller.pid);
         // Held while the mapping is made: a replaced mapping may be the last of this very segment. Rule A37.
         self.shm_get(shm);
@@ -96,11 +96,11 @@ impl<P: Platform> Memory<P> {
         caller: Caller,
         mm: MmStruct<'_>,
         at: Option<VirtAddr>,
-        len: u64,
+        (file, len): (InodeId, u64),
         flags: i32,
     ) -> Result<VirtAddr, Error> {
         let Some(start) = at else {
-            return self.get_unmapped_area(mm, 0, len, map_flag::SHARED);
+            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, Backing::Object(file, 0));
         };
         let end = start.0.checked_add(len);
         if flags & shm_flag::SHM_REMAP == 0 {

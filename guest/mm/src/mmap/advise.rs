@@ -1,6 +1,5 @@
 //! What a program knows about its use of memory. Source: Linux, mm/madvise.c. Rules B32 to B35, F30. Differs from Linux:
-//! `MADV_FREE` frees at once, as Linux may at any time; `MADV_WILLNEED` reads nothing ahead; huge pages are not to be had, so advice
-//! about them is taken and forgotten.
+//! `MADV_FREE` frees at once, as Linux may at any time; `MADV_WILLNEED` reads nothing ahead.
 
 use core::ops::Range;
 
@@ -130,6 +129,10 @@ impl<P: Platform> Memory<P> {
             }
             advice::WIPEONFORK => old | vm::WIPEONFORK,
             advice::KEEPONFORK => old & !vm::WIPEONFORK,
+            // Rule G1.
+            advice::HUGEPAGE | advice::NOHUGEPAGE if vma.has(vm::PFNMAP) => return Err(Error::Einval),
+            advice::HUGEPAGE => old & !vm::NOHUGEPAGE | vm::HUGEPAGE,
+            advice::NOHUGEPAGE => old & !vm::HUGEPAGE | vm::NOHUGEPAGE,
             _ => old,
         };
         if new != old {
@@ -195,10 +198,16 @@ impl<P: Platform> Memory<P> {
 
     /// Moves pages that only this address space maps out to swap. Source: Linux `madvise_cold_or_pageout_pte_range`.
     fn madvise_pageout(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
+        if self.has_leaves() {
+            self.pageout_leaves(mm, range.clone());
+        }
         self.for_each_pte(mm.pgd(), range, |_, pte| {
             let entry = pte.get();
             if P::Pte::is_present(entry) {
                 let pfn = P::Pte::pfn(entry);
+                if self.is_compound(pfn) && !self.split_huge_page(self.compound_head(pfn), 0) {
+                    return true;
+                }
                 if pfn.0 != self.zero_pfn.get() && self.page(pfn).mapcount.get() == 1 {
                     self.reclaim_page(pfn);
                 }

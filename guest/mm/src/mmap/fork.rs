@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::{MMAP_MIN_ADDR, Rlimits, TASK_SIZE};
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::Error;
+use crate::huge::{HPAGE_SIZE, huge_start};
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::swap::SwapSlot;
@@ -118,6 +119,7 @@ impl<P: Platform> Memory<P> {
         new.set_arg_start(old.arg_start());
         new.set_env_start(old.env_start());
         new.set_env_end(old.env_end());
+        new.set_thp_disabled(old.thp_disabled());
         let mut next = old.mmap();
         while let Some(id) = next {
             next = self.vma(id).vm_next();
@@ -171,6 +173,37 @@ impl<P: Platform> Memory<P> {
         cow: bool,
         range: Range<VirtAddr>,
     ) -> Result<(), Error> {
+        if self.has_leaves() {
+            return self.copy_with_leaves(old, new, cow, range);
+        }
+        self.copy_ptes(old, new, cow, range)
+    }
+
+    /// As [`Memory::copy_page_range`], a page table's worth at a time: reclaim for the child's tables may split a leaf, and what it becomes is
+    /// to be copied once.
+    #[cold]
+    #[inline(never)]
+    fn copy_with_leaves(
+        &self,
+        old: MmStruct<'_>,
+        new: MmStruct<'_>,
+        cow: bool,
+        range: Range<VirtAddr>,
+    ) -> Result<(), Error> {
+        let mut start = range.start;
+        while start < range.end {
+            let end = huge_start(start).offset(HPAGE_SIZE).min(range.end);
+            self.copy_leaf(old, new, huge_start(start))?;
+            if self.leaf(new.pgd(), start).is_none() {
+                self.copy_ptes(old, new, cow, start..end)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn copy_ptes(&self, old: MmStruct<'_>, new: MmStruct<'_>, cow: bool, range: Range<VirtAddr>) -> Result<(), Error> {
         let done = self.for_each_pte(old.pgd(), range, |addr, pte| match self.pte_alloc(new, addr) {
             Some(slot) => self.copy_one_pte(new, cow, pte, slot),
             None => false,

@@ -203,10 +203,16 @@ impl<P: Platform> Memory<P> {
     }
 
     fn for_each_resident(&self, mm: MmStruct<'_>, range: Range<VirtAddr>, mut f: impl FnMut(Pfn)) {
+        if self.has_leaves() {
+            self.for_each_leaf(mm.pgd(), range.clone(), |_, pmd| {
+                f(P::Pte::pfn(pmd.slot.get()));
+                true
+            });
+        }
         self.for_each_pte(mm.pgd(), range, |_, pte| {
             let entry = pte.get();
             if P::Pte::is_present(entry) && P::Pte::pfn(entry).0 != self.zero_pfn.get() {
-                f(P::Pte::pfn(entry));
+                f(self.compound_head(P::Pte::pfn(entry)));
             }
             true
         });
@@ -281,10 +287,8 @@ impl<P: Platform> Memory<P> {
         if self.vma(id).vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) == 0 {
             return Err(Fault::SegvAccerr);
         }
-        let ready = self.pte(mm.pgd(), addr).is_some_and(|pte| {
-            P::Pte::is_present(pte.get()) && (access != Access::Write || P::Pte::is_writable(pte.get()))
-        });
-        if ready {
+        let entry = self.entry_at(mm.pgd(), addr);
+        if P::Pte::is_present(entry) && (access != Access::Write || P::Pte::is_writable(entry)) {
             Ok(())
         } else {
             self.handle_fault_locked(mm, addr, access)

@@ -1,12 +1,12 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
-use super::{TASK_SIZE, calc_vm_prot_bits, map_flag};
+use super::{Backing, TASK_SIZE, calc_vm_prot_bits, map_flag};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, page_align};
 use crate::error::Error;
 use crate::ipc::ShmId;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
-use crate::shmem::{InodeId, seal};
+use crate::shmem::{InodeId, inode_flag, seal};
 use crate::vma::{MmId, MmStruct, vm};
 use crate::vma_tree::{UnmappedAreaInfo, find_vma_intersection, unmapped_area_topdown, vma_link};
 
@@ -101,7 +101,12 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         // Rule B17: a place is looked for before the kind of mapping is.
-        let start = self.get_unmapped_area(mm, addr, len, flags)?;
+        let backing = match file {
+            Some(file) => Backing::Object(file.inode, pgoff),
+            None if flags & map_flag::TYPE == map_flag::PRIVATE => Backing::Anonymous,
+            None => Backing::NewObject,
+        };
+        let start = self.get_unmapped_area_for(mm, addr, len, flags, backing)?;
         // An object ends where its size, a signed number of bytes, does. Rule B2.
         let last_page = pgoff.checked_add(len >> PAGE_SHIFT);
         if file.is_some() && last_page.is_none_or(|end| end > i64::MAX as u64 >> PAGE_SHIFT) {
@@ -248,6 +253,11 @@ impl<P: Platform> Memory<P> {
         let mut mapping = mapping;
         if mapping.vm_flags & vm::PFNMAP == 0 {
             mapping.vm_flags |= mm.def_flags();
+        }
+        if let Some(file) = mapping.file
+            && self.inode(file).i_flags() & inode_flag::HUGE != 0
+        {
+            mapping.vm_flags |= vm::HUGE_OBJECT;
         }
         let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {

@@ -3,6 +3,7 @@
 //! | file | Linux | what |
 //! |---|---|---|
 //! | `map` | `do_mmap`, `mmap_region` | new mappings, where they go |
+//! | `area` | `shmem_get_unmapped_area` | where huge pages can be mapped as such |
 //! | `merge` | `vma_merge`, `split_vma` | one VMA of two, two of one; VMAs come and go |
 //! | `unmap` | `do_munmap`, `unmap_region` | mappings go |
 //! | `protect` | `mprotect_fixup` | other rights |
@@ -24,6 +25,7 @@
 //! Source: Linux, mm/mmap.c. Rules B1 to B35.
 
 mod advise;
+mod area;
 mod brk;
 mod fork;
 mod futex_key;
@@ -40,6 +42,7 @@ mod user;
 mod walk;
 
 pub use advise::advice;
+pub(crate) use area::Backing;
 pub use futex_key::FutexKey;
 pub use limits::{RLIM_INFINITY, Rlimits};
 pub use lock::lock_flag;

@@ -146,7 +146,7 @@ impl<P: Platform> Memory<P> {
         // Any right makes an x86-64 page readable. Rule B26.
         let readable = vma.vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) != 0;
         let (exec, shared_write) = (vma.has(vm::EXEC), vma.has(vm::SHARED | vm::WRITE));
-        let mut changed = false;
+        let mut changed = self.has_leaves() && self.change_leaves(mm, vma);
         self.for_each_pte(mm.pgd(), vma.vm_start()..vma.vm_end(), |_, pte| {
             let entry = pte.get();
             if P::Pte::is_present(entry) {

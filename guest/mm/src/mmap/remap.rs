@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use super::{TASK_SIZE, map_flag};
+use super::{Backing, TASK_SIZE, map_flag};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -133,7 +133,8 @@ impl<P: Platform> Memory<P> {
         if !request.has(remap_flag::MAYMOVE) {
             return Err(Error::Enomem);
         }
-        let to = self.get_unmapped_area(mm, 0, request.new_len, 0)?;
+        let backing = self.backing_of(id, request.addr);
+        let to = self.get_unmapped_area_for(mm, 0, request.new_len, 0, backing)?;
         self.move_vma(mm_id, id, request, to)
     }
 
@@ -227,6 +228,13 @@ impl<P: Platform> Memory<P> {
         Ok(true)
     }
 
+    fn backing_of(&self, id: VmaId, addr: VirtAddr) -> Backing {
+        let vma = self.vma(id);
+        vma.vm_file().map_or(Backing::Anonymous, |file| {
+            Backing::Object(file, vma.linear_page_index(addr))
+        })
+    }
+
     /// A move to a given place, or away from a mapping that stays. Source: Linux `mremap_to`.
     fn mremap_to(&self, mm_id: MmId, request: Request) -> Result<u64, Error> {
         let mm = self.mm(mm_id);
@@ -272,6 +280,7 @@ impl<P: Platform> Memory<P> {
         if self.move_page_tables(mm, old.clone(), to).is_err() {
             // All tables of the old range are still there.
             let moved = to..to.offset(request.old_len);
+            self.move_tables_back(mm, moved.clone(), request.addr);
             let back = self.move_page_tables(mm, moved, request.addr);
             debug_assert!(back.is_ok(), "entries have no place to go back to");
             self.do_munmap_locked(mm, to, to.offset(request.new_len))?;
@@ -332,6 +341,9 @@ impl<P: Platform> Memory<P> {
     /// Moves the entries of `from` to the range at `to`. On failure some are here, some there.
     fn move_page_tables(&self, mm: MmStruct<'_>, from: Range<VirtAddr>, to: VirtAddr) -> Result<(), Error> {
         let start = from.start.0;
+        if self.has_leaves() {
+            self.move_leaves(mm, from.clone(), to);
+        }
         let moved = self.for_each_pte(mm.pgd(), from, |addr, pte| {
             let Some(slot) = self.pte_alloc(mm, to.offset(addr.0 - start)) else {
                 return false;

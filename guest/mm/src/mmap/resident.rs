@@ -35,7 +35,7 @@ impl<P: Platform> Memory<P> {
     }
 
     fn is_resident(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> bool {
-        let entry = self.pte(mm.pgd(), addr).map_or(0, |pte| pte.get());
+        let entry = self.entry_at(mm.pgd(), addr);
         if P::Pte::is_present(entry) {
             return true;
         }

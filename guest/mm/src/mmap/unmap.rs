@@ -159,27 +159,47 @@ impl<P: Platform> Memory<P> {
 
     /// Removes the pages that a VMA maps in `range`. The TLB has forgotten them when this returns.
     pub(super) fn zap_page_range(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>) {
-        let device = self.vma(id).has(vm::PFNMAP);
+        if self.vma(id).has(vm::PFNMAP) {
+            return self.zap_device_range(mm, range);
+        }
+        if self.has_leaves() {
+            self.zap_leaves(mm, range.clone());
+        }
         let pgd = mm.pgd();
-        let flush_each = (range.end.0 - range.start.0) >> PAGE_SHIFT <= TLB_SINGLE_PAGE_FLUSH_CEILING;
-        let mut present = 0u64;
-        self.for_each_pte(pgd, range, |addr, pte| {
-            if P::Pte::is_present(pte.get()) {
-                present += 1;
-                if flush_each {
+        // Two loops, since most entries hold nothing: looking at those is to be cheap.
+        if (range.end.0 - range.start.0) >> PAGE_SHIFT <= TLB_SINGLE_PAGE_FLUSH_CEILING {
+            self.for_each_pte(pgd, range, |addr, pte| {
+                if P::Pte::is_present(pte.get()) {
                     self.platform.flush_tlb_page(pgd, addr);
                 }
-            }
-            if device {
-                pte.set(0);
-            } else {
                 self.zap_pte(mm, pte);
+                true
+            });
+        } else {
+            let mut present = 0;
+            self.for_each_pte(pgd, range, |_, pte| {
+                present += u64::from(P::Pte::is_present(pte.get()));
+                self.zap_pte(mm, pte);
+                true
+            });
+            if present != 0 {
+                self.platform.flush_tlb_mm(pgd);
             }
+        }
+        if self.has_partly_mapped() {
+            self.split_partly_mapped();
+        }
+    }
+
+    /// [`Memory::zap_page_range`] for device memory, whose pages are nobody's.
+    #[cold]
+    #[inline(never)]
+    fn zap_device_range(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
+        self.for_each_pte(mm.pgd(), range, |_, pte| {
+            pte.set(0);
             true
         });
-        if present != 0 && !flush_each {
-            self.platform.flush_tlb_mm(pgd);
-        }
+        self.platform.flush_tlb_mm(mm.pgd());
     }
 
     /// Empties an entry and drops what it held. Not inlined: most entries of a range hold nothing, and looking at those is to be cheap.

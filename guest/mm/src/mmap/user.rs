@@ -3,9 +3,10 @@
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::error::Error;
 use crate::fault::Access;
+use crate::huge::subpage;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
-use crate::vma::{MmId, vm};
+use crate::vma::{MmId, MmStruct, VmaId, vm};
 use crate::vma_tree::find_vma;
 
 impl<P: Platform> Memory<P> {
@@ -39,6 +40,9 @@ impl<P: Platform> Memory<P> {
                     }
                     return Ok(P::Pte::pfn(entry));
                 }
+            }
+            if let Some(pfn) = self.user_page_of_leaf(mm, id, addr, write) {
+                return Ok(pfn);
             }
             self.handle_fault_locked(mm, addr, access).map_err(|_| Error::Efault)?;
         }
@@ -81,6 +85,18 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// [`Memory::get_user_page`] where a leaf allows it.
+    fn user_page_of_leaf(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr, write: bool) -> Option<Pfn> {
+        let leaf = self.leaf(mm.pgd(), addr)?;
+        if !self.user_may(id, write) || (write && !P::Pte::is_writable(leaf.get())) {
+            return None;
+        }
+        if write {
+            leaf.set(P::Pte::mkwrite_dirty(leaf.get()));
+        }
+        Some(P::Pte::pfn(leaf.get()).offset(subpage(addr)))
+    }
+
     /// The device memory that is mapped at `addr` and after it without a gap: its first frame, and how many pages.
     pub fn device_pages(&self, mm_id: MmId, addr: VirtAddr) -> Option<(Pfn, u64)> {
         let _guard = self.locks.mmap.lock();
@@ -92,7 +108,7 @@ impl<P: Platform> Memory<P> {
         Some((Pfn(frame), (vma.vm_end().0 - addr.page().0) >> PAGE_SHIFT))
     }
 
-    fn user_may(&self, id: crate::vma::VmaId, write: bool) -> bool {
+    fn user_may(&self, id: VmaId, write: bool) -> bool {
         let needed = if write {
             vm::WRITE
         } else {

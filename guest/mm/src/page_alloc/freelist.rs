@@ -125,7 +125,9 @@ fn look_at_zones<'n, N: Nodes>(nodes: &'n N, memmap: &[Page], context: &AllocCon
             continue;
         }
         // (6)
-        if let Some(pfn) = zone.zone.rmqueue_of(memmap, context.order, kind, context.flags) {
+        let compound = if context.gfp.has(Gfp::COMP) { alloc::COMPOUND } else { 0 };
+        let flags = context.flags | compound;
+        if let Some(pfn) = zone.zone.rmqueue_of(memmap, context.order, kind, flags) {
             if context.order > 0 && context.flags & alloc::HARDER != 0 {
                 zone.zone.reserve_highatomic(memmap, pfn, context.order);
             }

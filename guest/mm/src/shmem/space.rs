@@ -11,6 +11,7 @@
 
 use super::{Inode, InodeId, inode_flag, seal};
 use crate::error::Error;
+use crate::huge::ShmemPolicy;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::record::{Field, id_type, record};
@@ -22,7 +23,7 @@ id_type!(
 
 record! {
     /// A mounted file system.
-    pub struct SuperBlock[16] {
+    pub struct SuperBlock[17] {
         /// Which kind.
         s_type, set_s_type: FsType = 0;
         /// Its device number, as `st_dev`.
@@ -53,6 +54,10 @@ record! {
         s_uid, set_s_uid: u32 = 13;
         /// And group.
         s_gid, set_s_gid: u32 = 14;
+        /// `huge=`.
+        huge, set_huge: ShmemPolicy = 15;
+        /// The first of its objects with a huge page that reaches behind the object's end. Source: Linux `sbinfo->shrinklist`.
+        shrinklist, set_shrinklist: Option<InodeId> = 16;
     }
 }
 
@@ -108,6 +113,9 @@ pub struct Limits {
     /// Inodes.
     pub inodes: u64,
 }
+
+/// How often a full file system takes blocks from its huge pages before it is full. Source: Linux `shmem_alloc_and_acct_page`. Rule C4.
+const SHRINK_ATTEMPTS: u32 = 5;
 
 /// Type bits of a mode. Source: inode(7).
 const S_IFMT: u32 = 0o170_000;
@@ -258,15 +266,55 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Enospc`].
+    #[inline(always)]
     pub(super) fn charge_block(&self, inode: Inode<'_>) -> Result<(), Error> {
+        self.charge_blocks(inode, 1)
+    }
+
+    /// Takes blocks for pages of an object.
+    ///
+    /// # Errors
+    /// [`Error::Enospc`].
+    #[inline(always)]
+    pub(super) fn charge_blocks(&self, inode: Inode<'_>, pages: u64) -> Result<(), Error> {
         let Some(sb) = inode.i_sb().map(|id| self.sb(id)) else {
             return Ok(());
         };
-        if sb.max_blocks() != 0 && sb.used_blocks() >= sb.max_blocks() {
+        let used = sb.used_blocks() + pages;
+        if sb.max_blocks() != 0 && used > sb.max_blocks() {
             return Err(Error::Enospc);
         }
-        sb.set_used_blocks(sb.used_blocks() + 1);
+        sb.set_used_blocks(used);
         Ok(())
+    }
+
+    /// As [`Memory::charge_block`]; where no block is left, those behind the ends of objects are taken from their huge pages. Rule C4.
+    ///
+    /// # Errors
+    /// [`Error::Enospc`].
+    #[inline(always)]
+    pub(super) fn charge_block_shrinking(&self, inode: Inode<'_>) -> Result<(), Error> {
+        match self.charge_block(inode) {
+            Ok(()) => Ok(()),
+            Err(_) => self.charge_block_again(inode),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn charge_block_again(&self, inode: Inode<'_>) -> Result<(), Error> {
+        let Some(sb) = inode.i_sb() else {
+            return Err(Error::Enospc);
+        };
+        for _ in 0..SHRINK_ATTEMPTS {
+            if !self.shmem_unused_huge_shrink(sb) {
+                break;
+            }
+            if self.charge_block(inode).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Error::Enospc)
     }
 
     /// Gives blocks back.

@@ -26,6 +26,7 @@ use crate::Memory;
 use crate::addr::{Frame, PAGE_SHIFT, PAGE_WORDS, Pfn, VirtAddr};
 use crate::error::Fault;
 use crate::fault::Access;
+use crate::huge::{HPAGE_SHIFT, subpage};
 use crate::page::Page;
 use crate::platform::{Direction, Io, IoError, Platform, PteFormat, Stage, Vmstat};
 use crate::swap::{AreaConfig, SwapSlot};
@@ -207,6 +208,12 @@ impl Platform for FakeMachine {
         self.tlb.borrow_mut().remove(&(root, addr.page().0));
     }
 
+    fn flush_tlb_huge(&self, root: Pfn, addr: VirtAddr) {
+        let huge = |addr: u64| addr >> HPAGE_SHIFT;
+        let mut tlb = self.tlb.borrow_mut();
+        tlb.retain(|&(owner, at), _| owner != root || huge(at) != huge(addr.0));
+    }
+
     fn flush_tlb_mm(&self, root: Pfn) {
         self.tlb.borrow_mut().retain(|&(owner, _), _| owner != root);
     }
@@ -280,12 +287,20 @@ impl Memory<FakeMachine> {
         for _ in 0..8 {
             let key = (root, addr.page().0);
             let cached = self.platform.tlb.borrow().get(&key).copied();
-            let walked = self.pte(root, addr).filter(|pte| FakePte::is_present(pte.get()));
+            let small = self.pte(root, addr).filter(|pte| FakePte::is_present(pte.get()));
+            let leaf = self.leaf(root, addr);
+            let walked = small.or(leaf);
+            // What the processor makes of a leaf for one of its pages.
+            let effective = |entry: u64| {
+                leaf.map_or(entry, |_| {
+                    FakePte::with_pfn(entry, FakePte::pfn(entry).offset(subpage(addr)))
+                })
+            };
             // A store through a translation that is not dirty walks the tables again, to mark the entry. Source: SDM vol. 3A, "Accessed and Dirty Flags".
             let usable =
                 |entry: &u64| FakePte::allows(*entry, access) && (access != Access::Write || FakePte::is_dirty(*entry));
             if let Some(entry) = cached.filter(usable) {
-                let current = walked.map_or(0, Word::get);
+                let current = walked.map_or(0, |pte| effective(pte.get()));
                 assert_eq!(
                     FakePte::pfn(entry),
                     FakePte::pfn(current),
@@ -302,8 +317,9 @@ impl Memory<FakeMachine> {
             match walked.filter(|pte| FakePte::allows(pte.get(), access)) {
                 Some(pte) => {
                     pte.set(FakePte::used(pte.get(), access));
-                    self.platform.tlb.borrow_mut().insert(key, pte.get());
-                    return Ok(FakePte::pfn(pte.get()));
+                    let entry = effective(pte.get());
+                    self.platform.tlb.borrow_mut().insert(key, entry);
+                    return Ok(FakePte::pfn(entry));
                 }
                 None => self.handle_mm_fault(mm, addr, access)?,
             }

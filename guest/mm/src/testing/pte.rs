@@ -15,6 +15,8 @@ const YOUNG: u64 = 1 << 4;
 const DIRTY: u64 = 1 << 3;
 const READ: u64 = 1 << 2;
 const SWAP: u64 = 1 << 1;
+const TABLE: u64 = 1 << 0;
+const HUGE: u64 = 1 << 8;
 const PFN_SHIFT: u32 = 16;
 
 impl FakePte {
@@ -45,7 +47,20 @@ impl PteFormat for FakePte {
     }
 
     fn table(pfn: Pfn) -> u64 {
-        u64::from(pfn.0) << PFN_SHIFT | PRESENT
+        u64::from(pfn.0) << PFN_SHIFT | PRESENT | TABLE
+    }
+
+    fn is_table(entry: u64) -> bool {
+        entry & TABLE != 0
+    }
+
+    fn huge(pte: u64) -> u64 {
+        pte | HUGE
+    }
+
+    fn small(leaf: u64) -> u64 {
+        assert!(leaf & HUGE != 0, "{leaf:#x} is no leaf");
+        leaf & !HUGE
     }
 
     fn swap(entry: u64) -> u64 {

@@ -227,7 +227,9 @@ impl<P: Platform> Memory<P> {
         if self.filemap_get_entry(self.inode(file), index).is_null() {
             return Err(Error::Efault);
         }
-        self.shmem_getpage(file, index, Sgp::Cache).map(|got| got.pfn)
+        let small = vm::NOHUGEPAGE;
+        self.shmem_getpage_huge(file, index, Sgp::Cache, small)
+            .map(|got| got.pfn)
     }
 
     /// Maps an object's page; the caller's reference becomes the mapping's. Where stores make copies, the first comes back as a fault.
@@ -235,7 +237,7 @@ impl<P: Platform> Memory<P> {
         let Some(pte) = self.pte(mm.pgd(), addr) else {
             return self.put_page(pfn);
         };
-        self.page_add_file_rmap(pfn);
+        self.add_object_rmap(pfn);
         mm.set_rss_shmem(mm.rss_shmem() + 1);
         let writable = vma.has(vm::SHARED | vm::WRITE);
         pte.set(Self::mk_pte(vma, pfn, writable, true));

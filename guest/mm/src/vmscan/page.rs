@@ -6,6 +6,7 @@
 //! | its object or a mapping is locked into memory | unevictable |
 //! | it is under writeback | kept |
 //! | it was used since the last look (F4) | activated, or kept once |
+//! | huge, and cannot be split (F15) | activated |
 //! | anonymous, and no slot yet: none to be had | activated |
 //! | mapped: an entry must stay | activated, or unevictable |
 //! | somebody works with it: more references than reclaim's and its cache's | kept |
@@ -64,6 +65,10 @@ impl<P: Platform> Memory<P> {
         }
         if !ignore_references && let Some(outcome) = self.page_check_references(pfn) {
             return outcome;
+        }
+        // Pages go to swap one by one. Rule F15.
+        if page.has(flag::HEAD) && !self.split_huge_page(pfn, 1) {
+            return Outcome::Activate;
         }
         if page.has(flag::ANON) && !page.has(flag::SWAPCACHE) {
             if self.add_to_swap(pfn, 0).is_none() {

@@ -9,7 +9,7 @@ impl XArray<'_> {
     ///
     /// On the path of every page fault: a level costs a mask, a load, the test of the tag and what the source needs to
     /// find a node.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn load<S: NodeSource>(self, source: &S, index: u64) -> Entry {
         self.walk(source, index).map_or(Entry::NULL, |(_, entry)| entry)

@@ -21,7 +21,7 @@ impl XArray<'_> {
     /// # Errors
     /// [`Error::Ebusy`] when an entry is there; [`Error::Enomem`], [`Error::Einval`] as [`XArray::store`]; nothing has
     /// changed then.
-    #[inline]
+    #[inline(always)]
     pub fn insert<S: NodeSource>(self, source: &S, index: u64, entry: Entry) -> Result<(), Error> {
         match self.exchange(source, index, entry, Entry::is_null)? {
             Entry::NULL => Ok(()),

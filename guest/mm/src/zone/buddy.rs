@@ -137,7 +137,8 @@ impl Zone {
         }
         let (pfn, found) = self.take_block(memmap, order, self.grouped(kind), flags)?;
         self.expand(memmap, pfn, found, order);
-        let pages = &memmap[pfn as usize..(pfn + (1 << order)) as usize];
+        let made = if flags & alloc::COMPOUND == 0 { 1 << order } else { 1 };
+        let pages = &memmap[pfn as usize..(pfn + made) as usize];
         for page in pages {
             page.refcount.set(0);
             clear_entry(page);
@@ -156,6 +157,14 @@ impl Zone {
             let pfn = pfn.offset(offset);
             mark_free(&memmap[pfn.index()], pfn);
         }
+        self.nr_free.add(1 << order);
+        self.merge(memmap, pfn.0, order);
+    }
+
+    /// Frees a block of which only the first entry was made, or of which all were that are not now ([`alloc::COMPOUND`]).
+    pub(crate) fn free_compound(&self, memmap: &[Page], pfn: Pfn, order: u32) {
+        let _guard = self.lock.lock();
+        mark_free(&memmap[pfn.index()], pfn);
         self.nr_free.add(1 << order);
         self.merge(memmap, pfn.0, order);
     }

@@ -198,6 +198,13 @@ impl Zone {
                 pfn = range_end;
                 continue;
             }
+            // The entries of a huge page's other frames hold anything.
+            if pfn.is_multiple_of(PAGEBLOCK_NR_PAGES)
+                && memmap[pfn as usize].flags.get() & (flag::HEAD | flag::BUDDY) == flag::HEAD
+            {
+                pfn += PAGEBLOCK_NR_PAGES;
+                continue;
+            }
             // The upper half of a block of two pageblocks has no entry that can be read.
             let pair = pfn & !((1 << MAX_ORDER) - 1);
             if pair != pfn && pfn.is_multiple_of(PAGEBLOCK_NR_PAGES) && range.contains(pair, 1 << MAX_ORDER) {

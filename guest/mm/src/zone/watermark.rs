@@ -74,6 +74,8 @@ pub mod alloc {
     pub const CPUSET: u32 = 1 << 5;
     /// kswapd may be woken.
     pub const KSWAPD: u32 = 1 << 6;
+    /// One thing of many frames: only the entry of the first is made what it should be ([`crate::huge`]).
+    pub const COMPOUND: u32 = 1 << 7;
 }
 
 /// `vm.min_free_kbytes` of a machine of so many pages: the square root of 16 x KiB, rounded down, within bounds. Rule E2.

@@ -11,8 +11,10 @@ use crate::Memory;
 use crate::addr::PAGE_SIZE;
 use crate::error::{Error, Fault};
 use crate::gfp::Gfp;
+use crate::huge::{AnonPolicy, ShmemPolicy};
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
+use crate::platform::Vmstat;
 use crate::swap::AreaConfig;
 use crate::testing::{FakeMachine, area, machine};
 use crate::vma::MmId;
@@ -85,6 +87,8 @@ pub(crate) struct World {
     pub(crate) unmerged: bool,
     /// Reads from swap may fail: a page may be refused with SIGBUS.
     pub(crate) reads_fail: bool,
+    /// Pages past the end of an object may be there, with content of nobody's concern: they are of a huge page of the object's.
+    pub(crate) huge: bool,
     /// What swap is.
     pub(crate) areas: Vec<AreaConfig<'static>>,
 }
@@ -122,6 +126,7 @@ impl World {
             next_pid: 2,
             unmerged: false,
             reads_fail: false,
+            huge: false,
             areas: [area(SLOTS)].into(),
         }
     }
@@ -185,6 +190,9 @@ impl World {
     fn store(&mut self, who: usize, addr: u64, value: u64) {
         let page = self.processes[who].pages[&addr];
         let mm = self.processes[who].mm;
+        if self.huge && self.past_the_end(page) {
+            return;
+        }
         match self.memory.store(mm, addr + page.word * 8, value) {
             Ok(()) => {
                 assert_ne!(page.prot & prot::WRITE, 0, "a store went through that is not allowed");
@@ -217,6 +225,9 @@ impl World {
     fn load(&mut self, who: usize, addr: u64) {
         let page = self.processes[who].pages[&addr];
         let mm = self.processes[who].mm;
+        if self.huge && self.past_the_end(page) {
+            return;
+        }
         match self.memory.load(mm, addr + page.word * 8) {
             Ok(value) => {
                 assert_ne!(page.prot, 0, "a load went through that is not allowed");
@@ -352,6 +363,15 @@ impl World {
         }
     }
 
+    /// [`World::apply`]; where a number is given, the attempts to allocate from that one on fail, forty in a row.
+    fn applying(&mut self, op: &Op, failure: Option<u64>) {
+        let now = self.memory.platform.failing.attempts();
+        let failing = failure.map_or(0..0, |from| now + from..now + from + 40);
+        self.memory.platform.failing.set(failing);
+        self.apply(op);
+        self.memory.platform.failing.set(0..0);
+    }
+
     /// Off and on again, as far as memory allows.
     fn swapoff(&mut self, area: usize) {
         let area = area % self.areas.len();
@@ -452,7 +472,16 @@ impl World {
         for (name, objects) in self.memory.live_records() {
             assert_eq!(objects, 0, "{name} left");
         }
-        let slab_spares = self.memory.platform.counter(crate::platform::Vmstat::NrSlab);
+        for item in [
+            Vmstat::NrAnonMapped,
+            Vmstat::NrFileMapped,
+            Vmstat::NrShmem,
+            Vmstat::NrFilePages,
+        ] {
+            assert_eq!(self.memory.platform.counter(item), 0, "{item:?} at the end");
+        }
+        self.memory.check_no_huge();
+        let slab_spares = self.memory.platform.counter(Vmstat::NrSlab);
         assert_eq!(
             self.memory.nr_free_pages() + slab_spares,
             free_at_start,
@@ -504,6 +533,30 @@ pub(crate) fn run_in(mut world: World, ops: &[Op]) -> (u64, u64) {
     swapped
 }
 
+/// As [`run_with_failures`], with memory for huge pages, which everything gets that can have them.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_huge(ops: &[(Op, Option<u64>)], frames: u32) {
+    let slots = 2 * frames;
+    let mut world = World::on(machine(frames, slots));
+    world.areas = [area(slots)].into();
+    world.huge = true;
+    world.unmerged = true;
+    world.memory.set_anon_policy(AnonPolicy::Always);
+    world.memory.set_shmem_policy(ShmemPolicy::Force);
+    let free_at_start = {
+        let alike = machine(frames, slots);
+        alike.nr_free_pages()
+    };
+    for (i, (op, failure)) in ops.iter().enumerate() {
+        world.applying(op, *failure);
+        world.check(i % 16 == 15);
+    }
+    world.check(true);
+    world.end(free_at_start);
+}
+
 /// As [`run`]; where a number is given, the attempts to allocate from that one of the operation on fail, forty in a row.
 ///
 /// # Panics
@@ -514,11 +567,7 @@ pub fn run_with_failures(ops: &[(Op, Option<u64>)]) {
     // A failure and a gap in one call of `mprotect` cannot be told apart.
     world.unmerged = true;
     for (op, failure) in ops {
-        let now = world.memory.platform.failing.attempts();
-        let failing = failure.map_or(0..0, |from| now + from..now + from + 40);
-        world.memory.platform.failing.set(failing);
-        world.apply(op);
-        world.memory.platform.failing.set(0..0);
+        world.applying(op, *failure);
         world.check(false);
     }
     world.check(true);

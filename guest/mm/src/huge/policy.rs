@@ -1,0 +1,199 @@
+//! Who may have huge pages. Rule G1.
+//!
+//! | who | asks |
+//! |---|---|
+//! | private memory | [`AnonPolicy`], advice of the mapping, `prctl(PR_SET_THP_DISABLE)` |
+//! | an object of a mounted tmpfs | the mount's `huge=`; [`ShmemPolicy`] when that is `deny` or `force` |
+//! | other objects | [`ShmemPolicy`] |
+//!
+//! Source: Linux, include/linux/huge_mm.h (`vma_thp_disabled`, `thp_vma_suitable_order`), mm/shmem.c (`shmem_huge_global_enabled`).
+
+use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start};
+use crate::addr::{VirtAddr, pages_for};
+use crate::memory::Memory;
+use crate::platform::Platform;
+use crate::record::Field;
+use crate::shmem::{Inode, inode_flag};
+use crate::vma::{MmId, MmStruct, VmArea, vm};
+
+/// `/sys/kernel/mm/transparent_hugepage/enabled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AnonPolicy {
+    /// Nobody.
+    Never,
+    /// Mappings that were advised (`MADV_HUGEPAGE`).
+    Madvise,
+    /// Everybody who did not decline.
+    Always,
+}
+
+impl AnonPolicy {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Madvise => "madvise",
+            Self::Never => "never",
+        }
+    }
+
+    /// In the order in which the file shows them.
+    pub const ALL: [Self; 3] = [Self::Always, Self::Madvise, Self::Never];
+}
+
+/// `huge=` of a tmpfs, and `/sys/kernel/mm/transparent_hugepage/shmem_enabled`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ShmemPolicy {
+    /// No huge page.
+    #[default]
+    Never,
+    /// Wherever something is needed.
+    Always,
+    /// Where the object's size has room for all of it, or as `Advise`.
+    WithinSize,
+    /// In mappings that were advised (`MADV_HUGEPAGE`).
+    Advise,
+    /// No object at all, whatever its mount says. Not for mounts.
+    Deny,
+    /// Every object, whatever its mount says. Not for mounts.
+    Force,
+}
+
+impl ShmemPolicy {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Always => "always",
+            Self::WithinSize => "within_size",
+            Self::Advise => "advise",
+            Self::Deny => "deny",
+            Self::Force => "force",
+        }
+    }
+
+    /// In the order in which the file shows them.
+    pub const ALL: [Self; 6] = [
+        Self::Always,
+        Self::WithinSize,
+        Self::Advise,
+        Self::Never,
+        Self::Deny,
+        Self::Force,
+    ];
+
+    /// What `huge=` means by a word.
+    #[must_use]
+    pub fn of_mount(name: &[u8]) -> Option<Self> {
+        Self::of_name(name).filter(|policy| !matches!(policy, Self::Deny | Self::Force))
+    }
+
+    /// What `shmem_enabled` means by a word.
+    #[must_use]
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name().as_bytes() == name)
+    }
+}
+
+impl Field for ShmemPolicy {
+    fn to_word(self) -> u64 {
+        self as u64
+    }
+
+    fn from_word(word: u64) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|policy| *policy as u64 == word)
+            .unwrap_or_default()
+    }
+}
+
+/// Whether a leaf at the huge page around `addr` would lie in the mapping, and, for an object's, map a huge page as it is in the object.
+pub(super) fn is_suitable(vma: VmArea<'_>, addr: VirtAddr) -> bool {
+    let start = huge_start(addr);
+    let in_phase = || vma.linear_page_index(start).is_multiple_of(u64::from(HPAGE_PAGES));
+    start >= vma.vm_start() && start.offset(HPAGE_SIZE) <= vma.vm_end() && (vma.vm_file().is_none() || in_phase())
+}
+
+impl<P: Platform> Memory<P> {
+    /// Who of private memory gets huge pages.
+    pub fn anon_policy(&self) -> AnonPolicy {
+        let known = AnonPolicy::ALL.into_iter();
+        known
+            .into_iter()
+            .find(|policy| *policy as u32 == self.thp.enabled.get())
+            .unwrap_or(AnonPolicy::Never)
+    }
+
+    /// Sets [`Memory::anon_policy`].
+    pub fn set_anon_policy(&self, policy: AnonPolicy) {
+        self.thp.enabled.set(policy as u32);
+    }
+
+    /// Which objects get huge pages, where no mount says it.
+    pub fn shmem_policy(&self) -> ShmemPolicy {
+        ShmemPolicy::from_word(u64::from(self.thp.shmem_enabled.get()))
+    }
+
+    /// Sets [`Memory::shmem_policy`].
+    pub fn set_shmem_policy(&self, policy: ShmemPolicy) {
+        self.thp.shmem_enabled.set(policy as u32);
+    }
+
+    /// `prctl(PR_SET_THP_DISABLE)`: whether an address space has no huge pages, whatever else says.
+    pub fn set_thp_disabled(&self, mm_id: MmId, disabled: bool) {
+        self.mm(mm_id).set_thp_disabled(disabled);
+    }
+
+    /// `prctl(PR_GET_THP_DISABLE)`.
+    pub fn thp_disabled(&self, mm_id: MmId) -> bool {
+        self.mm(mm_id).thp_disabled()
+    }
+
+    /// Whether a fault of private memory is to get a huge page.
+    pub(super) fn anon_wants_huge(&self, mm: MmStruct<'_>, vma: VmArea<'_>) -> bool {
+        let policy = self.thp.enabled.get();
+        if policy == AnonPolicy::Never as u32
+            || vma.vm_flags() & (vm::NOHUGEPAGE | vm::PFNMAP) != 0
+            || mm.thp_disabled()
+        {
+            return false;
+        }
+        policy == AnonPolicy::Always as u32 || vma.has(vm::HUGEPAGE)
+    }
+
+    /// What an object's huge pages depend on; `Never`, `Always` or what has to be looked at.
+    pub(crate) fn policy_of(&self, inode: Inode<'_>) -> ShmemPolicy {
+        if inode.i_flags() & inode_flag::RAMFS != 0 {
+            return ShmemPolicy::Never;
+        }
+        let knob = self.shmem_policy();
+        match (knob, inode.i_sb()) {
+            (ShmemPolicy::Deny, _) => ShmemPolicy::Never,
+            (ShmemPolicy::Force, _) => ShmemPolicy::Always,
+            (_, Some(sb)) => self.sb(sb).huge(),
+            (_, None) => knob,
+        }
+    }
+
+    /// Whether an object is to get a huge page where its page `index` is needed: for a fault, with the flags of its VMA; for a call, with 0.
+    pub(crate) fn shmem_wants_huge(&self, inode: Inode<'_>, index: u64, vm_flags: u64) -> bool {
+        if vm_flags & vm::NOHUGEPAGE != 0 {
+            return false;
+        }
+        let advised = vm_flags & vm::HUGEPAGE != 0;
+        match self.policy_of(inode) {
+            ShmemPolicy::Never | ShmemPolicy::Deny => false,
+            ShmemPolicy::Always | ShmemPolicy::Force => true,
+            ShmemPolicy::WithinSize => {
+                let pages = pages_for(inode.i_size()).max(index + 1);
+                pages >= (index + 1).next_multiple_of(u64::from(HPAGE_PAGES)) || advised
+            }
+            ShmemPolicy::Advise => advised,
+        }
+    }
+}
