@@ -19,6 +19,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("threads", 3),
     ("splices", 0),
     ("locks", 0),
+    ("thread_groups", 0),
 ];
 
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.

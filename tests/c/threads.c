@@ -50,6 +50,25 @@ static void a_while(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
 }
 
+/* Until a thread sleeps, as it does in the call that it makes next. */
+static void until_asleep(volatile int *tid)
+{
+	char path[64], line[256], *state;
+
+	for (;; sched_yield()) {
+		if (*tid == 0)
+			continue;
+		snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
+		FILE *file = fopen(path, "r");
+		if (file == NULL)
+			continue;
+		state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+		fclose(file);
+		if (state != NULL && state[2] == 'S')
+			return;
+	}
+}
+
 /* Which threads end their life with what the key holds. */
 static void destroy(void *value)
 {
@@ -148,10 +167,12 @@ static void errors(void)
 }
 
 static volatile unsigned first, second;
+static volatile int waiting;
 static int woken;
 
 static void *waits(void *bits)
 {
+	waiting = gettid();
 	futex(&first, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, (int)(long)bits);
 	__atomic_add_fetch(&woken, 1, __ATOMIC_SEQ_CST);
 	return NULL;
@@ -161,9 +182,11 @@ static void queues(void)
 {
 	pthread_t threads[6];
 
-	for (long i = 0; i < 6; i++)
+	for (long i = 0; i < 6; i++) {
+		waiting = 0;
 		pthread_create(&threads[i], NULL, waits, (void *)(i % 2 + 1));
-	a_while();
+		until_asleep(&waiting);
+	}
 	say("of a shared word", futex(&first, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
 	say("with the second bit", futex(&first, FUTEX_WAKE_BITSET_PRIVATE, 1, NULL, NULL, 2));
 	say("wake one and move two", futex(&first, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, &second, 0));
@@ -296,8 +319,8 @@ static volatile int handled, handler_tid;
 
 static void handler(int signal)
 {
-	handled += signal;
 	handler_tid = gettid();
+	handled += signal;
 }
 
 static volatile unsigned stop;
@@ -326,11 +349,10 @@ static void signals(void)
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_create(&thread, NULL, takes_signals, (void *)&tid);
-	while (!tid)
-		sched_yield();
-	a_while();
+	until_asleep(&tid);
 	kill(getpid(), SIGUSR1);
-	a_while();
+	while (!handled)
+		sched_yield();
 	printf("taken by who does not block it: %d, %d\n", handled == SIGUSR1, handler_tid == tid);
 	tgkill(getpid(), gettid(), SIGUSR1);
 	sigpending(&set);

@@ -10,7 +10,7 @@
 use faultlab_kernel::line;
 use faultlab_kernel::text::{Hex16, Line};
 use faultlab_linux::signal::{
-    Action, CONTEXT_BYTES, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, To, code,
+    Action, CONTEXT_BYTES, DefaultAction, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, To, code,
     exception_code, sa,
 };
 
@@ -84,11 +84,15 @@ fn resume(leader: &Process, signal: Signal) {
     }
 }
 
-/// A thread that has a signal to take leaves the call that it waits in. In `vfork` it does so only for its end.
+/// A thread that has a signal to take leaves the call that it waits in. In `vfork` it does so only for its end. Source: Linux `sig_fatal`.
 fn wake(thread: &Process, signal: Signal) {
+    let ends = || {
+        let action = LINUX.action(&thread.signals, signal);
+        action.handler == Handler::Default && signal.default_action() == DefaultAction::End
+    };
     match thread.state.get() {
         State::Waiting => thread.state.set(State::Runnable),
-        State::Vfork if signal == Signal::KILL => thread.state.set(State::Runnable),
+        State::Vfork if ends() => thread.state.set(State::Runnable),
         _ => {}
     }
 }
