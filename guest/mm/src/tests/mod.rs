@@ -9,6 +9,7 @@ mod merge;
 mod mmap;
 mod model;
 mod overcommit;
+mod proc;
 mod scenarios;
 mod shm;
 mod shm_limits;
