@@ -432,7 +432,7 @@ fn knobs_are_set() {
     world.end();
 }
 
-/// A name is shown as long as anybody has what it named.
+/// Rule I2: a name is shown as long as anybody has what it named.
 #[test]
 fn names_outlive_their_directories() {
     let (memory, system) = (machine(2048, 0), Processes::default());
@@ -473,5 +473,86 @@ fn names_outlive_their_directories() {
     );
     memory.do_munmap(world.mm, anonymous, 4096).expect("mapped");
     world.linux.close(world.task.table, number).expect("open");
+    world.end();
+}
+
+/// Rule I8: what a mount's options say, where they are not what they would be anyway; its source, escaped.
+#[test]
+fn mounts_are_shown_with_their_options() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let task = &world.task;
+    world.linux.mkdirat(task, PathAt::cwd(b"/a b"), 0o755).expect("made");
+    for (kind, data, shown) in [
+        ("tmpfs", "size=8m", "rw,relatime,size=8192k"),
+        ("tmpfs", "size=300000,mode=700", "rw,relatime,size=296k,mode=700"),
+        (
+            "tmpfs",
+            "nr_inodes=9,uid=7,gid=8,noswap",
+            "rw,relatime,nr_inodes=9,uid=7,gid=8,noswap",
+        ),
+        ("tmpfs", "", "rw,relatime"),
+        ("ramfs", "mode=711", "rw,relatime,mode=711"),
+        ("proc", "", "rw,relatime"),
+    ] {
+        let arguments = MountArguments {
+            source: b"a\tsource",
+            target: b"/a b",
+            fstype: Some(kind.as_bytes()),
+            flags: 0,
+            data: data.as_bytes(),
+        };
+        world.linux.mount(task, &arguments).expect("mounted");
+        let mounts = world.read("/proc/mounts").expect("there");
+        let line = format!("a\\011source /a\\040b {kind} {shown} 0 0\n");
+        assert!(mounts.ends_with(&line), "{mounts}");
+        assert_eq!(world.read("/proc/self/mountinfo").expect("there").lines().count(), 3);
+        world.linux.umount(task, b"/a b", 0).expect("unused");
+    }
+    world
+        .linux
+        .unlinkat(task, PathAt::cwd(b"/a b"), at::REMOVEDIR)
+        .expect("empty");
+    world.end();
+}
+
+/// Rules I4, I7, I9: the lines that programs look for are there, once each.
+#[test]
+fn lines_are_those_that_programs_look_for() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    for (path, words) in [
+        (
+            "meminfo",
+            "MemTotal: MemFree: MemAvailable: Cached: SwapCached: Unevictable: Mlocked: SwapTotal: SwapFree: Shmem: ShmemHugePages: \
+             ShmemPmdMapped: CommitLimit: Committed_AS: HugePages_Total: HugePages_Free: HugePages_Rsvd: HugePages_Surp:",
+        ),
+        (
+            "vmstat",
+            "pswpin pswpout pgmajfault pgscan_kswapd pgscan_direct pgsteal_kswapd pgsteal_direct allocstall_movable \
+             workingset_refault_anon swap_ra swap_ra_hit oom_kill nr_free_pages nr_shmem",
+        ),
+        ("zoneinfo", "min low high managed protection:"),
+        ("stat", "cpu cpu0 ctxt btime processes procs_running"),
+        (
+            "self/status",
+            "Name: Tgid: Pid: PPid: Uid: VmSize: VmRSS: RssAnon: RssFile: RssShmem: VmSwap: Threads: SigBlk:",
+        ),
+    ] {
+        let text = world.read(&format!("/proc/{path}")).expect("there");
+        for word in words.split_whitespace() {
+            let lines = text.lines().filter(|line| line.split_whitespace().next() == Some(word));
+            assert_eq!(lines.count(), 1, "{path}: {word}");
+        }
+    }
+    assert_eq!(
+        world.read("/proc/buddyinfo").expect("there").split_whitespace().count(),
+        4 + 11
+    );
+    let swaps = world.read("/proc/swaps").expect("there");
+    assert_eq!(
+        swaps.split_whitespace().collect::<Vec<_>>(),
+        ["Filename", "Type", "Size", "Used", "Priority"]
+    );
     world.end();
 }

@@ -60,12 +60,19 @@ impl Digits {
     }
 }
 
-fn filled(value: u64, radix: u64, columns: usize, fill: &[u8; 1], out: &mut Out<'_>) {
+/// Most columns of a number.
+const COLUMNS_MAX: usize = 32;
+/// What fills up a text's columns.
+const SPACES: &[u8; 64] = &[b' '; 64];
+
+/// In one piece: each costs a call.
+fn filled(value: u64, radix: u64, columns: usize, fill: u8, out: &mut Out<'_>) {
     let digits = Digits::new(value, radix);
-    for _ in digits.as_bytes().len()..columns {
-        (out.0)(fill);
-    }
-    (out.0)(digits.as_bytes());
+    let digits = digits.as_bytes();
+    let mut bytes = [fill; COLUMNS_MAX];
+    bytes[COLUMNS_MAX - digits.len()..].copy_from_slice(digits);
+    let len = columns.clamp(digits.len(), COLUMNS_MAX);
+    (out.0)(&bytes[COLUMNS_MAX - len..]);
 }
 
 impl Piece for &str {
@@ -109,34 +116,33 @@ impl Piece for i32 {
 
 impl Piece for Right {
     fn put(&self, out: &mut Out<'_>) {
-        filled(self.0, 10, self.1, b" ", out);
+        filled(self.0, 10, self.1, b' ', out);
     }
 }
 
 impl Piece for Left<'_> {
     fn put(&self, out: &mut Out<'_>) {
         (out.0)(self.0.as_bytes());
-        for _ in self.0.len()..self.1 {
-            (out.0)(b" ");
-        }
+        let pad = self.1.saturating_sub(self.0.len()).min(SPACES.len());
+        (out.0)(&SPACES[..pad]);
     }
 }
 
 impl Piece for Hex0 {
     fn put(&self, out: &mut Out<'_>) {
-        filled(self.0, 16, self.1, b"0", out);
+        filled(self.0, 16, self.1, b'0', out);
     }
 }
 
 impl Piece for Octal {
     fn put(&self, out: &mut Out<'_>) {
-        filled(self.0, 8, self.1, b" ", out);
+        filled(self.0, 8, self.1, b' ', out);
     }
 }
 
 impl Piece for Octal0 {
     fn put(&self, out: &mut Out<'_>) {
-        filled(self.0, 8, self.1, b"0", out);
+        filled(self.0, 8, self.1, b'0', out);
     }
 }
 
@@ -144,7 +150,7 @@ impl Piece for Hundredths {
     fn put(&self, out: &mut Out<'_>) {
         (self.0 / 100).put(out);
         (out.0)(b".");
-        filled(self.0 % 100, 10, 2, b"0", out);
+        filled(self.0 % 100, 10, 2, b'0', out);
     }
 }
 

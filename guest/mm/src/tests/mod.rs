@@ -10,6 +10,7 @@ mod mmap;
 mod model;
 mod overcommit;
 mod races;
+mod proc;
 mod scenarios;
 mod shm;
 mod shm_limits;
