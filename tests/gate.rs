@@ -37,7 +37,7 @@ fn twice() {
     let [first, second] = ["first.json", "second.json"].map(|name| {
         let path = directory.path().join(name);
         let ran = gate(&path, "--record").expect(0);
-        assert!(ran.stdout().contains("Recorded 28 scenarios"), "{}", ran.stdout());
+        assert!(ran.stdout().contains("Recorded 30 scenarios"), "{}", ran.stdout());
         let text = std::fs::read_to_string(&path).expect("a baseline was written");
         Baseline::parse(&text).expect("what was written can be read")
     });

@@ -99,6 +99,8 @@ catalogue! {
     Mprotect = "mprotect", Nothing, 64, "mprotect() of one page in a larger mapping, and back", "2 calls";
     Pread = "pread", Nothing, 64, "pread() of a page of a tmpfs file, in the page cache", "1 call";
     CreateUnlink = "create-unlink", Nothing, 64, "open() of a new tmpfs file, close(), unlink()", "3 calls";
+    ShmatShmdt = "shmat-shmdt", Nothing, 64, "shmat() of a segment of 8 MiB, untouched, and shmdt()", "2 calls";
+    ShmgetRmid = "shmget-rmid", Nothing, 64, "shmget() of a new segment of one page, shmctl(IPC_RMID)", "2 calls";
     Fork = "fork", Nothing, 16, "fork(), exit() of the child, wait4()", "each time the same";
     PioExit = "pio-exit", Nothing, 64, "one port access, from ring 0", "1 exit";
     MmioExit = "mmio-exit", Nothing, 64, "one access to device memory, from ring 3", "1 exit";

@@ -26,6 +26,37 @@ const fn entry_index(addr: u64, shift: u32) -> usize {
     (addr >> shift) as usize & 511
 }
 
+/// Entries that are looked at together: a cache line of them.
+const TOGETHER: usize = 8;
+
+/// How many entries at the beginning are 0, by whole lines. Most entries of a large range are 0, and this is the cheapest way past them.
+#[inline(never)]
+fn empty_lines(entries: &[Word]) -> usize {
+    let (lines, _) = entries.as_chunks::<TOGETHER>();
+    let empty = |line: &&[Word; TOGETHER]| line.iter().fold(0, |all, pte| all | pte.get()) == 0;
+    lines.iter().take_while(empty).count() * TOGETHER
+}
+
+/// Calls `f` for the entries that are not 0, in order, until it says `false`. Returns whether it never did.
+#[inline(always)]
+fn visit_entries(entries: &[Word], mut f: impl FnMut(usize, &Word) -> bool) -> bool {
+    let mut i = 0;
+    while i < entries.len() {
+        if entries[i].get() != 0 {
+            if !f(i, &entries[i]) {
+                return false;
+            }
+            i += 1;
+        } else {
+            i += 1;
+            if entries.len() - i >= TOGETHER {
+                i += empty_lines(&entries[i..]);
+            }
+        }
+    }
+    true
+}
+
 impl<P: Platform> Memory<P> {
     /// The entry for `addr`, if its table exists.
     #[inline(always)]
@@ -103,10 +134,9 @@ impl<P: Platform> Memory<P> {
             if let Some(table) = table {
                 let first = entry_index(addr, PAGE_SHIFT);
                 let count = ((end - addr) >> PAGE_SHIFT) as usize;
-                for (i, pte) in self.platform.frame(table)[first..first + count].iter().enumerate() {
-                    if pte.get() != 0 && !f(VirtAddr(addr + ((i as u64) << PAGE_SHIFT)), pte) {
-                        return false;
-                    }
+                let entries = &self.platform.frame(table)[first..first + count];
+                if !visit_entries(entries, |i, pte| f(VirtAddr(addr + ((i as u64) << PAGE_SHIFT)), pte)) {
+                    return false;
                 }
             }
             addr = end;

@@ -159,7 +159,13 @@ impl<P: Platform> Memory<P> {
 
     /// Removes the pages that a VMA maps in `range`. The TLB has forgotten them when this returns.
     pub(super) fn zap_page_range(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>) {
-        let device = self.vma(id).has(vm::PFNMAP);
+        let vma = self.vma(id);
+        // A shared mapping maps pages of the cache only: where there are none, no table has to be searched.
+        let no_pages = |file| self.inode(file).nrpages() == 0;
+        if vma.has(vm::SHARED) && vma.vm_file().is_some_and(no_pages) {
+            return;
+        }
+        let device = vma.has(vm::PFNMAP);
         let pgd = mm.pgd();
         let flush_each = (range.end.0 - range.start.0) >> PAGE_SHIFT <= TLB_SINGLE_PAGE_FLUSH_CEILING;
         let mut present = 0u64;

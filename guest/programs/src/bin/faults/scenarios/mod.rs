@@ -9,6 +9,7 @@
 //! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
 //! | `swap.rs` | shared memory and the swap disk |
 //! | `calls.rs` | none: system calls |
+//! | `sysv.rs` | segments that nobody touches: calls on them |
 //! | `tmpfs.rs` | files of tmpfs: calls on them |
 //! | `exits.rs` | none: exits of the vCPU |
 //!
@@ -24,6 +25,7 @@ mod resident;
 mod segment;
 mod shared;
 mod swap;
+mod sysv;
 mod tmpfs;
 mod window;
 
@@ -73,6 +75,8 @@ pub(crate) fn runner(scenario: Scenario) -> Runner {
         Scenario::Mprotect => calls::mprotect,
         Scenario::Pread => tmpfs::pread,
         Scenario::CreateUnlink => tmpfs::create_unlink,
+        Scenario::ShmatShmdt => sysv::shmat_shmdt,
+        Scenario::ShmgetRmid => sysv::shmget_rmid,
         Scenario::Fork => calls::fork,
         Scenario::PioExit => exits::pio,
         Scenario::MmioExit => exits::mmio,
