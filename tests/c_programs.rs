@@ -18,7 +18,7 @@ const SOURCES: &[(&str, i32)] = &[
 ];
 
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.
-const OF_ROOT: &[(&str, i32)] = &[("userfaultfd", 0)];
+const OF_ROOT: &[(&str, i32)] = &[("userfaultfd", 0), ("xattrs", 0), ("file_limits", 0)];
 
 /// Adds one test a source.
 pub(crate) fn tests(suite: &mut Suite) {

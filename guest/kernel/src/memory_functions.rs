@@ -87,8 +87,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
         "je 2f",
         "movzx eax, byte ptr [rdi - 1]",
         "movzx ecx, byte ptr [rsi - 1]",
-        "sub ecx, eax",
-        "mov eax, ecx",
+        "sub eax, ecx",
         "2: ret",
     )
 }

@@ -8,6 +8,7 @@ use faultlab_mm::shmem::{InodeId, Position};
 
 use crate::file::{File, Kind, o};
 use crate::read_write::{At, RW_MAX_BYTES};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 /// Largest position.
@@ -43,7 +44,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EBADF`, `EINVAL` for what is no file and for appending, `ESPIPE` for an offset into what has none; as a read and a write.
-    pub fn sendfile(&self, to: File<'_>, from: Place<'_>, count: u64) -> Result<u64, Errno> {
+    pub fn sendfile(&self, writer: Writer, to: File<'_>, from: Place<'_>, count: u64) -> Result<u64, Errno> {
         if !from.file.readable() {
             return Err(Errno::EBADF);
         }
@@ -65,14 +66,21 @@ impl<P: Platform> Linux<'_, P> {
             file: to,
             at: At::Position,
         };
-        self.copy((from, source), (to, target), count)
+        self.copy(writer, (from, source), (to, target), count)
     }
 
     /// `copy_file_range`: how many bytes were copied.
     ///
     /// # Errors
     /// `EINVAL` for flags, for what is no file, and for ranges of one file that overlap; `EISDIR`, `EBADF`, `EXDEV`; as a read and a write.
-    pub fn copy_file_range(&self, from: Place<'_>, to: Place<'_>, len: u64, flags: u64) -> Result<u64, Errno> {
+    pub fn copy_file_range(
+        &self,
+        writer: Writer,
+        from: Place<'_>,
+        to: Place<'_>,
+        len: u64,
+        flags: u64,
+    ) -> Result<u64, Errno> {
         if flags as u32 != 0 {
             return Err(Errno::EINVAL);
         }
@@ -93,11 +101,12 @@ impl<P: Platform> Linux<'_, P> {
         if source == target && !apart {
             return Err(Errno::EINVAL);
         }
-        self.copy((from, source), (to, target), len)
+        self.copy(writer, (from, source), (to, target), len)
     }
 
     fn copy(
         &self,
+        writer: Writer,
         (from, source): (Place<'_>, InodeId),
         (to, target): (Place<'_>, InodeId),
         len: u64,
@@ -107,6 +116,9 @@ impl<P: Platform> Linux<'_, P> {
         if !fits(from.pos()) || !fits(to.pos()) {
             return Err(Errno::EINVAL);
         }
+        let len = if len == 0 { 0 } else { writer.limit(to.pos(), len)? };
+        self.remove_privs(writer, target);
+        let known = self.object(source).i_atime();
         let source = Position {
             id: source,
             pos: from.pos(),
@@ -116,6 +128,9 @@ impl<P: Platform> Linux<'_, P> {
             pos: to.pos(),
         };
         let done = self.memory.shmem_copy(source, target, len)?;
+        if from.file.f_flags() & o::NOATIME != 0 {
+            self.object(source.id).set_i_atime(known);
+        }
         from.advance(done);
         to.advance(done);
         Ok(done)

@@ -49,9 +49,11 @@ errnos! {
     ENOSYS = 38, "Function not implemented.";
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many levels of symbolic links.";
+    ENODATA = 61, "No data available.";
     EOVERFLOW = 75, "Value too large for defined data type.";
     ETIMEDOUT = 110, "Connection timed out.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    XFSZ = 511, "Beyond `RLIMIT_FSIZE`: the program gets `EFBIG`, and a `SIGXFSZ`. Programs never see this number.";
     RESTART = 512, "The call may have to wait, and is made again where it can. Programs never see it. Source: Linux, include/linux/errno.h.";
 }
 

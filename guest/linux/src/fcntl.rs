@@ -59,6 +59,10 @@ impl<P: Platform> Linux<'_, P> {
             command::GETFL => Ok(file.f_flags()),
             command::SETFL => {
                 const SETTABLE: u64 = o::APPEND | o::NONBLOCK | o::ASYNC | o::DIRECT | o::NOATIME;
+                let foreign = |inode| !self.owns(cred, inode);
+                if argument & !file.f_flags() & o::NOATIME != 0 && file.inode().is_some_and(foreign) {
+                    return Err(Errno::EPERM);
+                }
                 file.set_f_flags(file.f_flags() & !SETTABLE | argument & SETTABLE);
                 Ok(0)
             }

@@ -26,6 +26,7 @@
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`signal`] | kernel/signal.c | signals |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
+//! | [`writer`] | fs/attr.c, fs/read_write.c | who writes: the limit of sizes, set-id bits |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
@@ -56,6 +57,7 @@ pub mod stat;
 pub mod userfault;
 pub mod vfs;
 pub mod wait;
+pub mod writer;
 
 #[cfg(test)]
 mod tests;

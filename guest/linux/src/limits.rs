@@ -10,6 +10,7 @@ use crate::cred::Refused;
 
 /// How many there are. Source: Linux `RLIM_NLIMITS`.
 const COUNT: usize = 16;
+const FSIZE: usize = 1;
 const DATA: usize = 2;
 const STACK: usize = 3;
 const NOFILE: usize = 7;
@@ -58,6 +59,13 @@ impl Limits {
     #[must_use]
     pub fn get(&self, resource: u64) -> Option<Limit> {
         self.0.get(usize::try_from(resource).ok()?).copied()
+    }
+
+    /// Bytes that a file may be made to have.
+    #[inline(always)]
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.0[FSIZE].soft
     }
 
     /// With another limit.

@@ -9,6 +9,7 @@ use faultlab_mm::shmem::{InodeId, Whence, falloc};
 use faultlab_mm::vma::MmId;
 
 use crate::file::{File, Kind, o};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 /// Most bytes that one call moves. Source: Linux `MAX_RW_COUNT`.
@@ -47,7 +48,11 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EBADF);
         }
         let (pos, len) = verify_area(file, at, buffer)?;
+        let known = self.object(inode).i_atime();
         let done = self.memory.shmem_file_read(inode, pos, buffer.mm, buffer.addr, len)?;
+        if file.f_flags() & o::NOATIME != 0 {
+            self.object(inode).set_i_atime(known);
+        }
         if at == At::Position {
             file.set_f_pos(pos + done);
         }
@@ -57,10 +62,10 @@ impl<P: Platform> Linux<'_, P> {
     /// `write` and `pwrite`: how many bytes were taken. With `O_APPEND` they go to the end, whatever `at` says; pwrite(2), "Bugs".
     ///
     /// # Errors
-    /// `EBADF` when not opened for writing, `EFAULT`, `EINVAL` and `EFBIG` for positions out of range, `EPERM` for sealed objects,
-    /// `EIO`, `ENOMEM`.
+    /// `EBADF` when not opened for writing, `EFAULT`, `EINVAL` and `EFBIG` for positions out of range, [`Errno::XFSZ`], `EPERM` for sealed
+    /// objects, `EIO`, `ENOMEM`.
     #[inline]
-    pub fn write(&self, file: File<'_>, inode: InodeId, at: At, buffer: Buffer) -> Result<u64, Errno> {
+    pub fn write(&self, writer: Writer, file: File<'_>, inode: InodeId, at: At, buffer: Buffer) -> Result<u64, Errno> {
         if !file.writable() {
             return Err(Errno::EBADF);
         }
@@ -71,10 +76,12 @@ impl<P: Platform> Linux<'_, P> {
         if file.f_flags() & o::APPEND != 0 {
             pos = self.memory.i_size(inode);
         }
+        let len = writer.limit(pos, len)?;
         if pos >= POSITION_MAX {
             return Err(Errno::EFBIG);
         }
         let len = len.min(POSITION_MAX - pos);
+        self.remove_privs(writer, inode);
         let done = self.memory.shmem_file_write(inode, pos, buffer.mm, buffer.addr, len)?;
         if at == At::Position {
             file.set_f_pos(pos + done);
@@ -123,19 +130,30 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EINVAL` for sizes below 0 and for what is not opened for writing, `EPERM` for sealed objects, `ENOMEM`, `EIO`. Rule C18.
-    pub fn ftruncate(&self, file: File<'_>, size: u64) -> Result<(), Errno> {
+    pub fn ftruncate(&self, writer: Writer, file: File<'_>, size: u64) -> Result<(), Errno> {
         match file.kind() {
-            Kind::Object(inode) if file.writable() => Ok(self.memory.shmem_truncate(inode, size)?),
+            Kind::Object(inode) if file.writable() => self.set_size(writer, inode, size),
             Kind::Proc(_) if file.writable() => Ok(()),
             _ => Err(Errno::EINVAL),
         }
+    }
+
+    /// Gives a file another size.
+    ///
+    /// # Errors
+    /// [`Errno::XFSZ`]; `EPERM` for sealed objects, `EINVAL` for sizes below 0, `ENOMEM`, `EIO`.
+    pub(crate) fn set_size(&self, writer: Writer, inode: InodeId, size: u64) -> Result<(), Errno> {
+        self.may_have_size(writer, inode, size)?;
+        self.memory.shmem_truncate(inode, size)?;
+        self.remove_privs(writer, inode);
+        Ok(())
     }
 
     /// `fallocate`. The order of the checks is Linux's. Rule C24.
     ///
     /// # Errors
     /// `EINVAL`, `EOPNOTSUPP`, `EBADF`, `ENODEV`, `EFBIG`; as `Memory::shmem_fallocate`.
-    pub fn fallocate(&self, file: File<'_>, mode: u64, offset: u64, len: u64) -> Result<(), Errno> {
+    pub fn fallocate(&self, writer: Writer, file: File<'_>, mode: u64, offset: u64, len: u64) -> Result<(), Errno> {
         /// `FALLOC_FL_UNSHARE_RANGE`, `FALLOC_FL_ZERO_RANGE`: known, but not to shmem.
         const ELSEWHERE: u32 = 0x50;
         let mode = mode as u32;
@@ -164,9 +182,14 @@ impl<P: Platform> Linux<'_, P> {
         if self.is_ramfs(inode) {
             return Err(Errno::EOPNOTSUPP);
         }
-        Ok(self
-            .memory
-            .shmem_fallocate(inode, mode, offset.cast_unsigned(), len.cast_unsigned())?)
+        let (offset, len) = (offset.cast_unsigned(), len.cast_unsigned());
+        // Also where the size stays: blocks are made.
+        if mode & !falloc::KEEP_SIZE == 0 {
+            self.may_have_size(writer, inode, offset + len)?;
+        }
+        self.memory.shmem_fallocate(inode, mode, offset, len)?;
+        self.remove_privs(writer, inode);
+        Ok(())
     }
 }
 

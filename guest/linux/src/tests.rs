@@ -8,6 +8,7 @@ use crate::fdtable::{NOFILE, TableId};
 use crate::file::Kind;
 use crate::read_write::{At, Buffer};
 use crate::vfs::Fs;
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 const ALLOW_SEALING: u64 = 2;
@@ -140,8 +141,8 @@ fn reading_and_writing_move_the_position() {
         panic!("not an object")
     };
     let buffer = |len| Buffer { mm, addr, len };
-    assert_eq!(linux.write(file, inode, At::Position, buffer(8)), Ok(8));
-    assert_eq!(linux.write(file, inode, At::Offset(100), buffer(8)), Ok(8));
+    assert_eq!(linux.write(Writer::ANY, file, inode, At::Position, buffer(8)), Ok(8));
+    assert_eq!(linux.write(Writer::ANY, file, inode, At::Offset(100), buffer(8)), Ok(8));
     assert_eq!(linux.lseek(file, 0, 1), Ok(8));
     assert_eq!(linux.lseek(file, 2, 0), Ok(2));
     assert_eq!(linux.read(file, inode, At::Position, buffer(3)), Ok(3));

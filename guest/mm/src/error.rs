@@ -36,6 +36,8 @@ pub enum Error {
     Efbig = 27,
     /// No space left.
     Enospc = 28,
+    /// Not there.
+    Enodata = 61,
     /// The object cannot do this in this way.
     Eopnotsupp = 95,
     /// Result does not fit.

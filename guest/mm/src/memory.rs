@@ -35,6 +35,8 @@ pub struct Memory<P> {
     pub(crate) zone: Zone,
     pub(crate) lru: Lruvec,
     pub(crate) swap: Swap,
+    pub(crate) falloc: crate::shmem::Falloc,
+    pub(crate) xattrs: crate::shmem::Xattrs,
     pub(crate) ipc: IpcIds,
     pub(crate) caches: Caches,
     pub(crate) overcommit: Overcommit,
@@ -87,6 +89,8 @@ impl<P: Platform> Memory<P> {
             zone: Zone::new(),
             lru: Lruvec::new(),
             swap: Swap::new(),
+            falloc: crate::shmem::Falloc::new(),
+            xattrs: crate::shmem::Xattrs::new(),
             ipc: IpcIds::new(),
             caches: Caches {
                 nodes: Cache::new(),

@@ -71,6 +71,13 @@ pub trait Platform {
         false
     }
 
+    /// Whether whoever called waits for a signal to be delivered, so that a long call is to end early. Source: Linux `signal_pending`. Nothing
+    /// sends signals while a call runs where one vCPU enters the manager at a time.
+    #[inline(always)]
+    fn signal_pending(&self) -> bool {
+        false
+    }
+
     /// An allocation of `2^order` frames failed, and whoever wanted them did not say that this is normal. Source: Linux `warn_alloc`.
     #[inline(always)]
     fn alloc_failed(&self, _order: u32) {}

@@ -22,14 +22,18 @@ mod stat;
 mod swapped;
 #[cfg(test)]
 mod tests;
+mod xattr;
 
 pub use copy::Position;
+pub(crate) use fallocate::Falloc;
 pub use fallocate::falloc;
 pub use name::{Name, NameId};
 pub use seals::seal;
 pub use seek::Whence;
-pub use space::{FsType, Limits, SuperBlock, SuperId, super_flag};
+pub use space::{BOGO_INODE_SIZE, FsType, Limits, SuperBlock, SuperId, super_flag};
 pub use stat::{Kstat, SHM_MNT_DEV};
+pub(crate) use xattr::Xattrs;
+pub use xattr::{NewXattr, XATTR_NAME_MAX, Xattr};
 
 use crate::addr::{PAGE_SHIFT, Pfn, pages_for};
 use crate::error::Error;
@@ -121,6 +125,8 @@ pub mod inode_flag {
     pub const PROC: u64 = 32;
     /// It has no name in any directory, but one to show: [`crate::Memory::set_i_name`].
     pub const NAMED: u64 = 64;
+    /// It has extended attributes.
+    pub const XATTRS: u64 = 1 << 62;
     /// Why pages are not written to swap.
     pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
     /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.
@@ -209,6 +215,9 @@ impl<P: Platform> Memory<P> {
         self.shmem_unacct_blocks(id, inode.alloced());
         self.vm_unacct_memory(inode.commit());
         self.drop_i_name(inode);
+        if inode.i_flags() & inode_flag::XATTRS != 0 {
+            self.drop_xattrs(id);
+        }
         self.leave_super(inode);
         if inode.i_flags() & inode_flag::SWAPLIST != 0 {
             self.swaplist_del(id);

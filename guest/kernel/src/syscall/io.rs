@@ -6,6 +6,7 @@ use faultlab_linux::read_write::{At, Buffer, RW_MAX_BYTES};
 
 use super::Errno;
 use super::file::file;
+use super::writer::writer;
 use crate::platform::LINUX;
 use crate::process::current_mm;
 use crate::uaccess::{self, Piece, for_each_piece};
@@ -44,7 +45,7 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
 
 fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> {
     match file.kind() {
-        Kind::Object(inode) => LINUX.write(file, inode, at, buffer(addr, len)),
+        Kind::Object(inode) => LINUX.write(writer(), file, inode, at, buffer(addr, len)),
         Kind::Proc(inode) => LINUX.proc_write(file, inode, at, buffer(addr, len)),
         Kind::Null | Kind::Zero | Kind::Full | Kind::Random if !file.writable() => Err(Errno::EBADF),
         // What is written to the random number generator changes nothing: it has no secrets.
@@ -190,12 +191,14 @@ pub(super) fn ftruncate(descriptor: u64, size: u64) -> Result<u64, Errno> {
     if size.cast_signed() < 0 {
         return Err(Errno::EINVAL);
     }
-    LINUX.ftruncate(file(descriptor)?, size).map(|()| 0)
+    LINUX.ftruncate(writer(), file(descriptor)?, size).map(|()| 0)
 }
 
 #[inline(never)]
 pub(super) fn fallocate(descriptor: u64, mode: u64, offset: u64, len: u64) -> Result<u64, Errno> {
-    LINUX.fallocate(file(descriptor)?, mode, offset, len).map(|()| 0)
+    LINUX
+        .fallocate(writer(), file(descriptor)?, mode, offset, len)
+        .map(|()| 0)
 }
 
 /// `fsync`, `fdatasync`: nothing here has a disk of its own. Rule C19.

@@ -20,6 +20,7 @@
 //! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
+//! | `writer.rs` | who writes, and the signal for who may not write more |
 //! | `../exec/replace.rs` | `execve` |
 //! | `../clone.rs`, `../exit.rs` | `fork vfork clone clone3`, `exit exit_group` |
 //! | `futex.rs` | `futex` |
@@ -64,6 +65,7 @@ mod swap;
 mod thread;
 mod time;
 pub(crate) mod userfault;
+mod writer;
 
 /// Numbers of the calls that exist.
 pub(crate) mod nr {
@@ -166,6 +168,7 @@ macro_rules! or_wait {
     ($call:expr, $regs:ident) => {
         match $call {
             Err(Errno::RESTART) => return long_way($regs),
+            Err(Errno::XFSZ) => return writer::exceeded($regs),
             result => result,
         }
     };
@@ -187,12 +190,12 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::READ => or_wait!(io::read(rdi, rsi, rdx, At::Position), regs),
         nr::WRITE => or_wait!(io::write(rdi, rsi, rdx, At::Position), regs),
         nr::PREAD64 => io::pread(rdi, rsi, rdx, r10),
-        nr::PWRITE64 => io::pwrite(rdi, rsi, rdx, r10),
+        nr::PWRITE64 => or_wait!(io::pwrite(rdi, rsi, rdx, r10), regs),
         nr::READV => or_wait!(io::readv(rdi, rsi, rdx), regs),
         nr::WRITEV => or_wait!(io::writev(rdi, rsi, rdx), regs),
         nr::LSEEK => io::lseek(rdi, rsi, rdx),
-        nr::FTRUNCATE => io::ftruncate(rdi, rsi),
-        nr::FALLOCATE => io::fallocate(rdi, rsi, rdx, r10),
+        nr::FTRUNCATE => or_wait!(io::ftruncate(rdi, rsi), regs),
+        nr::FALLOCATE => or_wait!(io::fallocate(rdi, rsi, rdx, r10), regs),
         nr::FSYNC | nr::FDATASYNC => io::fsync(rdi),
         nr::DUP => file::dup(rdi),
         nr::DUP2 => file::dup2(rdi, rsi),
@@ -240,7 +243,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => time::clock_gettime(rdi, rsi),
         _ => match fs::call(regs) {
-            Some(result) => result,
+            Some(result) => or_wait!(result, regs),
             None => return long_way(regs),
         },
     };
@@ -321,7 +324,8 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
             sched::yield_now(regs);
         }
         number => {
-            let result = signal::call(regs)
+            let result = writer::call()
+                .or_else(|| signal::call(regs))
                 .or_else(|| thread::call(regs))
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))

@@ -8,6 +8,7 @@ use super::namei::Follow;
 use super::permission::may;
 use super::{PathAt, Task, at, s, type_of};
 use crate::cred::{Cred, UNCHANGED};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 /// User and group; [`UNCHANGED`] is "as it is".
@@ -110,6 +111,7 @@ impl<P: Platform> Linux<'_, P> {
         if !(cred.privileged() || user_stays && group_may) {
             return Err(Errno::EPERM);
         }
+        self.remove_capability(inode);
         let or = |new: u32, old: u32| if new == UNCHANGED { old } else { new };
         let mode = object.i_mode();
         if mode & s::IFMT != s::IFDIR {
@@ -151,11 +153,11 @@ impl<P: Platform> Linux<'_, P> {
         Ok(())
     }
 
-    /// `truncate`.
+    /// `truncate`, for somebody whose files may have `fsize` bytes.
     ///
     /// # Errors
-    /// `EINVAL` for sizes below 0 and for what is no file, `EISDIR`, `EACCES`, `EROFS`; as `Memory::shmem_truncate`; those of a walk.
-    pub fn truncate(&self, task: &Task, at: PathAt<'_>, size: u64) -> Result<(), Errno> {
+    /// `EINVAL` for sizes below 0 and for what is no file, `EISDIR`, `EACCES`, `EROFS`; as [`Linux::ftruncate`]; those of a walk.
+    pub fn truncate(&self, task: &Task, fsize: u64, at: PathAt<'_>, size: u64) -> Result<(), Errno> {
         if size.cast_signed() < 0 {
             return Err(Errno::EINVAL);
         }
@@ -169,7 +171,7 @@ impl<P: Platform> Linux<'_, P> {
         if self.is_proc(inode) {
             return Ok(());
         }
-        Ok(self.memory.shmem_truncate(inode, size)?)
+        self.set_size(Writer::new(task.cred, fsize), inode, size)
     }
 
     /// `faccessat2`: whether the real user has these rights; the effective one with [`at::EACCESS`].

@@ -12,6 +12,7 @@
 //! | `symlink` | mm/shmem.c | where targets are kept, `readlink` |
 //! | `readdir` | fs/libfs.c | `getdents64` |
 //! | `attributes` | fs/attr.c, fs/open.c, fs/utimes.c | `chmod chown utimensat truncate access` |
+//! | `xattr` | fs/xattr.c | extended attributes |
 //! | `cwd` | fs/d_path.c, fs/fs_struct.c | `chdir getcwd` |
 //! | `path` | fs/d_path.c | from an object to its path |
 //! | `mount` | fs/namespace.c | `mount umount` |
@@ -46,12 +47,14 @@ mod statfs;
 mod symlink;
 #[cfg(test)]
 mod tests;
+mod xattr;
 
 pub use attributes::{Owner, Time};
 pub use mount::{MountArguments, mount_flag};
 pub use readdir::Entry;
 pub use rename::rename_flag;
 pub use statfs::STATFS_BYTES;
+pub use xattr::{XATTR_NAME_MAX, XATTR_SIZE_MAX, xattr_flag};
 
 pub(crate) use dentry::{DentryId, Names};
 pub(crate) use mount::{MountInfo, Mounts};

@@ -7,7 +7,7 @@
 //! # Invariants
 //! A mount holds its root and what it covers; what is covered is marked [`inode_flag::MOUNTPOINT`].
 
-use faultlab_mm::shmem::{FsType, InodeId, Limits, SuperId, inode_flag, super_flag};
+use faultlab_mm::shmem::{BOGO_INODE_SIZE, FsType, InodeId, Limits, SuperId, inode_flag, super_flag};
 use faultlab_mm::slab::{Cache, object};
 use faultlab_mm::sync::{Word, Word32};
 use faultlab_mm::{Platform, id_type, record};
@@ -364,8 +364,10 @@ impl<P: Platform> Linux<'_, P> {
             wanted.is_none_or(|wanted| wanted == 0 || (max != 0 && used <= wanted))
         };
         let noswap = sb.s_flags() & super_flag::NOSWAP != 0;
+        // Extended attributes take from the same space.
+        let used_inodes = sb.used_inodes() + sb.xattr_bytes().div_ceil(BOGO_INODE_SIZE);
         if !fits(options.blocks, sb.max_blocks(), sb.used_blocks())
-            || !fits(options.inodes, sb.max_inodes(), sb.used_inodes())
+            || !fits(options.inodes, sb.max_inodes(), used_inodes)
             || options.noswap && !noswap
         {
             return Err(Errno::EINVAL);

@@ -11,6 +11,7 @@ use super::namei::{Component, Follow, Target};
 use super::permission::may;
 use super::{PathAt, Task, is_dir, s, type_of};
 use crate::file::{Kind, o};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 /// What `open` was asked for.
@@ -144,7 +145,7 @@ impl<P: Platform> Linux<'_, P> {
             self.kind_of(inode)?
         };
         if how.has(o::TRUNC) && matches!(kind, Kind::Object(_)) {
-            self.memory.shmem_truncate(inode, 0)?;
+            self.set_size(Writer::new(task.cred, u64::MAX), inode, 0)?;
         }
         self.memory.ihold(inode);
         Ok((inode, kind))

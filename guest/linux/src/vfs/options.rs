@@ -3,6 +3,8 @@
 //!
 //! Differs from Linux: `mpol=` is refused, as by a kernel without NUMA, and `huge=` is `never`, as by one without huge pages.
 
+use faultlab_mm::shmem::BOGO_INODE_SIZE;
+
 use crate::Errno;
 
 /// What the options said.
@@ -23,8 +25,6 @@ pub(crate) struct Options {
 }
 
 const PAGE_BYTES: u64 = 4096;
-/// What an inode counts for where the space of inodes is counted in bytes. Source: Linux `BOGO_INODE_SIZE`.
-const BOGO_INODE_SIZE: u64 = 1024;
 
 impl Options {
     /// Those of tmpfs, where memory has so many pages.

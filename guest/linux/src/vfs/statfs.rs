@@ -22,11 +22,15 @@ const ST_RDONLY: u64 = 1;
 impl<P: Platform> Linux<'_, P> {
     /// What is known about the file system of an object. That of memory files has no limits.
     pub fn statfs(&self, inode: InodeId) -> [u8; STATFS_BYTES] {
-        let sb = self.object(inode).i_sb().map(|id| self.super_block(id));
-        let of = |max: u64, used: u64| if max == 0 { [0, 0] } else { [max, max - used] };
-        let ([blocks, bfree], [files, ffree]) = sb.map_or(([0; 2], [0; 2]), |sb| {
-            let blocks = of(sb.max_blocks(), sb.used_blocks());
-            (blocks, of(sb.max_inodes(), sb.used_inodes()))
+        let id = self.object(inode).i_sb();
+        let sb = id.map(|id| self.super_block(id));
+        let (blocks, bfree) = sb.map_or((0, 0), |sb| match sb.max_blocks() {
+            0 => (0, 0),
+            max => (max, max - sb.used_blocks()),
+        });
+        let limited = id.filter(|&id| self.super_block(id).max_inodes() != 0);
+        let (files, ffree) = limited.map_or((0, 0), |id| {
+            (self.super_block(id).max_inodes(), self.memory.free_inodes(id))
         });
         let magic = match sb.map(faultlab_mm::shmem::SuperBlock::s_type) {
             Some(FsType::Ramfs) => RAMFS_MAGIC,

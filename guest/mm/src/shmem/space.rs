@@ -47,6 +47,8 @@ record! {
         s_flags, set_s_flags: u64 = 10;
         /// Descriptions that are open for writing.
         writers, set_writers: u64 = 11;
+        /// What extended attributes take from the space of inodes, in bytes; not counted without a limit.
+        xattr_bytes, set_xattr_bytes: u64 = 15;
         /// Rights that its root was mounted with.
         s_mode, set_s_mode: u32 = 12;
         /// Owner of its root then.
@@ -109,6 +111,8 @@ pub struct Limits {
     pub inodes: u64,
 }
 
+/// What an inode counts for where the space of inodes is counted in bytes. Source: Linux `BOGO_INODE_SIZE`.
+pub const BOGO_INODE_SIZE: u64 = 1024;
 /// Type bits of a mode. Source: inode(7).
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
@@ -202,13 +206,25 @@ impl<P: Platform> Memory<P> {
         Ok(inode_id)
     }
 
+    /// Bytes that are left of the space of inodes, of a file system that limits it: each inode takes [`BOGO_INODE_SIZE`], extended attributes
+    /// what they need. Rule C38.
+    #[inline(always)]
+    pub(super) fn free_ispace(&self, sb: SuperBlock<'_>) -> u64 {
+        (sb.max_inodes() - sb.used_inodes()) * BOGO_INODE_SIZE - sb.xattr_bytes()
+    }
+
+    /// Inodes that a file system with a limit has left.
+    pub fn free_inodes(&self, id: SuperId) -> u64 {
+        self.free_ispace(self.sb(id)) / BOGO_INODE_SIZE
+    }
+
     /// Takes an inode from the limit, for one or for one more name of one. Rule C35.
     ///
     /// # Errors
     /// [`Error::Enospc`].
     pub fn reserve_inode(&self, id: SuperId) -> Result<(), Error> {
         let sb = self.sb(id);
-        if sb.max_inodes() != 0 && sb.used_inodes() >= sb.max_inodes() {
+        if sb.max_inodes() != 0 && self.free_ispace(sb) < BOGO_INODE_SIZE {
             return Err(Error::Enospc);
         }
         sb.set_used_inodes(sb.used_inodes() + 1);

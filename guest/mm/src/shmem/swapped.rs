@@ -89,6 +89,10 @@ impl<P: Platform> Memory<P> {
                 self.swaplist_add(id);
             }
         }
+        let page = self.page(pfn);
+        if !page.has(flag::UPTODATE) && self.falloc_keeps(id, page.index.get()) {
+            return None;
+        }
         let slot = self.add_to_swap(pfn, SWAP_MAP_SHMEM)?;
         self.fill_locked(pfn);
         let replaced = self.shmem_replace(

@@ -7,6 +7,7 @@
 mod bytes;
 mod disk;
 mod failing;
+mod interleave;
 pub mod model;
 mod pte;
 
@@ -18,6 +19,7 @@ use std::vec::Vec;
 pub(crate) use bytes::Bytes;
 pub use disk::FakeDisk;
 pub use failing::Failing;
+pub use interleave::Interleave;
 pub use pte::FakePte;
 
 pub use crate::xarray::testing::model::run_bytes as run_xarray;
@@ -48,6 +50,10 @@ pub struct FakeMachine {
     counters: RefCell<HashMap<&'static str, u64>>,
     /// Attempts to allocate so far, and those that fail.
     pub failing: Failing,
+    /// What comes in between.
+    pub interleave: Interleave,
+    /// Questions for a waiting signal that are still answered with no.
+    pub signal_in: Cell<u64>,
     /// The swap disks.
     pub disk: RefCell<FakeDisk>,
     /// Seconds since 1970.
@@ -67,6 +73,8 @@ impl FakeMachine {
             tlb: RefCell::default(),
             counters: RefCell::default(),
             failing: Failing::default(),
+            interleave: Interleave::default(),
+            signal_in: Cell::new(u64::MAX),
             disk: RefCell::new(FakeDisk::new(slots)),
             clock_s: Cell::new(1_000),
         }
@@ -240,7 +248,15 @@ impl Platform for FakeMachine {
         Self::counter(self, item)
     }
 
-    fn stage(&self, _: Stage, _: u64) {}
+    fn stage(&self, stage: Stage, _: u64) {
+        self.interleave.reached(stage);
+    }
+
+    fn signal_pending(&self) -> bool {
+        let left = self.signal_in.get();
+        self.signal_in.set(left.saturating_sub(1));
+        left == 0
+    }
 }
 
 /// An area of `slots` slots, with a priority of its own.

@@ -124,7 +124,12 @@ pub(super) fn faccessat(dirfd: u64, addr: u64, rights: u64, flags: u64) -> Resul
 pub(super) fn truncate(addr: u64, size: u64) -> Result<u64, Errno> {
     let at = &mut path_buffer();
     LINUX
-        .truncate(&task(), path_at(at, super::CWD, addr)?, size)
+        .truncate(
+            &task(),
+            crate::syscall::writer::writer().fsize,
+            path_at(at, super::CWD, addr)?,
+            size,
+        )
         .map(|()| 0)
 }
 

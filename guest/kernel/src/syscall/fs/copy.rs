@@ -6,6 +6,7 @@ use faultlab_linux::read_write::At;
 use super::Errno;
 use crate::platform::LINUX;
 use crate::syscall::file::file;
+use crate::syscall::writer::writer;
 use crate::uaccess;
 
 /// Where a call begins: at the offset that a pointer points to, or at the position.
@@ -32,7 +33,7 @@ pub(super) fn sendfile(to: u64, from: u64, offset: u64, count: u64) -> Result<u6
         at: at(offset)?,
         file: file(from)?,
     };
-    let done = LINUX.sendfile(file(to)?, place, count)?;
+    let done = LINUX.sendfile(writer(), file(to)?, place, count)?;
     tell(offset, place.at, done)?;
     Ok(done)
 }
@@ -47,7 +48,7 @@ pub(super) fn copy_file_range([from, from_offset, to, to_offset, len, flags]: [u
         at: at(to_offset)?,
         file: target,
     };
-    let done = LINUX.copy_file_range(source, target, len, flags)?;
+    let done = LINUX.copy_file_range(writer(), source, target, len, flags)?;
     tell(from_offset, source.at, done)?;
     tell(to_offset, target.at, done)?;
     Ok(done)

@@ -7,6 +7,7 @@
 //! | `names.rs` | `mkdir rmdir unlink rename link symlink readlink mknod` and their `*at` |
 //! | `attributes.rs` | `stat lstat fstat newfstatat statx chmod chown utimensat access truncate umask` and their relatives |
 //! | `directory.rs` | `getdents64 chdir fchdir getcwd` |
+//! | `xattr.rs` | `setxattr getxattr listxattr removexattr` and their relatives for links and descriptors |
 //! | `copy.rs` | `sendfile copy_file_range` |
 //! | `mounts.rs` | `mount umount2 statfs fstatfs sync syncfs` |
 //!
@@ -17,6 +18,7 @@ use core::mem::MaybeUninit;
 use faultlab_linux::file::o;
 use faultlab_linux::vfs::{AT_FDCWD, PATH_MAX, PathAt, Task};
 
+use self::xattr::Of;
 use super::Errno;
 use crate::entry::VolatileRegs;
 use crate::platform::LINUX;
@@ -28,6 +30,7 @@ mod copy;
 mod directory;
 mod mounts;
 mod names;
+mod xattr;
 
 /// Numbers of the calls.
 mod nr {
@@ -61,6 +64,18 @@ mod nr {
     pub(super) const SYNC: u64 = 162;
     pub(super) const MOUNT: u64 = 165;
     pub(super) const UMOUNT2: u64 = 166;
+    pub(super) const SETXATTR: u64 = 188;
+    pub(super) const LSETXATTR: u64 = 189;
+    pub(super) const FSETXATTR: u64 = 190;
+    pub(super) const GETXATTR: u64 = 191;
+    pub(super) const LGETXATTR: u64 = 192;
+    pub(super) const FGETXATTR: u64 = 193;
+    pub(super) const LISTXATTR: u64 = 194;
+    pub(super) const LLISTXATTR: u64 = 195;
+    pub(super) const FLISTXATTR: u64 = 196;
+    pub(super) const REMOVEXATTR: u64 = 197;
+    pub(super) const LREMOVEXATTR: u64 = 198;
+    pub(super) const FREMOVEXATTR: u64 = 199;
     pub(super) const GETDENTS64: u64 = 217;
     pub(super) const OPENAT: u64 = 257;
     pub(super) const MKDIRAT: u64 = 258;
@@ -142,6 +157,18 @@ pub(super) fn call(regs: &VolatileRegs) -> Option<Result<u64, Errno>> {
         nr::GETDENTS64 => directory::getdents64(a, b, c),
         nr::SENDFILE => copy::sendfile(a, b, c, d),
         nr::COPY_FILE_RANGE => copy::copy_file_range([a, b, c, d, e, f]),
+        nr::SETXATTR => xattr::set(Of::Path, a, b, c, d, e),
+        nr::GETXATTR => xattr::get(Of::Path, a, b, c, d),
+        nr::LISTXATTR => xattr::list(Of::Path, a, b, c),
+        nr::REMOVEXATTR => xattr::remove(Of::Path, a, b),
+        nr::LSETXATTR => xattr::set(Of::Link, a, b, c, d, e),
+        nr::LGETXATTR => xattr::get(Of::Link, a, b, c, d),
+        nr::LLISTXATTR => xattr::list(Of::Link, a, b, c),
+        nr::LREMOVEXATTR => xattr::remove(Of::Link, a, b),
+        nr::FSETXATTR => xattr::set(Of::Descriptor, a, b, c, d, e),
+        nr::FGETXATTR => xattr::get(Of::Descriptor, a, b, c, d),
+        nr::FLISTXATTR => xattr::list(Of::Descriptor, a, b, c),
+        nr::FREMOVEXATTR => xattr::remove(Of::Descriptor, a, b),
         nr::CHDIR => directory::chdir(a),
         nr::FCHDIR => directory::fchdir(a),
         nr::GETCWD => directory::getcwd(a, b),

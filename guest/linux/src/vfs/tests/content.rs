@@ -1,6 +1,7 @@
 //! What files hold: blocks and limits, pages under pressure and without names, copies, frames of the initrd.
 
 use super::*;
+use crate::writer::Writer;
 
 /// Rule C37: what has no name is on no mount, and limited by none.
 #[test]
@@ -36,7 +37,7 @@ fn mapped_files_outlive_their_names() {
     world.mount("m", "tmpfs", "size=16k", 0).expect("new");
     let number = world.open("m/f", o::CREAT | o::RDWR).expect("new");
     let file = world.linux.get(world.task.table, number).expect("open");
-    world.linux.ftruncate(file, 8192).expect("writable");
+    world.linux.ftruncate(Writer::ANY, file, 8192).expect("writable");
     let target = world.linux.map_file(file).expect("a file");
     let addr = memory
         .do_mmap(mm, 0, 8192, 3, mmap::map_flag::SHARED, Some(target), 0)
@@ -67,16 +68,22 @@ fn reading_past_a_limit_takes_no_block() {
     let file = world.linux.get(world.task.table, number).expect("open");
     let inode = file.inode().expect("an object");
     let buffer = Buffer { mm, addr, len: 4096 };
-    assert_eq!(world.linux.write(file, inode, At::Offset(0), buffer), Ok(4096));
     assert_eq!(
-        world.linux.write(file, inode, At::Offset(4096), buffer),
+        world.linux.write(Writer::ANY, file, inode, At::Offset(0), buffer),
+        Ok(4096)
+    );
+    assert_eq!(
+        world.linux.write(Writer::ANY, file, inode, At::Offset(4096), buffer),
         Err(Errno::ENOSPC)
     );
-    world.linux.ftruncate(file, 12288).expect("writable");
+    world.linux.ftruncate(Writer::ANY, file, 12288).expect("writable");
     assert_eq!(world.linux.read(file, inode, At::Offset(4096), buffer), Ok(4096));
     assert_eq!(memory.load(mm, addr), Ok(0));
-    world.linux.ftruncate(file, 0).expect("writable");
-    assert_eq!(world.linux.write(file, inode, At::Offset(4096), buffer), Ok(4096));
+    world.linux.ftruncate(Writer::ANY, file, 0).expect("writable");
+    assert_eq!(
+        world.linux.write(Writer::ANY, file, inode, At::Offset(4096), buffer),
+        Ok(4096)
+    );
     world.linux.close(world.task.table, number).expect("open");
     world.umount("m", 0).expect("unused");
     world.rmdir("m").expect("empty");
@@ -153,7 +160,10 @@ fn copying_between_files() {
         file: from,
         at: At::Position,
     };
-    assert_eq!(world.linux.sendfile(to, place, 1 << 20), Ok(3 * 4096 + 100));
+    assert_eq!(
+        world.linux.sendfile(Writer::ANY, to, place, 1 << 20),
+        Ok(3 * 4096 + 100)
+    );
     assert_eq!(world.linux.lseek(from, 0, 1), Ok(3 * 4096 + 100));
     assert_eq!(memory.getattr(source).blocks, 16, "holes stay");
     let mut content = [0; 4 * 4096];
