@@ -7,6 +7,8 @@ use faultlab_mm::huge::ShmemPolicy;
 
 use faultlab_mm::shmem::BOGO_INODE_SIZE;
 
+use faultlab_mm::shmem::BOGO_INODE_SIZE;
+
 use crate::Errno;
 
 /// What the options said.

@@ -7,9 +7,12 @@ use std::vec::Vec;
 
 use crate::platform::Stage;
 
+/// What is to be done, and when.
+type Act = (Stage, Box<dyn FnOnce()>);
+
 /// What is to be done, the last first, each once.
 #[derive(Default)]
-pub struct Interleave(RefCell<Vec<(Stage, Box<dyn FnOnce()>)>>);
+pub struct Interleave(RefCell<Vec<Act>>);
 
 impl Interleave {
     /// Does something when a stage is reached next, after what was asked for later.
