@@ -36,6 +36,10 @@ const REFUSALS: &[(&str, &[&str])] = &[
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("bench::every scenario adds up", Needs::Kvm, everything);
     suite.test("bench::a matrix of backings and patterns", Needs::Kvm, matrix);
+    for server in ["inline", "thread", "uring"] {
+        let name = format!("bench::swap rows add up, disk served by {server}");
+        suite.test(name, Needs::Kvm, move || swap_rows(server));
+    }
     suite.test("bench::random orders repeat with their seed", Needs::Kvm, seeds);
     for signal in [Signal::INT, Signal::TERM] {
         let name = format!("bench::what a signal leaves: {signal:?}");
@@ -119,6 +123,13 @@ fn matrix() {
     let (report, _) = bench("--backing all --scenario getppid --pages 2", 0);
     let skipped = report["skipped"].as_array().expect("a list").len();
     assert_eq!(rows(&report).len() + skipped, faultlab::memory::Backing::ALL.len());
+}
+
+/// More pages than there can be requests under way, so that all of these are used, and some are waited for.
+fn swap_rows(server: &str) {
+    let options = format!("--backing anon,memfd --scenario swap-out,swap-in --pages 128 --swap-io {server}");
+    let (report, table) = bench(&options, 0);
+    assert_eq!(rows(&report).len(), 4, "{table}");
 }
 
 fn seeds() {

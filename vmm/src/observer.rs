@@ -6,6 +6,7 @@ use faultlab_abi::vmstat;
 use crate::devices::bus::BusCounters;
 use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
+use crate::timeline::requests::Requests;
 use crate::trace_ring::Trace;
 
 /// The guest's counters, indexed by [`faultlab_abi::vmstat::Item`].
@@ -110,4 +111,6 @@ pub struct PhaseRecord {
     pub samples: Vec<u64>,
     /// What the guest traced in the phase, oldest first; empty with tracing off.
     pub trace: Trace,
+    /// What the swap disk did in it; empty with tracing off.
+    pub requests: Requests,
 }

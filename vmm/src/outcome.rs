@@ -10,6 +10,7 @@ use crate::devices::bus::BusCounters;
 use crate::error::exit;
 use crate::observer::Vmstat;
 use crate::timeline::Timeline;
+use crate::timeline::requests::Requests;
 use crate::trace_ring::Trace;
 use crate::vcpu::state::VcpuState;
 
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub program_cycles: Option<u64>,
     /// What the guest traced; empty with tracing off.
     pub trace: Trace,
+    /// What the swap disk did since the last phase began or ended; empty with tracing off, and with a timeline, which has it.
+    pub requests: Requests,
     /// What the VMM and the host did meanwhile; `None` without [`crate::TraceLevel::Timeline`].
     pub timeline: Option<Timeline>,
 }

@@ -44,7 +44,7 @@ pub struct Trace {
 /// One page fault of a program, resolved by the guest kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// The guest's time-stamp counter at its entry. Without [`faultlab_abi::trace::level::TIMELINE`] the low half.
+    /// The guest's time-stamp counter at its entry. Without [`faultlab_abi::trace::level::TIMELINE`] the low half, unless an event tells the rest.
     pub entry_tsc: u64,
     /// Stages in the order they were reached, from [`Stage::FaultEntry`] to [`Stage::FaultExit`].
     pub stamps: Vec<Stamp>,
@@ -80,6 +80,12 @@ impl Fault {
     fn of(record: &FaultRecord, events: &[Record]) -> Fault {
         let (entry, exit) = (record.stamps[0], record.stamps[STAMPS - 1]);
         let length = exit.wrapping_sub(entry);
+        // An event has a whole time stamp.
+        let since = |event: &Record| (event.tsc as u32).wrapping_sub(entry);
+        let entry_tsc = match (record.entry_high, events.iter().rfind(|event| since(event) <= length)) {
+            (0, Some(event)) => event.tsc.wrapping_sub(since(event).into()),
+            (high, _) => u64::from(high) << 32 | u64::from(entry),
+        };
         let hot = (1_u8..).zip(record.stamps).map(|(number, tsc)| (number, tsc, 0));
         let events = events
             .iter()
@@ -95,7 +101,7 @@ impl Fault {
             .collect();
         stamps.sort_by_key(|stamp| (stamp.cycles, stamp.stage == Stage::FaultExit));
         Fault {
-            entry_tsc: u64::from(record.entry_high) << 32 | u64::from(entry),
+            entry_tsc,
             stamps,
             address: record.address,
             rip: record.rip,
@@ -113,6 +119,52 @@ impl Trace {
         self.lost_faults = self.lost_faults.saturating_add(later.lost_faults);
         self.lost_events = self.lost_events.saturating_add(later.lost_events);
     }
+}
+
+/// Pieces of work outside faults, oldest first: the events of each, from the one that begins it to the one that ends it. Work within work is part of it.
+pub(crate) fn works(events: &[Record]) -> Vec<&[Record]> {
+    let mut works = Vec::new();
+    let mut left = events;
+    while !left.is_empty() {
+        let len = work_len(left);
+        works.extend(len.map(|len| &left[..len]));
+        left = &left[len.unwrap_or(1)..];
+    }
+    works
+}
+
+/// Events of the work that the first of `events` begins; `None` if it begins none, or how it went on was overwritten.
+fn work_len(events: &[Record]) -> Option<usize> {
+    let mut ends = Vec::new();
+    let mut tsc = events.first()?.tsc;
+    for (at, event) in events.iter().enumerate() {
+        if event.tsc < tsc {
+            return None;
+        }
+        tsc = event.tsc;
+        let stage = Stage::from_number(event.stage_and_arg as u8)?;
+        match end_of(stage) {
+            Some(end) => ends.push(end),
+            None if ends.last() == Some(&stage) => drop(ends.pop()),
+            None if stage == Stage::SwapQueued && at > 0 => {}
+            None => return None,
+        }
+        if ends.is_empty() {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+/// How work ends that begins so.
+fn end_of(start: Stage) -> Option<Stage> {
+    Some(match start {
+        Stage::SwapReadStart => Stage::SwapReadEnd,
+        Stage::SwapWriteStart => Stage::SwapWriteEnd,
+        Stage::ReclaimStart => Stage::ReclaimEnd,
+        Stage::PageoutStart => Stage::PageoutEnd,
+        _ => return None,
+    })
 }
 
 /// How far the guest's trace is written now; the beginning if there is none, or if what its header says cannot be.

@@ -35,6 +35,7 @@ use crate::swap_io::SwapIo;
 use crate::timeline::Timeline;
 use crate::timeline::clock::{GuestClock, host_tsc};
 use crate::timeline::log::{Log, SharedLog};
+use crate::timeline::requests::Requests;
 use crate::trace_ring;
 use crate::vcpu::kick::StopHandle;
 use crate::vcpu::state::VcpuState;
@@ -47,6 +48,9 @@ pub const MEMORY_DEFAULT_BYTES: u64 = 64 << 20;
 /// Three pages that Intel processors without "unrestricted guest" need, in the hole between RAM and 4 GiB, away from
 /// the devices. Source: Linux, Documentation/virt/kvm/api.rst, 4.36 `KVM_SET_TSS_ADDR`.
 const TSS_ADDRESS: usize = VIRTIO_MMIO_BASE as usize + 0x10_0000;
+
+/// Requests of a phase that are noted without the memory for that being touched in it: one for each sample that there may be.
+const REQUESTS_ROOM: usize = 65_536;
 
 /// What the guest kernel records while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,7 +221,11 @@ impl Vm {
             .map(|(which, file)| swap_disk(&config, which, file, &ram, &vm))
             .collect::<Result<Vec<_>, _>>()?;
         let requests = match blocks.first_mut() {
-            Some(device) if config.trace == TraceLevel::Timeline => Some(device.note_requests()),
+            Some(device) if config.trace != TraceLevel::Off => {
+                let log = SharedLog::with_room(REQUESTS_ROOM);
+                device.note_requests(&log);
+                Some(log)
+            }
             _ => None,
         };
         let stop = StopHandle::new();
@@ -256,7 +264,8 @@ impl Vm {
         let (build, start_to_guest) = (self.building_since.elapsed(), process::age());
         let whole_run = self.trace == TraceLevel::Timeline;
         let host_events = self.host_events.then(|| HostEvents::open(process::thread_id()));
-        let clock = whole_run.then(|| GuestClock::measure(&self.vcpu)).flatten();
+        let is_traced = self.trace != TraceLevel::Off;
+        let clock = is_traced.then(|| GuestClock::measure(&self.vcpu)).flatten();
         if let (true, Some(Ok(events))) = (whole_run, &host_events) {
             events.start().unwrap_or_else(|error| log::warn!("{error}"));
         }
@@ -264,6 +273,7 @@ impl Vm {
             // A phase would begin anew what the timeline wants whole.
             host_events: host_events.as_ref().filter(|_| !whole_run),
             exits: whole_run.then(Log::default),
+            requests: self.requests.as_ref().filter(|_| !whole_run).zip(clock),
             ram: &self.ram,
             observer,
             stats: self.stats.as_mut(),
@@ -287,10 +297,15 @@ impl Vm {
                 _ => GuestClock::default(),
             },
         });
+        let requests = self.requests.as_ref().zip(clock).filter(|_| !whole_run);
+        let requests = requests
+            .map(|(log, clock)| Requests::new(log.drain(), clock))
+            .unwrap_or_default();
         let end = self.end(stopped?);
         Ok(Outcome {
             program_cycles,
             timeline,
+            requests,
             ..self.outcome(end, build, start_to_guest)
         })
     }
@@ -336,6 +351,7 @@ impl Vm {
             build,
             program_cycles: None,
             trace,
+            requests: Requests::default(),
             timeline: None,
         }
     }

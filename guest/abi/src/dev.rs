@@ -41,9 +41,10 @@ const fn iowr(nr: u64, size: usize) -> u64 {
     ioc(3, nr, size)
 }
 
-/// Argument: [`PhaseArgs`]. Counters are snapshotted; what follows is measured.
+/// Argument: [`PhaseArgs`]. Waits for the disks, then counters are snapshotted; what follows is measured.
 pub const PHASE_BEGIN: u64 = iow(1, size_of::<PhaseArgs>());
 /// Argument: the same [`PhaseArgs`], with [`PhaseArgs::count`] set to what was really provoked.
+/// Waits for the disks, so that what the phase had them do is in the counters.
 pub const PHASE_END: u64 = iow(2, size_of::<PhaseArgs>());
 /// Argument: [`Samples`]. Hands over the samples of the phase that ended last.
 pub const SAMPLES: u64 = iow(3, size_of::<Samples>());
@@ -53,7 +54,7 @@ pub const SAMPLES: u64 = iow(3, size_of::<Samples>());
 /// ([`HostInfo::granule_bytes`]), which only the window's are sure to; nothing is dropped then.
 pub const COLD: u64 = iow(4, size_of::<Range>());
 /// Argument: number of pages (by value). Drops the host backing of at least that many free frames, those that are
-/// allocated next. `ENOMEM` if so many are not free. What the kernel knows about these frames is backed. `EOPNOTSUPP` where the
+/// allocated next once the disks have answered, which is waited for. `ENOMEM` if so many are not free. What the kernel knows about these frames is backed. `EOPNOTSUPP` where the
 /// backing's granule is larger than a page: a granule holds frames in use beside free ones.
 pub const COLD_FREE: u64 = iow(5, size_of::<u64>());
 /// Argument: [`Samples`]. The kernel fills the buffer with the cycles of that many `out` instructions to
@@ -62,7 +63,7 @@ pub const PIO_EXITS: u64 = iow(6, size_of::<Samples>());
 /// Argument: number of scenarios that follow (by value), for the progress bar.
 pub const PLAN: u64 = iow(7, size_of::<u64>());
 /// Argument: number of pages (by value). Makes the host back at least that many free frames, those that are allocated next, by
-/// touching them (their contents become undefined). `ENOMEM` if so many are not free.
+/// touching them (their contents become undefined). Waits for the disks. `ENOMEM` if so many are not free.
 pub const WARM_FREE: u64 = iow(8, size_of::<u64>());
 /// Argument: [`HostInfo`], filled.
 pub const HOST_INFO: u64 = ior(9, size_of::<HostInfo>());

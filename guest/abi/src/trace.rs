@@ -156,4 +156,10 @@ stages! {
     SwapWriteStart = 14 "submit_bio (write)",
     /// The swap disk has them; argument: first slot.
     SwapWriteEnd = 15 "swap_writepage",
+    /// The request is in the queue, and the doorbell comes next if the disk has to be told; argument: first slot.
+    SwapQueued = 16 "virtqueue_add",
+    /// A page is to be moved out by advice (`MADV_PAGEOUT`).
+    PageoutStart = 17 "reclaim_pages",
+    /// It is, or is not to be had; argument: frames freed.
+    PageoutEnd = 18 "reclaim_pages return",
 }

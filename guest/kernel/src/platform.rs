@@ -114,7 +114,7 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
 
     #[inline(always)]
     fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
-        swap_disk::begin(direction, slot, frames)
+        swap_disk::begin::<LEVEL>(direction, slot, frames)
     }
 
     fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)> {

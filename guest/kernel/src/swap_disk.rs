@@ -10,6 +10,7 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_abi::trace::level;
 use faultlab_kernel::cmdline::{Region, VIRTIO_MAX};
 use faultlab_kernel::swap_header::Header;
 use faultlab_kernel::virtqueue::{Areas, CHAIN_LEN_MAX, CHAINS_MAX, Descriptor, Ring, desc, set};
@@ -19,7 +20,7 @@ use faultlab_mm::swap::{CLUSTER_MAX, IN_FLIGHT_MAX, MAX_SWAPFILES, SwapSlot};
 
 use crate::global::Global;
 use crate::virtio::{Device, F_EVENT_IDX, F_INDIRECT_DESC};
-use crate::{ram, x86};
+use crate::{ram, trace, x86};
 
 /// `VIRTIO_ID_BLOCK`.
 const BLOCK_DEVICE: u32 = 2;
@@ -140,7 +141,7 @@ pub(crate) fn header(disk: usize) -> Result<Header, NoSwap> {
     let disk = DISKS.get(disk).ok_or(NONE)?;
     let device = disk.device.get().ok_or(NONE)?;
     // SAFETY: the buffer is a page that nobody else refers to.
-    unsafe { disk.transfer(T_IN, 0, core::iter::once(ram::phys_of(&raw const HEADER))) }
+    unsafe { disk.transfer::<{ level::OFF }>(T_IN, 0, core::iter::once(ram::phys_of(&raw const HEADER))) }
         .map_err(|IoError| NoSwap("the disk's first page cannot be read"))?;
     let capacity = u64::from(device.config(CONFIG_CAPACITY)) | u64::from(device.config(CONFIG_CAPACITY + 4)) << 32;
     // SAFETY: the device is done with the buffer, and nobody else refers to it.
@@ -155,14 +156,14 @@ pub(crate) fn is_there(disk: usize) -> bool {
 
 /// See [`faultlab_mm::Platform::swap_begin`].
 #[inline(always)]
-pub(crate) fn begin(direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
+pub(crate) fn begin<const LEVEL: u8>(direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
     let disk = &DISKS[slot.area() % VIRTIO_MAX];
     let kind = if direction == Direction::Read { T_IN } else { T_OUT };
     if frames.len() > disk.pages_max.get() {
-        return Io::Done(disk.transfer_in_parts(kind, slot.offset(), frames));
+        return Io::Done(disk.transfer_in_parts::<LEVEL>(kind, slot.offset(), frames));
     }
     // SAFETY: the memory manager gives the frames for this until it is told the answer (`Platform::swap_begin`).
-    unsafe { disk.request(kind, slot.offset(), frames.iter().map(|pfn| pfn.phys())) }
+    unsafe { disk.request::<LEVEL>(kind, slot.offset(), frames.iter().map(|pfn| pfn.phys())) }
 }
 
 /// See [`faultlab_mm::Platform::swap_completed`].
@@ -220,13 +221,13 @@ impl Disk {
     /// `pages` yields at least one and at most `pages_max` physical addresses of pages, which until the answer are the device's, for `T_IN` to
     /// write.
     #[inline(always)]
-    unsafe fn request(&self, kind: u32, slot: u32, pages: impl Iterator<Item = u64>) -> Io {
+    unsafe fn request<const LEVEL: u8>(&self, kind: u32, slot: u32, pages: impl Iterator<Item = u64>) -> Io {
         let Some(device) = self.device.get() else {
             return Io::Done(Err(IoError));
         };
         if UNDER_WAY.get() == 0 {
             // SAFETY: the caller's word.
-            unsafe { self.send(device, (0, true), kind, slot, pages) };
+            unsafe { self.send::<LEVEL>(device, (0, true), kind, slot, pages) };
             // Nothing else is under way on any disk, and this one has answered.
             if self.ring.answered_alone(&self.areas) {
                 return Io::Done(REQUESTS[0].result());
@@ -236,7 +237,7 @@ impl Disk {
         let number = UNDER_WAY.get().trailing_ones() as usize % CHAINS_MAX;
         let direct = number == 0 || !self.indirect.get();
         // SAFETY: the caller's word.
-        unsafe { self.send(device, (number, direct), kind, slot, pages) };
+        unsafe { self.send::<LEVEL>(device, (number, direct), kind, slot, pages) };
         self.not_answered_yet(number)
     }
 
@@ -264,7 +265,7 @@ impl Disk {
     /// # Safety
     /// As for [`Disk::request`].
     #[inline(always)]
-    unsafe fn send(
+    unsafe fn send<const LEVEL: u8>(
         &self,
         device: Device,
         (number, direct): (usize, bool),
@@ -307,7 +308,9 @@ impl Disk {
             let table = ram::phys_of(&raw const request.table);
             set(&self.areas.descriptors[number], table, bytes as u32, desc::INDIRECT, 0);
         }
-        if self.ring.publish(&self.areas, if direct { 0 } else { number }) {
+        let rings = self.ring.publish(&self.areas, if direct { 0 } else { number });
+        trace::swap_queued::<LEVEL>(slot);
+        if rings {
             device.notify();
         }
     }
@@ -326,9 +329,14 @@ impl Disk {
     ///
     /// # Safety
     /// As there.
-    unsafe fn transfer(&self, kind: u32, slot: u32, pages: impl Iterator<Item = u64>) -> Result<(), IoError> {
+    unsafe fn transfer<const LEVEL: u8>(
+        &self,
+        kind: u32,
+        slot: u32,
+        pages: impl Iterator<Item = u64>,
+    ) -> Result<(), IoError> {
         // SAFETY: the caller's word.
-        match unsafe { self.request(kind, slot, pages) } {
+        match unsafe { self.request::<LEVEL>(kind, slot, pages) } {
             Io::Done(result) => result,
             Io::Pending(number) => self.wait_for(number as usize),
         }
@@ -336,11 +344,11 @@ impl Disk {
 
     /// For a disk that takes fewer pages at once.
     #[cold]
-    fn transfer_in_parts(&self, kind: u32, slot: u32, frames: &[Pfn]) -> Result<(), IoError> {
+    fn transfer_in_parts<const LEVEL: u8>(&self, kind: u32, slot: u32, frames: &[Pfn]) -> Result<(), IoError> {
         let mut at = slot;
         for part in frames.chunks(self.pages_max.get().max(1)) {
             // SAFETY: as in `begin`.
-            unsafe { self.transfer(kind, at, part.iter().map(|pfn| pfn.phys())) }?;
+            unsafe { self.transfer::<LEVEL>(kind, at, part.iter().map(|pfn| pfn.phys())) }?;
             at += part.len() as u32;
         }
         Ok(())

@@ -125,7 +125,15 @@ pub(crate) fn stage<const LEVEL: u8>(stage: MmStage, arg: u64) {
         MmStage::SwapWriteEnd => event(Stage::SwapWriteEnd, arg, LEVEL != level::OFF),
         MmStage::ReclaimStart => event(Stage::ReclaimStart, arg, LEVEL != level::OFF),
         MmStage::ReclaimEnd => event(Stage::ReclaimEnd, arg, LEVEL != level::OFF),
+        MmStage::PageoutStart => event(Stage::PageoutStart, arg, LEVEL != level::OFF),
+        MmStage::PageoutEnd => event(Stage::PageoutEnd, arg, LEVEL != level::OFF),
     }
+}
+
+/// A request for `slot` is in the disk's queue.
+#[inline(always)]
+pub(crate) fn swap_queued<const LEVEL: u8>(slot: u32) {
+    event(Stage::SwapQueued, slot.into(), LEVEL != level::OFF);
 }
 
 #[inline(always)]

@@ -220,4 +220,8 @@ pub enum Stage {
     ReclaimStart,
     /// Reclaim ends; argument: frames freed.
     ReclaimEnd,
+    /// A page is to be moved out by advice.
+    PageoutStart,
+    /// It is, or is not to be had; argument: frames freed.
+    PageoutEnd,
 }

@@ -36,7 +36,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     }
     if args.vm.trace_level == TraceLevel::Stages {
         // On standard error: standard output is the program's.
-        eprint!("{}", stages::render(&outcome.trace));
+        eprint!("{}", stages::render(&outcome.trace, &outcome.requests));
     }
     report_end(&outcome);
     Ok(outcome.end.exit_status())

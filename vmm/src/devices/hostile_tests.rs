@@ -200,6 +200,7 @@ fn a_guest_made_of_chance(how: SwapIo) {
             stats: None,
             host_events: None,
             exits: None,
+            requests: None,
             bus: BusCounters::default(),
         };
         let mut bus = driven_bus(how, &ram, &mut session);

@@ -27,7 +27,8 @@ use crate::host_events::HostEvents;
 use crate::kvm_stats::KvmStats;
 use crate::memory::GuestRam;
 use crate::observer::Observer;
-use crate::timeline::log::{ExitSpan, Log};
+use crate::timeline::clock::GuestClock;
+use crate::timeline::log::{ExitSpan, Log, SharedLog};
 
 /// What a device may use while it serves an access.
 pub struct Session<'a> {
@@ -41,6 +42,8 @@ pub struct Session<'a> {
     pub host_events: Option<&'a Result<HostEvents, String>>,
     /// Where served exits are noted, if they are.
     pub exits: Option<Log<ExitSpan>>,
+    /// Where requests of the swap disk are noted that belong to a phase, if they are, and how the guest's clock relates to that of the notes.
+    pub requests: Option<(&'a SharedLog, GuestClock)>,
     /// What the bus carried so far, the access that is served included; kept by the [`bus::Bus`].
     pub bus: BusCounters,
 }

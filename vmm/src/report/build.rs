@@ -206,7 +206,7 @@ impl Builder {
             checks: checks.clone(),
             totals: net.clone(),
             host_side: measured.host_side.as_ref().map(|side| HostSide::of(side, self.tsc_khz)),
-            stages: Stages::of(&measured.trace),
+            stages: Stages::of(&measured.trace, &measured.requests).map(|stages| stages.beside(&measured.cycles)),
         });
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! The columns of the host's side (`host_side_*`) are empty unless it was asked for (`--host-events`); where the host does not tell,
 //! `host_side_unavailable` says why. Units are in the names. `cycles` are what `cost_unit` says. A counter that a row lacks is an empty field. Text that a
-//! spreadsheet would take for a formula has an apostrophe before it.
+//! spreadsheet would take for a formula has an apostrophe before it. The columns of stages (`stage_*`, `stages_*`) are empty without tracing.
 //!
 //! Source: RFC 4180.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Report, Scenario};
+use super::quantiles::round_milli;
+use super::stage_table::stage_names;
+use super::stages::Stages;
 use super::{header, host_side};
 
 /// Columns that every row has, before the counters.
@@ -59,7 +62,14 @@ pub fn render(reports: &[Report]) -> csv::Result<String> {
     let counter_names = counters
         .iter()
         .map(|(group, name)| plain(&format!("{group}_{name}_per_fault")));
-    writer.write_record(names.chain(counter_names))?;
+    let stages = stage_columns(reports);
+    let stage_columns = stages.iter().map(|name| plain(&stage_column(name)));
+    writer.write_record(
+        names
+            .chain(counter_names)
+            .chain(STAGE_COLUMNS.map(str::to_owned))
+            .chain(stage_columns),
+    )?;
     for (number, report) in reports.iter().enumerate() {
         for row in &report.scenarios {
             let counted = counters.iter().map(|(group, name)| {
@@ -69,7 +79,7 @@ pub fn render(reports: &[Report]) -> csv::Result<String> {
             });
             let host_side = host_side::fields(row).map(|field| plain(&field));
             let fields = fields(number + 1, report, row).into_iter().chain(host_side);
-            writer.write_record(fields.chain(counted))?;
+            writer.write_record(fields.chain(counted).chain(stage_fields(row, &stages)))?;
         }
     }
     let bytes = writer.into_inner().map_err(|failure| failure.into_error())?;
@@ -82,6 +92,44 @@ fn counters_of(row: &Scenario) -> [(&'static str, &BTreeMap<String, f64>); 3] {
         ("kvm", &row.kvm_per_fault),
         ("host", &row.host_per_fault),
     ]
+}
+
+/// Columns that say how a row's stages close; empty without tracing.
+const STAGE_COLUMNS: [&str; 3] = [
+    "stages_sum_mean_cycles",
+    "stages_apart_percent",
+    "stages_clock_error_cycles",
+];
+
+/// Every stage that any row has, in the order of a fault.
+fn stage_columns(reports: &[Report]) -> Vec<&str> {
+    let rows = reports.iter().flat_map(|report| &report.scenarios);
+    stage_names(rows.filter_map(|row| row.stages.as_ref()))
+}
+
+/// `swap_read` as `stage_swap_read_mean_cycles`.
+fn stage_column(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    format!("stage_{}_mean_cycles", words.join("_"))
+}
+
+fn stage_fields<'a>(row: &'a Scenario, names: &'a [&str]) -> impl Iterator<Item = String> {
+    let stages = row.stages.as_ref();
+    let shown = |value: Option<f64>| value.map_or_else(String::new, |value| round_milli(value).to_string());
+    let error = stages.and_then(|stages| stages.clock_error_cycles);
+    let closing = [
+        shown(stages.map(Stages::mean_sum_cycles)),
+        shown(stages.and_then(|stages| stages.apart_percent)),
+        error.map_or_else(String::new, |error| error.to_string()),
+    ];
+    let mean = move |name: &&str| {
+        let cost = stages?.stages.iter().find(|cost| cost.stage == *name)?;
+        Some(stages?.mean_cycles(cost))
+    };
+    closing
+        .into_iter()
+        .chain(names.iter().map(move |name| shown(mean(name))))
 }
 
 /// Every counter that any row has, by group and name.
@@ -152,6 +200,7 @@ mod tests {
     use super::super::testing::report;
     use super::*;
     use crate::host_events::{HostSide, HostSideTimes};
+    use crate::report::stages::StageCost;
 
     /// The cells of `reports`, read back: names, then rows.
     fn cells(reports: &[Report]) -> Vec<Vec<String>> {
@@ -211,6 +260,28 @@ mod tests {
             (String::new(), "'=no tracefs".into())
         );
         assert_eq!((of(3, "exits"), of(3, "unavailable")), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn stages_have_a_column_each() {
+        let mut report = report(Regime::TwoDimensional);
+        let cost = |stage: &str, total_cycles| StageCost {
+            stage: stage.to_owned(),
+            count: 2,
+            total_cycles,
+            ..StageCost::default()
+        };
+        report.scenarios[1].stages = Some(Stages {
+            stages: vec![cost("submit_bio (read)", 30), cost("device", 500)],
+            apart_percent: Some(-1.5),
+            ..Stages::default()
+        });
+        let cells = cells(&[report]);
+        assert_eq!(cell(&cells, 2, "stage_submit_bio_read_mean_cycles"), "15");
+        assert_eq!(cell(&cells, 2, "stage_device_mean_cycles"), "250");
+        assert_eq!(cell(&cells, 2, "stages_sum_mean_cycles"), "265");
+        assert_eq!(cell(&cells, 2, "stages_apart_percent"), "-1.5");
+        assert_eq!(cell(&cells, 1, "stage_device_mean_cycles"), "");
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Half {
     pub(super) fn join(mut self, second: Half) -> Half {
         self.measured.cycles.extend(second.measured.cycles);
         self.measured.trace.extend(second.measured.trace);
+        self.measured.requests.extend(second.measured.requests);
         self.measured.host_side = match (self.measured.host_side, second.measured.host_side) {
             (Some(Ok(first)), Some(Ok(second))) => Some(Ok(first.and(second))),
             (first, second) => second.filter(Result::is_err).or(first),

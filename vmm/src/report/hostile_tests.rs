@@ -32,6 +32,9 @@ pub(super) fn full() -> Report {
         records: 10,
         lost: 3,
         stages: vec![cost("find_vma", 300), cost("set_pte", 100)],
+        whole_mean_cycles: Some(420.0),
+        apart_percent: Some(-4.762),
+        clock_error_cycles: Some(5),
     });
     report
 }

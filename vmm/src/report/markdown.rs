@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario};
 use super::table::{CounterColumn, EXPLAINED, counter_columns, notes, short};
-use super::{header, host_side};
+use super::{header, host_side, stage_table};
 
 /// All of `reports`, one table each.
 #[must_use]
@@ -30,6 +30,12 @@ fn one(report: &Report) -> String {
     let explained = EXPLAINED.map(str::to_owned).into_iter();
     let notes = notes(report, host_side::warnings(report));
     text.push_str(&block(&explained.chain(notes).collect::<Vec<_>>()));
+    // Wide tables that people read row by row: as they stand on a terminal.
+    let stages = stage_table::render(report);
+    if !stages.is_empty() {
+        text.push('\n');
+        text.push_str(&block(&stages.trim().lines().map(str::to_owned).collect::<Vec<_>>()));
+    }
     text
 }
 

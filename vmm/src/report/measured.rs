@@ -9,6 +9,7 @@ use super::model::Counters;
 use super::{exit_kind, host_fault};
 use crate::PhaseRecord;
 use crate::host_events::HostTally;
+use crate::timeline::requests::Requests;
 use crate::trace_ring::Trace;
 
 /// How second-level faults are counted on a host; decides the rule behind the `cold` check ([`super::checks`]).
@@ -35,6 +36,8 @@ pub struct Measured {
     pub host_side: Option<Result<HostTally, String>>,
     /// What the guest traced.
     pub trace: Trace,
+    /// What the swap disk did meanwhile; empty with tracing off.
+    pub requests: Requests,
 }
 
 impl Measured {
@@ -115,6 +118,7 @@ impl From<PhaseRecord> for Measured {
             moved: Counters { guest, kvm, host },
             host_side: record.host_side,
             trace: record.trace,
+            requests: record.requests,
         }
     }
 }
@@ -217,6 +221,7 @@ mod tests {
             host_side: None,
             samples: vec![1, 2],
             trace: Trace::default(),
+            requests: Requests::default(),
         };
         record.vmstat_after[vmstat::Item::Pgfault as usize] = 8;
         record.vmstat_after[vmstat::Item::NrFreePages as usize] = 3;

@@ -30,10 +30,27 @@ pub fn render(report: &Report) -> String {
             "Mean of a fault, tracing included: each stage is charged what passed since the one before it.\n",
         );
     }
+    text.push_str(&explanations(traced.iter().map(|(_, stages)| *stages)));
     for (name, stages) in traced.iter().filter(|(_, stages)| stages.lost > 0) {
         let (records, lost) = (stages.records, stages.lost);
         text.push_str(&format!(
             "{name}: from its last {records} records; {lost} older ones were overwritten.\n"
+        ));
+    }
+    text
+}
+
+/// What is said of `rows` beside their stages: whole sentences, a line each.
+pub(super) fn explanations<'a>(rows: impl Iterator<Item = &'a Stages> + Clone) -> String {
+    let mut text = String::new();
+    if rows.clone().any(|stages| stages.apart_percent.is_some()) {
+        text.push_str(
+            "The row: the mean as the program timed it. Apart: what the sum of the stages is from it; the trap, its return and, of a call, what lies around it\nare in no stage.\n",
+        );
+    }
+    if let Some(error) = rows.filter_map(|stages| stages.clock_error_cycles).max() {
+        text.push_str(&format!(
+            "From doorbell exit to return to guest the host's clock counts, on which the guest's is exact to {error}.\n"
         ));
     }
     text
@@ -79,6 +96,16 @@ fn table(rows: &[(String, &Stages)], unit: &str) -> Table {
         .iter()
         .map(|(_, stages)| format!("{:.0}", stages.mean_sum_cycles()));
     table.add_row(["all".to_owned()].into_iter().chain(sums).map(Cell::new));
+    if rows.iter().any(|(_, stages)| stages.whole_mean_cycles.is_some()) {
+        let shown = |of: fn(&Stages) -> Option<String>| {
+            let cells = rows.iter().map(move |(_, stages)| of(stages));
+            cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()))
+        };
+        let whole = shown(|stages| stages.whole_mean_cycles.map(|mean| format!("{mean:.0}")));
+        let apart = shown(|stages| stages.apart_percent.map(|percent| format!("{percent:+.1} %")));
+        table.add_row(["the row".to_owned()].into_iter().chain(whole));
+        table.add_row(["apart".to_owned()].into_iter().chain(apart));
+    }
     for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if at == 0 { 0 } else { 2 }, 0));
         if at > 0 {
@@ -109,7 +136,12 @@ mod tests {
             cost("set_pte", 4, 40),
         ];
         let (records, lost) = (12, 0);
-        report.scenarios[2].stages = Some(Stages { records, lost, stages });
+        report.scenarios[2].stages = Some(Stages {
+            records,
+            lost,
+            stages,
+            ..Stages::default()
+        });
         let text = render(&report);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["stage,", "cycles", "minor", "alloc-warm"]);
@@ -117,6 +149,9 @@ mod tests {
         assert_eq!(lines[3], ["alloc_pages", "-", "75"]);
         assert_eq!(lines[4], ["set_pte", "100", "10"]);
         assert_eq!(lines[5], ["all", "400", "185"]);
+        assert_eq!(lines[6], ["the", "row", "420", "-"]);
+        assert_eq!(lines[7], ["apart", "-4.8", "%", "-"]);
+        assert!(text.contains("exact to 5.\n"), "{text}");
         assert!(
             text.ends_with("minor: from its last 10 records; 3 older ones were overwritten.\n"),
             "{text}"

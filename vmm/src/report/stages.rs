@@ -1,21 +1,27 @@
 //! Where the time of the guest's faults goes: the trace as a table.
 //!
-//! Each stage of a fault is charged the cycles since the stage before it. Outside faults (a swap-out by a system call) only
-//! the end of a piece of work is charged, since its beginning.
+//! Each stage of a fault is charged the cycles since the stage before it, and so is each of a piece of work outside faults (a swap-out by a system call).
+//! What the guest waited for while the swap disk worked is split by what the device noted: the doorbell's exit, the host's queue, the device, its
+//! completion, the way back. The device's clock is the host's; how exact the guest's is on it is said.
+//!
+//! Where every operation of a row is one fault, or one piece of work, the sum of the stages is set beside the row's own mean. They are two measurements of
+//! the same: what they are apart by is in no stage, the processor's way into ring 0 and back and, of a system call, what lies around the work.
 //!
 //! The trace keeps the last faults only; how many are missing is said.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use faultlab_abi::trace::{Record, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quantiles::Quantiles;
-use crate::trace_ring::{Fault, Trace};
+use super::quantiles::{Quantiles, round_milli};
+use crate::timeline::requests::{self, Requests};
+use crate::trace_ring::{Stamp, Trace, works};
 
 /// Where the time of some faults went.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stages {
     /// Faults, and events outside faults, that this is made of.
     pub records: u64,
@@ -23,6 +29,16 @@ pub struct Stages {
     pub lost: u64,
     /// Stages that were reached, in the order of a fault.
     pub stages: Vec<StageCost>,
+    /// Mean cost of the row's operations as the program timed them, in cycles; absent unless each of them is one of these faults or pieces of work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_mean_cycles: Option<f64>,
+    /// How far the sum of the stages' means is from that, in percent of it: below 0 if the stages are less. Absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart_percent: Option<f64>,
+    /// How far the border of guest and host in a disk request may be from the truth, in cycles: what one side is given too much, the other lacks.
+    /// Absent where no request was split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error_cycles: Option<u64>,
 }
 
 /// What one stage cost.
@@ -41,16 +57,18 @@ pub struct StageCost {
 }
 
 impl Stages {
-    /// Charges what was traced. `None` if that is nothing.
+    /// Charges what was traced, disk requests that the guest waited for split. `None` if that is nothing.
     #[must_use]
-    pub fn of(trace: &Trace) -> Option<Self> {
-        let reached = charge(trace)
-            .into_iter()
-            .filter(|(_, cycles)| cycles.iter().any(|&each| each > 0));
-        let cost = |(stage, cycles): (Stage, Vec<u64>)| {
-            let quantiles = Quantiles::of_cycles(&cycles);
+    pub fn of(trace: &Trace, requests: &Requests) -> Option<Self> {
+        let charged = Charged::of(trace, requests);
+        let reached = ORDER.iter().filter_map(|name| {
+            let cycles = charged.stages.get(name)?;
+            cycles.iter().any(|&each| each > 0).then_some((*name, cycles))
+        });
+        let cost = |(stage, cycles): (&str, &Vec<u64>)| {
+            let quantiles = Quantiles::of_cycles(cycles);
             StageCost {
-                stage: stage.name().to_owned(),
+                stage: stage.to_owned(),
                 count: cycles.len() as u64,
                 p50_cycles: quantiles.p50,
                 p99_cycles: quantiles.p99,
@@ -58,14 +76,28 @@ impl Stages {
             }
         };
         let stages: Vec<StageCost> = reached.map(cost).collect();
+        let clock = requests.clock.filter(|_| charged.is_split);
         (!stages.is_empty()).then_some(Self {
-            records: (trace.faults.len() + trace.events.len()) as u64,
+            records: charged.records,
             lost: trace.lost_faults.saturating_add(trace.lost_events),
             stages,
+            clock_error_cycles: clock.map(|clock| clock.error_cycles + clock.drift_cycles),
+            ..Self::default()
         })
     }
 
-    /// Faults that this is made of: no stage is reached more often.
+    /// With the row's own samples beside them, in cycles, if each is one of these faults or pieces of work.
+    #[must_use]
+    pub(super) fn beside(mut self, samples: &[u64]) -> Self {
+        if self.lost == 0 && !samples.is_empty() && samples.len() as u64 == self.records {
+            let mean = Quantiles::of_cycles(samples).mean;
+            self.whole_mean_cycles = Some(mean);
+            self.apart_percent = Some(round_milli((self.mean_sum_cycles() / mean.max(1.0) - 1.0) * 100.0));
+        }
+        self
+    }
+
+    /// Faults, or pieces of work, that this is made of: no stage is reached more often.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.stages.iter().map(|cost| cost.count).max().unwrap_or(0).max(1)
@@ -93,8 +125,8 @@ impl Stages {
 
 /// The table, one line a stage in the order of [`Stage::ALL`], or a line that says there is nothing.
 #[must_use]
-pub fn render(trace: &Trace) -> String {
-    let Some(stages) = Stages::of(trace) else {
+pub fn render(trace: &Trace, requests: &Requests) -> String {
+    let Some(stages) = Stages::of(trace, requests) else {
         return "stages: the trace holds no fault\n".to_owned();
     };
     let mut text = format!(
@@ -120,50 +152,100 @@ pub fn render(trace: &Trace) -> String {
     text
 }
 
-/// Charges every stage.
-fn charge(trace: &Trace) -> Vec<(Stage, Vec<u64>)> {
-    let mut stages: Vec<(Stage, Vec<u64>)> = Stage::ALL.iter().map(|&stage| (stage, Vec::new())).collect();
-    let mut add = |stage: Stage, cycles: u64| {
-        if let Some((_, charged)) = stages.iter_mut().find(|(each, _)| *each == stage) {
-            charged.push(cycles);
+/// Names of stages in the order of a fault.
+const ORDER: [&str; 21] = [
+    Stage::FindVma.name(),
+    Stage::WalkPageTables.name(),
+    Stage::FilemapGetEntry.name(),
+    Stage::ReclaimStart.name(),
+    Stage::AllocPages.name(),
+    Stage::SwapReadStart.name(),
+    Stage::SwapWriteStart.name(),
+    Stage::SwapQueued.name(),
+    requests::STAGES[0],
+    requests::STAGES[1],
+    requests::STAGES[2],
+    requests::STAGES[3],
+    requests::STAGES[4],
+    Stage::SwapReadEnd.name(),
+    Stage::SwapWriteEnd.name(),
+    Stage::PageoutEnd.name(),
+    Stage::ReclaimEnd.name(),
+    Stage::AddToPageCache.name(),
+    Stage::ClearPage.name(),
+    Stage::SetPte.name(),
+    Stage::FaultExit.name(),
+];
+
+/// What every stage was charged.
+#[derive(Default)]
+struct Charged {
+    stages: HashMap<&'static str, Vec<u64>>,
+    /// Faults and pieces of work.
+    records: u64,
+    /// Whether any request of the disk was split.
+    is_split: bool,
+}
+
+impl Charged {
+    fn of(trace: &Trace, requests: &Requests) -> Self {
+        let mut charged = Self::default();
+        for fault in &trace.faults {
+            charged.add(fault.entry_tsc, &fault.stamps, requests);
         }
+        for work in works(&trace.events) {
+            if let Some(first) = work.first() {
+                charged.add(first.tsc, &stamps(work, first.tsc), requests);
+            }
+        }
+        charged
+    }
+
+    /// Adds every stage but the first of a fault, or of a piece of work, that began at `entry` on the guest's time-stamp counter.
+    fn add(&mut self, entry: u64, stamps: &[Stamp], requests: &Requests) {
+        self.records += 1;
+        for pair in stamps.windows(2) {
+            let (before, now) = (pair[0], pair[1]);
+            let tsc = |stamp: Stamp| entry.wrapping_add(u64::from(stamp.cycles));
+            let waits = matches!(now.stage, Stage::SwapReadEnd | Stage::SwapWriteEnd);
+            let split = if waits && before.stage == Stage::SwapQueued {
+                requests.stages(now.arg, tsc(before), tsc(now))
+            } else {
+                None
+            };
+            match split {
+                Some(stages) => {
+                    self.is_split = true;
+                    stages.iter().for_each(|(name, cycles)| self.charge(name, *cycles));
+                }
+                None => self.charge(now.stage.name(), u64::from(now.cycles - before.cycles)),
+            }
+        }
+    }
+
+    fn charge(&mut self, name: &'static str, cycles: u64) {
+        self.stages.entry(name).or_default().push(cycles);
+    }
+}
+
+/// The events of a piece of work as stamps of a fault. (Work of more than 2^32 cycles, in which nothing else can happen, shows as that long.)
+fn stamps(work: &[Record], entry: u64) -> Vec<Stamp> {
+    let stamp = |event: &Record| {
+        Some(Stamp {
+            stage: Stage::from_number(event.stage_and_arg as u8)?,
+            cycles: u32::try_from(event.tsc - entry).unwrap_or(u32::MAX),
+            arg: event.arg(),
+        })
     };
-    for fault in &trace.faults {
-        for (stage, cycles) in steps(fault) {
-            add(stage, cycles);
-        }
-    }
-    for pair in trace.events.windows(2) {
-        if let Some((stage, cycles)) = work(&pair[0], &pair[1]) {
-            add(stage, cycles);
-        }
-    }
-    stages
-}
-
-/// Every stage of a fault but its entry, with the cycles since the one before.
-fn steps(fault: &Fault) -> impl Iterator<Item = (Stage, u64)> {
-    fault
-        .stamps
-        .windows(2)
-        .map(|pair| (pair[1].stage, u64::from(pair[1].cycles - pair[0].cycles)))
-}
-
-/// What two successive events say of one piece of work, if they are its beginning and end.
-pub(crate) fn work(start: &Record, end: &Record) -> Option<(Stage, u64)> {
-    let stage = |record: &Record| Stage::from_number(record.stage_and_arg as u8);
-    match (stage(start)?, stage(end)?) {
-        (Stage::SwapReadStart, end_stage @ Stage::SwapReadEnd)
-        | (Stage::SwapWriteStart, end_stage @ Stage::SwapWriteEnd)
-        | (Stage::ReclaimStart, end_stage @ Stage::ReclaimEnd) => Some((end_stage, end.tsc.checked_sub(start.tsc)?)),
-        _ => None,
-    }
+    work.iter().filter_map(stamp).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace_ring::Stamp;
+    use crate::timeline::clock::GuestClock;
+    use crate::timeline::log::BlockSpan;
+    use crate::trace_ring::Fault;
 
     fn fault(stamps: &[(Stage, u32)]) -> Fault {
         let stamp = |&(stage, cycles): &(Stage, u32)| Stamp { stage, cycles, arg: 0 };
@@ -181,11 +263,8 @@ mod tests {
     }
 
     fn cycles_of(trace: &Trace, stage: Stage) -> Vec<u64> {
-        charge(trace)
-            .into_iter()
-            .find(|(each, _)| *each == stage)
-            .map(|(_, cycles)| cycles)
-            .unwrap_or_default()
+        let charged = Charged::of(trace, &Requests::default());
+        charged.stages.get(stage.name()).cloned().unwrap_or_default()
     }
 
     #[test]
@@ -207,37 +286,133 @@ mod tests {
     }
 
     #[test]
-    fn outside_a_fault_only_an_end_is_charged_since_its_start() {
+    fn outside_a_fault_work_is_charged_from_its_beginning_to_its_end() {
         let trace = Trace {
             events: vec![
-                event(20, Stage::SwapReadStart),
-                event(50, Stage::SwapReadEnd),
-                event(70, Stage::SwapReadStart),
-                event(60, Stage::SwapReadEnd),
+                event(20, Stage::PageoutStart),
+                event(30, Stage::SwapWriteStart),
+                event(35, Stage::SwapQueued),
+                event(50, Stage::SwapWriteEnd),
+                event(70, Stage::PageoutEnd),
+                event(90, Stage::SwapReadStart),
+                event(80, Stage::SwapReadEnd),
+                event(95, Stage::SwapReadEnd),
                 Record {
                     tsc: 0,
                     stage_and_arg: 0xff,
                 },
+                event(100, Stage::ReclaimStart),
             ],
             ..Trace::default()
         };
+        let of = |stage| cycles_of(&trace, stage);
+        assert_eq!(of(Stage::SwapWriteStart), [10]);
+        assert_eq!(of(Stage::SwapQueued), [5]);
+        assert_eq!(of(Stage::SwapWriteEnd), [15]);
+        assert_eq!(of(Stage::PageoutEnd), [20]);
+        assert_eq!(of(Stage::SwapReadEnd), [0; 0], "time does not go backwards");
+        assert_eq!(of(Stage::PageoutStart), [0; 0]);
+    }
+
+    /// A fault that reads slot 3, and what the device noted of that.
+    fn swap_in() -> (Trace, Requests) {
+        let mut fault = fault(&[
+            (Stage::FaultEntry, 0),
+            (Stage::AllocPages, 10),
+            (Stage::SwapReadStart, 20),
+            (Stage::SwapQueued, 25),
+            (Stage::SwapReadEnd, 90),
+            (Stage::FaultExit, 100),
+        ]);
+        fault.entry_tsc = 1000;
+        fault.stamps[4].arg = 3;
+        let trace = Trace {
+            faults: vec![fault],
+            ..Trace::default()
+        };
+        let span = BlockSpan {
+            start: 5035,
+            submitted: 5040,
+            completed: 5070,
+            end: 5075,
+            sector: 24,
+            ..BlockSpan::default()
+        };
+        let requests = Requests {
+            spans: vec![span],
+            clock: Some(GuestClock {
+                offset_cycles: -4000,
+                error_cycles: 2,
+                drift_cycles: 0,
+            }),
+        };
+        (trace, requests)
+    }
+
+    #[test]
+    fn a_wait_for_the_disk_is_split_and_the_sum_stays() {
+        let (trace, requests) = swap_in();
+        let stages = Stages::of(&trace, &requests).unwrap();
+        let shown: Vec<(&str, u64)> = stages
+            .stages
+            .iter()
+            .map(|cost| (&*cost.stage, cost.total_cycles))
+            .collect();
         assert_eq!(
-            cycles_of(&trace, Stage::SwapReadEnd),
-            [30],
-            "time does not go backwards"
+            shown,
+            [
+                ("alloc_pages", 10),
+                ("submit_bio (read)", 10),
+                ("virtqueue_add", 5),
+                ("doorbell exit", 10),
+                ("host queue", 5),
+                ("device", 30),
+                ("completion", 5),
+                ("return to guest", 15),
+                ("exc_page_fault return", 10),
+            ]
         );
-        assert_eq!(cycles_of(&trace, Stage::SwapReadStart), [] as [u64; 0]);
+        assert_eq!((stages.mean_sum_cycles(), stages.clock_error_cycles), (100.0, Some(2)));
+        let unsplit = Stages::of(&trace, &Requests::default()).unwrap();
+        assert_eq!((unsplit.mean_sum_cycles(), unsplit.clock_error_cycles), (100.0, None));
+    }
+
+    #[test]
+    fn the_sum_is_set_beside_the_row_only_if_it_is_of_the_same() {
+        let (trace, requests) = swap_in();
+        let stages = || Stages::of(&trace, &requests).unwrap();
+        let closed = stages().beside(&[125]);
+        assert_eq!(
+            (closed.whole_mean_cycles, closed.apart_percent),
+            (Some(125.0), Some(-20.0))
+        );
+        assert_eq!(
+            stages().beside(&[125, 125]).apart_percent,
+            None,
+            "of two operations one is traced"
+        );
+        let mut lossy = stages();
+        lossy.lost = 1;
+        assert_eq!(lossy.beside(&[125]).apart_percent, None);
+    }
+
+    #[test]
+    fn every_stage_that_can_be_charged_has_a_place() {
+        for stage in Stage::ALL {
+            let begins = matches!(stage, Stage::FaultEntry | Stage::PageoutStart);
+            assert_eq!(ORDER.contains(&stage.name()), !begins, "{stage:?}");
+        }
     }
 
     #[test]
     fn the_table_says_what_is_missing() {
         let mut trace = Trace::default();
-        assert!(render(&trace).contains("no fault"));
+        assert!(render(&trace, &Requests::default()).contains("no fault"));
         trace
             .faults
             .push(fault(&[(Stage::FaultEntry, 0), (Stage::FindVma, 10)]));
         trace.lost_faults = 7;
-        let text = render(&trace);
+        let text = render(&trace, &Requests::default());
         assert!(
             text.contains("find_vma") && text.contains("100.0%") && text.contains("7 older"),
             "{text}"

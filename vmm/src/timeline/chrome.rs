@@ -14,15 +14,14 @@
 
 use std::collections::BTreeSet;
 
-use faultlab_abi::trace::Stage;
+use faultlab_abi::trace::{Record, Stage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::log::lanes;
 use super::{Timeline, slices};
 use crate::host_events::HostEventKind;
-use crate::report::stages::work;
-use crate::trace_ring::{Fault, Trace};
+use crate::trace_ring::{Fault, Trace, works};
 
 const GUEST: u32 = 1;
 const VMM: u32 = 2;
@@ -213,18 +212,28 @@ impl Writer {
         for fault in &trace.faults {
             self.fault(fault, timeline);
         }
-        for pair in trace.events.windows(2) {
-            let Some((stage, _)) = work(&pair[0], &pair[1]) else {
+        self.works(&trace.events, timeline);
+    }
+
+    /// What was done outside faults, work within work included.
+    fn works(&mut self, events: &[Record], timeline: &Timeline) {
+        for work in works(events) {
+            let [start, within @ .., end] = work else { continue };
+            let Some(stage) = Stage::from_number(end.stage_and_arg as u8) else {
                 continue;
             };
             let io = matches!(stage, Stage::SwapReadEnd | Stage::SwapWriteEnd);
-            let name = if io { stage.name() } else { Stage::ReclaimStart.name() };
-            let span = (timeline.clock.to_host(pair[0].tsc), timeline.clock.to_host(pair[1].tsc));
-            let args = json!({ "argument": pair[1].arg() });
-            self.slice("guest", name, (GUEST, OUTSIDE), span, args);
+            let name = match stage {
+                Stage::ReclaimEnd => Stage::ReclaimStart.name(),
+                Stage::PageoutEnd => Stage::PageoutStart.name(),
+                _ => stage.name(),
+            };
+            let span = (timeline.clock.to_host(start.tsc), timeline.clock.to_host(end.tsc));
+            self.slice("guest", name, (GUEST, OUTSIDE), span, json!({ "argument": end.arg() }));
             if io {
-                self.flow((GUEST, OUTSIDE), span, pair[1].arg(), timeline);
+                self.flow((GUEST, OUTSIDE), span, end.arg(), timeline);
             }
+            self.works(within, timeline);
         }
     }
 

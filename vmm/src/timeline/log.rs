@@ -159,6 +159,24 @@ pub struct SharedLog {
 }
 
 impl SharedLog {
+    /// A log whose first `spans` spans need no memory that is not there already: who writes it may be one whose faults are counted.
+    pub(crate) fn with_room(spans: usize) -> SharedLog {
+        let mut room = vec![BlockSpan::default(); spans.min(KEEP_MAX)];
+        room.clear();
+        SharedLog {
+            log: Arc::new(Mutex::new(Log { spans: room, lost: 0 })),
+        }
+    }
+
+    /// As [`SharedLog::take`], and keeps the room.
+    pub(crate) fn drain(&self) -> Log<BlockSpan> {
+        let mut log = self.lock();
+        let mut spans: Vec<BlockSpan> = log.spans.drain(..).collect();
+        spans.sort_by_key(|span| span.start);
+        let lost = std::mem::take(&mut log.lost);
+        Log { spans, lost }
+    }
+
     /// Keeps a span if there is room.
     pub(crate) fn push(&self, span: BlockSpan) {
         self.lock().push(span);
@@ -204,6 +222,20 @@ mod tests {
         let starts: Vec<u64> = log.take().spans.iter().map(|span| span.start).collect();
         assert_eq!(starts, [3, 5, 7]);
         assert!(log.take().spans.is_empty(), "it was taken");
+    }
+
+    #[test]
+    fn a_drained_log_keeps_its_room() {
+        let log = SharedLog::with_room(2);
+        let room = |log: &SharedLog| {
+            let log = log.lock();
+            (log.spans.as_ptr(), log.spans.capacity())
+        };
+        let before = room(&log);
+        log.push(BlockSpan::default());
+        log.push(BlockSpan::default());
+        assert_eq!((log.drain().spans.len(), room(&log)), (2, before));
+        assert!(log.drain().spans.is_empty());
     }
 
     #[test]

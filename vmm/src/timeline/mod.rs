@@ -5,6 +5,7 @@
 //! | [`clock`] | the host's time-stamp counter, and the guest's offset to it |
 //! | [`log`] | spans of the VMM, bounded |
 //! | [`chrome`] | the timeline as a Chrome trace-event file |
+//! | [`requests`] | disk requests of a phase, and the stages of one |
 //! | [`slices`] | a fault as nested slices |
 //! | [`text`] | one fault's timeline for people |
 //!
@@ -14,6 +15,7 @@
 pub mod chrome;
 pub mod clock;
 pub mod log;
+pub mod requests;
 pub mod slices;
 pub mod text;
 

@@ -96,8 +96,10 @@ fn host_info() -> Result<[u8; size_of::<HostInfo>()], Errno> {
     Ok(unsafe { (&raw const record.0).read_volatile() })
 }
 
-/// The counters are read last when a phase begins, and first when it ends, so that little of this call is in it.
+/// The counters are read last when a phase begins, and first when it ends, so that little of this call is in it. What a phase has the disks do is
+/// done, and counted, when it ends, though no sample waited for it.
 fn phase(kind: u32, arg: u64) -> Result<(), Errno> {
+    MEMORY.swap_drain();
     let ended = (kind == kind::PHASE_END).then(vmstat::snapshot);
     let args = phase_args(uaccess::read(arg)?);
     let phase = Phase {

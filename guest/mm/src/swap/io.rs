@@ -196,8 +196,8 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Waits until the disks have answered everything.
-    pub(crate) fn swap_drain(&self) {
+    /// Waits until the disks have answered everything, and takes it in.
+    pub fn swap_drain(&self) {
         while self.swap_in_flight() {
             self.swap_reap(true);
         }

@@ -14,7 +14,7 @@ use crate::addr::{PAGE_SHIFT, Pfn};
 use crate::lru::LruList;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
-use crate::platform::{Platform, Vmstat};
+use crate::platform::{Platform, Stage, Vmstat};
 use crate::swap::Batch;
 
 /// How many times more active pages than inactive ones there may be, for so many pages of both: the square root of ten times their
@@ -115,10 +115,12 @@ impl<P: Platform> Memory<P> {
         if !self.page(pfn).has(flag::LRU) || self.page(pfn).has(flag::UNEVICTABLE) || !self.swap_has_room() {
             return false;
         }
+        self.platform.stage(Stage::PageoutStart, 0);
         self.memalloc.set(1);
         let mut batch = Batch::new();
         let freed = self.isolate_and_shrink(pfn, &mut batch, true) + self.write_batch(&mut batch);
         self.memalloc.set(0);
+        self.platform.stage(Stage::PageoutEnd, u64::from(freed));
         freed != 0
     }
 

@@ -122,14 +122,12 @@ impl BlockDevice {
         })
     }
 
-    /// Notes every request from now on, in the log that is returned.
-    pub fn note_requests(&mut self) -> SharedLog {
-        let log = SharedLog::default();
+    /// Notes every request from now on in `log`.
+    pub fn note_requests(&mut self, log: &SharedLog) {
         match &mut self.server {
             Server::Inline(inline) => inline.server.spans = Some(log.clone()),
             Server::Thread(thread) => thread.note_requests(log.clone()),
         }
-        log
     }
 
     /// What was done so far; the transport adds its own.

@@ -40,6 +40,7 @@ fn what_nobody_claims_reads_as_all_ones_and_is_counted() {
         stats: None,
         host_events: None,
         exits: None,
+        requests: None,
         bus: BusCounters::default(),
     };
     let mut data = [0; 8];

@@ -20,6 +20,9 @@ use crate::host_events::HostTally;
 use crate::kvm_stats::KvmCounters;
 use crate::observer::{HostFaults, PhaseRecord, Vmstat};
 use crate::rate_limit::{RateLimit, warn_limited};
+use crate::timeline::clock::GuestClock;
+use crate::timeline::log::SharedLog;
+use crate::timeline::requests::Requests;
 use crate::trace_ring::{self, Mark};
 
 /// Samples in one command, stated in [`faultlab_abi::lab::kind::SAMPLES`].
@@ -79,6 +82,8 @@ impl PhaseState {
         if let Some(Ok(events)) = session.host_events {
             events.start().map_err(refused)?;
         }
+        // What came before is no part of it.
+        requests(session);
         // Last, so that no fault of the VMM's own allocations is counted.
         opened.host = HostFaults::of_this_thread(session.ram.served());
         *self = PhaseState::Open(opened);
@@ -114,6 +119,7 @@ impl PhaseState {
             host_side,
             samples: Vec::new(),
             trace,
+            requests: requests(session),
         }));
         Ok(None)
     }
@@ -142,6 +148,12 @@ impl PhaseState {
 /// Only the count may differ between the beginning and the end.
 fn same_phase(begin: &PhaseArgs, end: &PhaseArgs) -> bool {
     begin.scenario == end.scenario && begin.pattern == end.pattern
+}
+
+/// What the swap disk did since the last call.
+fn requests(session: &Session<'_>) -> Requests {
+    let of = |(log, clock): (&SharedLog, GuestClock)| Requests::new(log.drain(), clock);
+    session.requests.map(of).unwrap_or_default()
 }
 
 /// What the host kernel's events of the phase say, if they were asked for.

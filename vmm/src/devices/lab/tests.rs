@@ -65,6 +65,7 @@ impl Rig {
             stats: None,
             host_events: None,
             exits: None,
+            requests: None,
             bus: BusCounters::default(),
         };
         self.lab.write(reg::DOORBELL, &address.to_le_bytes(), &mut session)
@@ -131,6 +132,7 @@ fn wild_doorbells_are_counted_and_ignored() {
         stats: None,
         host_events: None,
         exits: None,
+        requests: None,
         bus: BusCounters::default(),
     };
     for (offset, data) in [

@@ -13,7 +13,7 @@ use plotters::style::RGBColor;
 type Shades = (u32, u32);
 
 /// Of lines and of the parts of bars, in the order they are used.
-const SERIES: [Shades; 13] = [
+const SERIES: [Shades; 18] = [
     (0x0072b2, 0x5ab4e6),
     (0xd55e00, 0xff8c42),
     (0x009e73, 0x2fd0a2),
@@ -27,6 +27,11 @@ const SERIES: [Shades; 13] = [
     (0xa83250, 0xf0799a),
     (0x2f6f6f, 0x74c7c7),
     (0x444466, 0xd0d0ee),
+    (0x9c6b00, 0xf2c14e),
+    (0x7b2d8b, 0xc98be0),
+    (0x1f7a4d, 0x69d6a0),
+    (0xc0392b, 0xff9b8f),
+    (0x4a6fa5, 0xa3c4f3),
 ];
 
 /// Text in plots, and the lines behind it.

@@ -6,7 +6,7 @@ use super::axis::short_cost;
 use super::palette;
 use crate::report::key::{Naming, RowKey};
 use crate::report::model::Report;
-use crate::report::stage_table::stage_names;
+use crate::report::stage_table::{explanations, stage_names};
 use crate::report::stages::{StageCost, Stages};
 
 /// Parts narrower than this many percent of the whole width have no text in them.
@@ -30,7 +30,7 @@ pub(super) fn section(report: &Report) -> Markup {
             h3 { "Stages of a fault in the guest" }
             p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it. All bars have one scale." }
             @for (name, stages) in &traced {
-                div.bar-name { b { (name) } " " (short_cost(stages.mean_sum_cycles())) " " (unit) (lost(stages)) }
+                div.bar-name { b { (name) } " " (short_cost(stages.mean_sum_cycles())) " " (unit) (closing(stages)) (lost(stages)) }
                 div.bar { @for cost in &stages.stages { (part(cost, stages, longest, &names)) } }
             }
             ul.legend {
@@ -38,11 +38,20 @@ pub(super) fn section(report: &Report) -> Markup {
                     li { i style={ "background:" (palette::series_variable(at)) } {} (name) }
                 }
             }
+            p.note { (explanations(traced.iter().map(|(_, stages)| *stages))) }
             details {
                 summary { "The same in numbers" }
                 @for (name, stages) in &traced { (numbers(name, stages, unit)) }
             }
         }
+    }
+}
+
+/// What the sum is beside the row's own mean.
+fn closing(stages: &Stages) -> String {
+    match (stages.whole_mean_cycles, stages.apart_percent) {
+        (Some(whole), Some(apart)) => format!(" of the row's {} ({apart:+.1} %)", short_cost(whole)),
+        _ => String::new(),
     }
 }
 

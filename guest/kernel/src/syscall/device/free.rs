@@ -15,6 +15,8 @@ pub(super) fn cold(pages: u64) -> Result<(), Errno> {
     if granule_bytes()? > PAGE_SIZE {
         return Err(Errno::EOPNOTSUPP);
     }
+    // Frames that a disk still writes from are among the next free ones when it has.
+    MEMORY.swap_drain();
     let mut ranges = Ranges::of(kind::COLD);
     next_free(pages, |first, count| ranges.push(first, u64::from(count)))?;
     ranges.send()
@@ -24,6 +26,7 @@ pub(super) fn cold(pages: u64) -> Result<(), Errno> {
 const KERNEL_PAGES: u32 = 64;
 
 pub(super) fn warm(pages: u64) -> Result<(), Errno> {
+    MEMORY.swap_drain();
     let mut left = KERNEL_PAGES;
     MEMORY.for_each_free_kernel(&mut |first, count| {
         let count = count.min(left);

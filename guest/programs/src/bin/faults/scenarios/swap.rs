@@ -14,6 +14,7 @@ pub(super) fn swap_out(phases: &mut Phases, pages: usize) -> Result<(), Failure>
     let view = View::private(pages)?;
     view.store_all();
     require_swap(phases, &view)?;
+    warm_next_frames(phases, 0)?;
     resident::require(&view, true)?;
     let expected = PhaseArgs {
         count: pages as u64,
@@ -34,8 +35,9 @@ pub(super) fn swap_in(phases: &mut Phases, pages: usize) -> Result<(), Failure> 
     for index in 0..pages {
         page_out(&view, index)?;
     }
-    resident::require(&view, false)?;
+    // First: it waits for the disk, which has the last pages until they are written.
     warm_next_frames(phases, pages)?;
+    resident::require(&view, false)?;
     let expected = PhaseArgs {
         expect_pgfault: pages as u64,
         expect_pgmajfault: pages as u64,
