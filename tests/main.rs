@@ -7,6 +7,7 @@
 //! | [`run`] | the table and the JSON: every row, its checks, the same counts twice, in time |
 //! | [`backings`] | every way to back guest memory does what the lab's services say of it, or is refused with the remedy |
 //! | [`bench`] | a matrix in one report, what cannot be had in one line, what a signal leaves |
+//! | [`flags`] | any valid flags of `bench` together measure, or are refused in one line |
 //! | [`oracle`] | a bundled program does in the guest what it does on this host, byte for byte |
 //! | [`random`] | calls drawn from a seed do in the guest what they do on this host; what differs is shrunk |
 //! | [`c_programs`] | C programs with this host's C library do in the guest what they do here |
@@ -34,6 +35,7 @@ mod bench;
 mod bring;
 mod c_programs;
 mod ending;
+mod flags;
 mod gate;
 mod host;
 mod loading;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     backings::tests(&mut suite);
     c_programs::tests(&mut suite);
     bench::tests(&mut suite);
+    flags::tests(&mut suite);
     gate::tests(&mut suite);
     trace::tests(&mut suite);
     rig::tests(&mut suite);

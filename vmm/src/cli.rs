@@ -373,7 +373,8 @@ pub(crate) struct RigArgs {
     /// Leave the kernel's defences against speculative execution on
     #[arg(long)]
     pub(crate) mitigations: bool,
-    /// Further words for the command line of the machine's Linux, such as hugepages=64; may be given several times
+    /// Further words for the command line of the machine's Linux, such as hugepages=64; may be given several times. Without such a word, huge pages
+    /// are set aside for backings that are named and need them, and memory added for pages of 1G
     #[arg(long, value_name = "WORDS", value_parser = parse_kernel_words)]
     pub(crate) append: Vec<String>,
     /// End the machine after this many seconds, with status 124

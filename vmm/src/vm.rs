@@ -120,6 +120,8 @@ pub struct VmConfig {
     pub account_file_io: bool,
     /// Further words for the kernel's command line.
     pub command_line: Vec<String>,
+    /// Ends the run, and cuts short the building of the guest before it, from another thread. Each guest has one of its own.
+    pub stop: StopHandle,
 }
 
 impl VmConfig {
@@ -153,6 +155,7 @@ impl VmConfig {
             timeout: None,
             account_file_io: false,
             command_line: Vec::new(),
+            stop: StopHandle::default(),
         }
     }
 }
@@ -210,7 +213,7 @@ impl Vm {
         let (vm, vcpu) = create(host, &ram, config.dirty)?;
         let entry = load(&config, &ram, swap.len(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
-        config.prepare.carry_out(&ram, &vcpu)?;
+        config.prepare.carry_out(&ram, &vcpu, &config.stop)?;
         let vm = Arc::new(vm);
         let dirty_log = DirtyLog::new(Arc::clone(&vm), &vcpu, config.dirty)?;
         let stats = KvmStats::open(&vm, &vcpu)
@@ -228,7 +231,7 @@ impl Vm {
             }
             _ => None,
         };
-        let stop = StopHandle::new();
+        let stop = config.stop;
         Ok(Vm {
             stats,
             vcpu,

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Parser;
+use faultlab::memory::Backing;
 use faultlab::rig::{self, Machine, RigConfig, RigError};
 
 use super::Failure;
@@ -95,10 +96,49 @@ pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
         modules: args.modules.clone(),
         icount: !args.no_icount,
         mitigations: args.mitigations,
-        append: args.append.join(" "),
+        append: append(args),
         timeout: Duration::from_secs(args.timeout),
     }
 }
+
+/// Words for the kernel of the machine: those given, and huge pages for a backing that is asked for by name and takes some.
+fn append(args: &RigArgs) -> String {
+    let given = args.append.join(" ");
+    if given.contains("hugepages=") || args.exec {
+        return given;
+    }
+    let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
+    let Ok(command) = Cli::try_parse_from(words) else {
+        return given;
+    };
+    let (vm, backings) = match &command.command {
+        Command::Run(run) => (&run.vm, vec![run.backing]),
+        Command::Exec(exec) => (&exec.vm, vec![exec.backing]),
+        Command::Trace(trace) => (&trace.vm, vec![trace.backing]),
+        Command::Bench(bench) => {
+            let named = bench.backing.iter().filter_map(|name| Backing::named(name));
+            (&bench.vm, named.collect())
+        }
+        _ => return given,
+    };
+    let pools = [(Backing::Hugetlb1g, "1G"), (Backing::Hugetlb2m, "2M")];
+    let pool = |&(backing, size): &(Backing, &str)| {
+        let granule = backing.granule_bytes();
+        let pages = vm.memory.div_ceil(granule) + vm.window.max(WINDOW_BYTES).div_ceil(granule);
+        backings
+            .contains(&backing)
+            .then(|| format!("hugepagesz={size} hugepages={pages}"))
+    };
+    let pools = pools.iter().filter_map(pool);
+    std::iter::once(given)
+        .filter(|words| !words.is_empty())
+        .chain(pools)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What a lab window takes at most that is not asked for, if that is more than one huge page.
+const WINDOW_BYTES: u64 = 64 << 20;
 
 /// A stream before whose first byte the progress bar goes away.
 pub(super) struct Passed<'a, W> {
@@ -162,6 +202,29 @@ mod tests {
         ] {
             assert_eq!(checked(words), Ok(()), "{words:?}");
         }
+    }
+
+    #[test]
+    fn huge_pages_are_set_aside_for_who_names_them() {
+        let append = |options: &[&str], words: &[&str]| {
+            let line = [&["faultlab", "rig"], options, &["--"], words].concat();
+            let Command::Rig(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("not rig")
+            };
+            config(&args, Machine::Amd).append
+        };
+        let bench = |backing| ["bench", "--backing", backing];
+        assert_eq!(append(&[], &bench("anon")), "");
+        assert_eq!(append(&[], &bench("all")), "");
+        assert_eq!(append(&[], &bench("hugetlb-2m")), "hugepagesz=2M hugepages=64");
+        assert_eq!(
+            append(&["--append", "quiet"], &bench("anon,hugetlb-1g")),
+            "quiet hugepagesz=1G hugepages=2"
+        );
+        assert_eq!(
+            append(&["--append", "hugepages=96"], &bench("hugetlb-2m")),
+            "hugepages=96"
+        );
     }
 
     #[test]

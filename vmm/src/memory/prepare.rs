@@ -8,13 +8,20 @@ use std::os::fd::AsRawFd;
 use kvm_bindings::{KVM_CAP_PRE_FAULT_MEMORY, kvm_pre_fault_memory};
 use kvm_ioctls::VcpuFd;
 
+use faultlab_abi::lab::PageRange;
+use faultlab_abi::layout::PAGE_SIZE;
+
 use super::GuestRam;
 use crate::error::{Error, HostError, KvmError};
 use crate::host::Host;
+use crate::vcpu::kick::StopHandle;
 
 /// `_IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)`.
 const KVM_PRE_FAULT_MEMORY: u64 =
     3 << 30 | (size_of::<kvm_pre_fault_memory>() as u64) << 16 | (kvm_bindings::KVMIO as u64) << 8 | 0xd5;
+
+/// Brought in between two looks at whether the guest is still to run: a disk reads as much in a few milliseconds.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// How far guest memory, RAM and window, is brought in before the guest runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,20 +51,32 @@ impl Prepare {
         Ok(())
     }
 
-    /// Does it.
-    pub(crate) fn carry_out(self, ram: &GuestRam, vcpu: &VcpuFd) -> Result<(), Error> {
+    /// Does it, piece by piece, until `stop` says that the guest is not to run: then what is left does not matter.
+    pub(crate) fn carry_out(self, ram: &GuestRam, vcpu: &VcpuFd, stop: &StopHandle) -> Result<(), Error> {
         if self == Prepare::None {
             return Ok(());
         }
-        let all = ram.ranges();
-        ram.populate(&all)?;
-        if self == Prepare::Prefault {
-            for range in all {
-                prefault(vcpu, range.start, range.pages * faultlab_abi::layout::PAGE_SIZE)?;
+        let piece_pages = ram.host_info().granule_bytes.max(PIECE_BYTES) / PAGE_SIZE;
+        for piece in ram.ranges().into_iter().flat_map(|range| pieces(range, piece_pages)) {
+            if stop.stopped().is_some() {
+                break;
+            }
+            ram.populate(&[piece])?;
+            if self == Prepare::Prefault {
+                prefault(vcpu, piece.start, piece.pages * PAGE_SIZE)?;
             }
         }
         Ok(())
     }
+}
+
+/// `range` in pieces of so many pages; the last may be smaller.
+fn pieces(range: PageRange, pages: u64) -> impl Iterator<Item = PageRange> {
+    let firsts = (0..range.pages).step_by(usize::try_from(pages).unwrap_or(usize::MAX));
+    firsts.map(move |first| PageRange {
+        start: range.start + first * PAGE_SIZE,
+        pages: pages.min(range.pages - first),
+    })
 }
 
 fn prefault(vcpu: &VcpuFd, gpa: u64, size: u64) -> Result<(), KvmError> {
@@ -76,4 +95,20 @@ fn prefault(vcpu: &VcpuFd, gpa: u64, size: u64) -> Result<(), KvmError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_range_once() {
+        let cut = |pages| -> Vec<_> {
+            let range = PageRange { start: 0x10_000, pages };
+            pieces(range, 4).map(|piece| (piece.start, piece.pages)).collect()
+        };
+        assert_eq!(cut(9), [(0x10_000, 4), (0x14_000, 4), (0x18_000, 1)]);
+        assert_eq!(cut(4), [(0x10_000, 4)]);
+        assert_eq!(cut(0), []);
+    }
 }

@@ -237,7 +237,10 @@ impl GuestRam {
     /// A range that is empty or outside guest memory; or the host has no memory left.
     pub fn populate(&self, ranges: &[PageRange]) -> Result<(), MemoryError> {
         for (backed, part) in self.parts(ranges)? {
-            backed.area.populate(&part).map_err(MemoryError::Populate)?;
+            let ahead = backed.store.read_ahead(&part);
+            ahead
+                .and_then(|()| backed.area.populate(&part))
+                .map_err(MemoryError::Populate)?;
         }
         Ok(())
     }

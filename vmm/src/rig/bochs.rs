@@ -20,7 +20,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::cd_image;
 use super::error::RigError;
-use super::launch::{Boot, Launch, MEMORY_MIB, nameless_file, path_of};
+use super::launch::{Boot, Launch, memory_mib, nameless_file, path_of};
 use super::packages::{Wanted, remedy};
 use crate::process::inherit;
 
@@ -147,6 +147,7 @@ pub(super) fn launch(boot: Boot, installation: &Installation) -> Result<Launch, 
         let frames_path = inherit(&mut command, end);
         let (signals, signals_path) = terminal()?;
         let text = bochsrc(
+            memory_mib(boot.append),
             installation,
             &path_of(&image),
             boot.console,
@@ -205,13 +206,20 @@ pub(super) const SIGNALS_PORT: &str = "/dev/ttyS2";
 
 /// Bochs's configuration. Its messages go to standard error, the few that matter. A third fault, by which a kernel that
 /// panicked resets the machine, ends it.
-fn bochsrc(installation: &Installation, image: &Path, console: &Path, frames: &Path, signals: &Path) -> String {
+fn bochsrc(
+    memory_mib: u64,
+    installation: &Installation,
+    image: &Path,
+    console: &Path,
+    frames: &Path,
+    signals: &Path,
+) -> String {
     let Installation { bios, vga_bios, .. } = installation;
     let (image, console, frames) = (image.display(), console.display(), frames.display());
     let signals = signals.display();
     let ips = CLOCK_KHZ * 1000;
     format!(
-        "megs: {MEMORY_MIB}\n\
+        "megs: {memory_mib}\n\
          cpu: model=corei7_skylake_x, count=1, ips={ips}, reset_on_triple_fault=0\n\
          clock: sync=none, time0=946684800\n\
          romimage: file={bios}\n\

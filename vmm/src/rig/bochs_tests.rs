@@ -22,6 +22,7 @@ fn the_machine_is_described() {
         vga_bios: "/vga",
     };
     let text = bochsrc(
+        2048,
         &installation,
         Path::new("/cd"),
         Path::new("/c"),

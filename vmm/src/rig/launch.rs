@@ -8,8 +8,26 @@ use std::process::Command;
 
 use super::error::RigError;
 
-/// Memory of the machine, in MiB.
+/// Memory of the machine, in MiB, without pages of 1 GiB.
 pub(super) const MEMORY_MIB: u64 = 2048;
+
+/// Memory of the machine, in MiB, if its kernel gets these words: pages of 1 GiB that they set aside come on top of the rest. Source: Linux,
+/// Documentation/admin-guide/kernel-parameters.txt, `hugepages=`.
+pub(super) fn memory_mib(append: &str) -> u64 {
+    let mut size = "";
+    let mut pages = 0_u64;
+    for word in append.split_ascii_whitespace() {
+        match word.split_once('=') {
+            Some(("hugepagesz", value)) => size = value,
+            Some(("hugepages", value)) if size == "1G" => pages = value.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    MEMORY_MIB + pages.min(HUGE_PAGES_MAX) * 1024
+}
+
+/// Pages of 1 GiB that the machine is made larger for.
+const HUGE_PAGES_MAX: u64 = 16;
 
 /// What one boot needs.
 #[derive(Clone, Copy, Debug)]
@@ -71,5 +89,13 @@ mod tests {
         let mut file = nameless_file().unwrap();
         file.write_all(b"contents").unwrap();
         assert_eq!(std::fs::read(path_of(&file)).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn pages_of_a_gibibyte_make_the_machine_larger() {
+        assert_eq!(memory_mib("quiet hugepages=96"), 2048);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=2"), 4096);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"), 3072);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=999999999"), 2048 + 16 * 1024);
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use super::error::RigError;
-use super::launch::{Boot, Launch, MEMORY_MIB};
+use super::launch::{Boot, Launch, memory_mib};
 
 /// The command.
 pub(super) const SIMULATOR: &str = "qemu-system-x86_64";
@@ -53,7 +53,7 @@ fn arguments(boot: Boot) -> Vec<OsString> {
     .flat_map(|part| part.split(' '))
     .map(OsString::from)
     .collect();
-    arguments.push(MEMORY_MIB.to_string().into());
+    arguments.push(memory_mib(boot.append).to_string().into());
     let mut console = OsString::from("file,id=console,path=");
     console.push(boot.console);
     arguments.extend(["-chardev".into(), console, "-serial".into(), "chardev:console".into()]);

@@ -48,10 +48,6 @@ struct Armed {
 unsafe impl Send for Armed {}
 
 impl StopHandle {
-    pub(crate) fn new() -> StopHandle {
-        StopHandle::default()
-    }
-
     /// Ends the run with [`crate::End::Stopped`] of this signal number (1 to 64; the first call counts). Returns at
     /// once; the guest is left within a few milliseconds. Not async-signal-safe: call it from a thread.
     pub fn stop(&self, signal: i32) {

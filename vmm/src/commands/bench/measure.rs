@@ -3,7 +3,7 @@
 use faultlab::host::SecondLevelPaging;
 use faultlab::memory::Backing;
 use faultlab::report::{Builder, JsonFile, Regime, Report, header, stage_table, table};
-use faultlab::{End, Error, Host, HostIdentity, Outcome, Vm, VmConfig, exit};
+use faultlab::{End, Error, Host, HostIdentity, Outcome, StopHandle, Vm, VmConfig, exit};
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -103,7 +103,10 @@ fn guests(plan: &Plan<'_>, config: &VmConfig, host: &Host, stopping: &Stopping, 
         signal: None,
     };
     for backing in &plan.backings {
-        let vm = match Vm::new(on(plan, config, *backing), host) {
+        let config = on(plan, config, *backing);
+        // Before the guest is built, which may take long: memory may have to come from a disk.
+        stopping.guest(config.stop.clone());
+        let vm = match Vm::new(config, host) {
             Ok(vm) => vm,
             Err(failure) if plan.backings.len() == 1 => {
                 ended.failure = Some(failure);
@@ -117,7 +120,6 @@ fn guests(plan: &Plan<'_>, config: &VmConfig, host: &Host, stopping: &Stopping, 
                 continue;
             }
         };
-        stopping.guest(vm.stop_handle());
         recorder.backing = backing.name();
         recorder.builder.boot(backing.name());
         match vm.run(recorder) {
@@ -147,6 +149,7 @@ fn on(plan: &Plan<'_>, config: &VmConfig, backing: Backing) -> VmConfig {
         backing,
         window_bytes: plan.window_bytes(backing),
         host_events: plan.host_events,
+        stop: StopHandle::default(),
         ..config.clone()
     }
 }
