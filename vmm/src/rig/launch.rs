@@ -11,7 +11,7 @@ use super::error::RigError;
 /// Memory of the machine, in MiB, without pages of 1 GiB.
 pub(super) const MEMORY_MIB: u64 = 2048;
 
-/// Memory of the machine, in MiB, if its kernel gets these words: pages of 1 GiB that they set aside come on top of the rest. Source: Linux,
+/// Memory of the machine, in MiB, if its kernel gets these words: pages of 1 GiB that they set aside lie above 4 GiB. Source: Linux,
 /// Documentation/admin-guide/kernel-parameters.txt, `hugepages=`.
 pub(super) fn memory_mib(append: &str) -> u64 {
     let mut size = "";
@@ -23,8 +23,14 @@ pub(super) fn memory_mib(append: &str) -> u64 {
             _ => {}
         }
     }
-    MEMORY_MIB + pages.min(HUGE_PAGES_MAX) * 1024
+    match pages.min(HUGE_PAGES_MAX) {
+        0 => MEMORY_MIB,
+        pages => BELOW_4_GIB_MIB + pages * 1024,
+    }
 }
+
+/// Memory below 4 GiB, in MiB, where there is some above. No GiB of it is whole: kernel, initramfs and firmware are in it.
+const BELOW_4_GIB_MIB: u64 = 3072;
 
 /// Pages of 1 GiB that the machine is made larger for.
 const HUGE_PAGES_MAX: u64 = 16;
@@ -94,8 +100,8 @@ mod tests {
     #[test]
     fn pages_of_a_gibibyte_make_the_machine_larger() {
         assert_eq!(memory_mib("quiet hugepages=96"), 2048);
-        assert_eq!(memory_mib("hugepagesz=1G hugepages=2"), 4096);
-        assert_eq!(memory_mib("hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"), 3072);
-        assert_eq!(memory_mib("hugepagesz=1G hugepages=999999999"), 2048 + 16 * 1024);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=2"), 5120);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"), 4096);
+        assert_eq!(memory_mib("hugepagesz=1G hugepages=999999999"), 3072 + 16 * 1024);
     }
 }

@@ -28,7 +28,14 @@ pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
     let ready = Ready::check(plan)?;
     // Claimed now: a path that cannot be written is known before anything is measured.
     let json_file = plan.json.map(|path| claim(path)).transpose()?;
-    let (report, ended) = ready.run(plan, quiet)?;
+    let (report, mut ended) = ready.run(plan, quiet)?;
+    if report.scenarios.is_empty()
+        && report.skipped.is_empty()
+        && let Some(failure) = ended.failure.take()
+    {
+        // There is nothing to show but the reason.
+        return Err(failure.into());
+    }
     let written = write(plan, json_file, &report);
     // What was measured is shown even if it could not be saved.
     print(&table::render(&report, &header::lines(&report), colours()))?;
