@@ -70,11 +70,12 @@ fn start_log(verbose: u8, quiet: bool) {
         .filter_level(level)
         .parse_env("FAULTLAB_LOG")
         .format(|line, record| {
-            writeln!(
+            write!(
                 line,
-                "faultlab: {}: {}",
+                "faultlab: {}: {}{}",
                 record.level().as_str().to_lowercase(),
-                record.args()
+                record.args(),
+                commands::terminal::line_end()
             )
         })
         .target(Target::Pipe(Box::new(LogWriter)))

@@ -18,6 +18,8 @@ pub enum Stream {
     Stdout,
     /// File descriptor 2.
     Stderr,
+    /// The terminal, whatever the other two are.
+    Terminal,
 }
 
 /// Receives what the guest says. Every method runs on the vCPU's thread while the guest waits, and does nothing unless

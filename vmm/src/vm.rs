@@ -4,10 +4,11 @@
 //! The memory slot lives as long as the VM: [`Vm`] drops its fields in order, RAM last.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_STRACE, PAGE_SIZE, VIRTIO_MMIO_BASE};
+use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_STRACE, CMDLINE_TTY, PAGE_SIZE, VIRTIO_MMIO_BASE};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -105,6 +106,10 @@ pub struct VmConfig {
     pub trace: TraceLevel,
     /// Bytes of guest memory for the trace, rounded up to a power of two of at least 256 KiB; the guest's own choice if `None`.
     pub trace_bytes: Option<u64>,
+    /// What the program reads; nothing if `None`.
+    pub stdin: Option<Arc<OwnedFd>>,
+    /// Which of the program's streams are a terminal, a bit each; bit 0 is among them if any is. `stdin` is the terminal then.
+    pub terminal: u8,
     /// Tells the observer of every system call; they then cost several exits each.
     pub strace: bool,
     /// Records the host kernel's events of the vCPU's thread, during phases and, with a timeline, all the time.
@@ -144,6 +149,8 @@ impl VmConfig {
             envp: Vec::new(),
             trace: TraceLevel::Off,
             trace_bytes: None,
+            stdin: None,
+            terminal: 0,
             strace: false,
             host_events: false,
             timeout: None,
@@ -227,7 +234,7 @@ impl Vm {
             _vm: vm,
             bus: Bus::new(
                 blocks.into_iter().map(VirtioMmio::new),
-                LabDevice::new(Some(dirty_log), stop.clone()),
+                LabDevice::new(Some(dirty_log), stop.clone()).with_input(config.stdin, config.terminal != 0),
             ),
             kernel: config.kernel,
             timeout: config.timeout,
@@ -424,6 +431,9 @@ fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result
     }
     if config.ids != (0, 0) {
         words.push(format!("{CMDLINE_IDS}{}:{}", config.ids.0, config.ids.1));
+    }
+    if config.terminal != 0 {
+        words.push(format!("{CMDLINE_TTY}{}", config.terminal));
     }
     if config.strace {
         words.push(CMDLINE_STRACE.to_owned());

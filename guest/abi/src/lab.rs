@@ -51,7 +51,7 @@ pub struct Command {
 pub mod kind {
     /// First command of every boot. `args[0]`: guest-physical address of a [`super::Hello`].
     pub const HELLO: u32 = 1;
-    /// Program output. `args`: stream (1 stdout, 2 stderr), guest-physical address, bytes (at most 4096 and within
+    /// Program output. `args`: stream (0 the terminal, 1 stdout, 2 stderr), guest-physical address, bytes (at most 4096 and within
     /// one page).
     pub const WRITE: u32 = 2;
     /// The last process ended: the VM is to stop. `args[0]`: its wait status as `wait4` encodes it.
@@ -92,7 +92,16 @@ pub mod kind {
     pub const SKIP: u32 = 18;
     /// A system call, a signal or an end, for `--strace`. `args[0]`: guest-physical address of a [`super::CallRecord`].
     pub const CALL: u32 = 19;
+    /// What is typed, or comes in otherwise. `args`: guest-physical address, bytes (at most 4096 and within one page; 0 only asks), guest-physical
+    /// address of a `u64` for the answer: bytes, 0 at the end of the input, [`super::NOTHING_YET`]. When there is nothing yet, the VMM ends the idle
+    /// wait that follows as soon as there is, and, with a terminal, interrupts. Where nothing was read: 1 if a read would not wait.
+    pub const INPUT: u32 = 20;
+    /// Size of the terminal's window. `args[0]`: guest-physical address of a `u64` for the answer: rows, columns, and both in pixels, 16 bits each.
+    pub const WINDOW_SIZE: u32 = 21;
 }
+
+/// An answer to [`kind::INPUT`].
+pub const NOTHING_YET: u64 = u64::MAX;
 
 /// Levels of [`kind::LOG`], those of the `log` crate.
 pub mod log_level {

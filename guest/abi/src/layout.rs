@@ -84,3 +84,5 @@ pub const CMDLINE_TSC_KHZ: &str = "tsc_early_khz=";
 pub const CMDLINE_IDS: &str = "faultlab.ids=";
 /// Command-line option that has the kernel tell every system call ([`crate::lab::kind::CALL`]).
 pub const CMDLINE_STRACE: &str = "faultlab.strace";
+/// Command-line key that says which of the first program's streams are a terminal, a bit each: `faultlab.tty=7`. Bit 0 is among them.
+pub const CMDLINE_TTY: &str = "faultlab.tty=";

@@ -15,7 +15,7 @@
 //! | [`rootfs`] | the root file system, from the initrd |
 //! | [`process`], [`sched`], [`preempt`], [`clone`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
-//! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
+//! | [`virtio`], [`swap_disk`], [`lab`], [`terminal`], [`serial`] | devices |
 //! | [`log`], [`panic`], [`trace`], [`strace`], [`vmstat`], [`clock`] | what is known from outside |
 //! | [`x86`], [`global`], [`memory_functions`] | instructions, shared state, `memcpy` and its family |
 //!
@@ -58,6 +58,7 @@ mod signal;
 mod strace;
 mod swap_disk;
 mod syscall;
+mod terminal;
 mod trace;
 mod trap;
 mod uaccess;

@@ -21,7 +21,7 @@ use core::cell::Cell;
 
 use crate::entry::PtRegs;
 use crate::global::Global;
-use crate::{clock, lab, process, sched, signal};
+use crate::{clock, lab, process, sched, signal, terminal};
 
 /// As a time: none.
 const NEVER: u64 = u64::MAX;
@@ -87,6 +87,7 @@ fn arm(at: u64, now: u64) {
 pub(crate) fn interrupt(regs: &mut PtRegs) {
     TIMER.armed.set(NEVER);
     TIMER.slicing.set(false);
+    terminal::look_if_present();
     if let Some(first) = sched::wake_sleepers() {
         at(first);
     }

@@ -10,14 +10,14 @@ use core::ops::Range;
 use faultlab_abi::layout::{INITRD_ARGV, PAGE_SIZE};
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{cpio, line};
-use faultlab_linux::file::LAB_DEVICE;
+use faultlab_linux::file::{LAB_DEVICE, TTY_DEVICE};
 use faultlab_linux::vfs::{MountArguments, Owner, PathAt, Task, s};
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::shmem::InodeId;
 
 use crate::platform::{LINUX, MEMORY};
 use crate::syscall::Errno;
-use crate::{boot, lab, log};
+use crate::{boot, lab, log, terminal};
 
 /// Devices: name and number.
 const DEVICES: [(&[u8], u32); 5] = [
@@ -44,6 +44,9 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         directory(task, b"/dev/shm")?;
         for (path, number) in DEVICES {
             LINUX.mknodat(task, PathAt::cwd(path), s::IFCHR | 0o666, number)?;
+        }
+        if terminal::is_present() {
+            LINUX.mknodat(task, PathAt::cwd(b"/dev/tty"), s::IFCHR | 0o666, TTY_DEVICE as u32)?;
         }
         if lab::is_present() {
             LINUX.mknodat(task, PathAt::cwd(b"/dev/faultlab"), s::IFCHR | 0o666, LAB_DEVICE as u32)?;

@@ -15,7 +15,7 @@ use crate::global::Global;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Process, State};
 use crate::x86::msr;
-use crate::{clock, fpu, lab, panic, preempt, ram, vmstat, x86};
+use crate::{clock, fpu, lab, panic, preempt, ram, terminal, vmstat, x86};
 
 /// Time-stamp counter when the running process was switched to.
 static SINCE: Global<Cell<u64>> = Global::new(Cell::new(0));
@@ -46,10 +46,13 @@ fn next_runnable(from: usize) -> usize {
     wake_waiters();
     let mut first = wake_sleepers();
     while process::runnable() == 0 {
-        let Some(deadline) = first else {
-            panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"])
-        };
-        lab::idle(deadline.saturating_sub(clock::monotonic_ns()));
+        match first {
+            Some(deadline) => lab::idle(deadline.saturating_sub(clock::monotonic_ns())),
+            None if terminal::may_wake() => lab::idle(u64::MAX),
+            None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),
+        }
+        terminal::look();
+        wake_waiters();
         first = wake_sleepers();
     }
     if let Some(deadline) = first {

@@ -143,14 +143,7 @@ fn deliver(delivery: Delivery, regs: &mut PtRegs) {
 /// it, or elsewhere altogether. Source: setpgid(2), "orphaned process group"; Linux, kernel/exit.c (`will_become_orphaned_pgrp`).
 fn stop(signal: Signal, regs: &mut PtRegs) {
     let own = process::current().leader();
-    let keeps = |process: &Process| {
-        process.group.get() == own.group.get()
-            && process::find(process.parent.get()).is_some_and(|parent| {
-                parent.group.get() != own.group.get() && parent.session.get() == own.session.get()
-            })
-    };
-    let living = |process: &&Process| process.is_leader() && process.threads.get() != 0;
-    if signal != Signal::STOP && !process::table().iter().filter(living).any(keeps) {
+    if signal != Signal::STOP && is_orphaned(own.group.get()) {
         return;
     }
     let number = signal.number().cast_signed();
@@ -163,6 +156,17 @@ fn stop(signal: Signal, regs: &mut PtRegs) {
     own.report.set(Report::Stopped(number));
     exit::tell_parent(own, code::CLD_STOPPED, number);
     sched::yield_now(regs);
+}
+
+/// Whether nobody could let the members of a process group go on: their parents are all in it, or elsewhere altogether.
+pub(crate) fn is_orphaned(group: u32) -> bool {
+    let living = |process: &&Process| process.is_leader() && process.threads.get() != 0;
+    let keeps = |process: &Process| {
+        process.group.get() == group
+            && process::find(process.parent.get())
+                .is_some_and(|parent| parent.group.get() != group && parent.session.get() == process.session.get())
+    };
+    !process::table().iter().filter(living).any(keeps)
 }
 
 /// A handler runs instead of a call that waited: the call fails, unless it is one that is made again and the action says so. Source:

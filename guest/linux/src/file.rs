@@ -152,6 +152,8 @@ impl Kind {
             0x105 => Some(Self::Zero),
             0x107 => Some(Self::Full),
             0x108 | 0x109 => Some(Self::Random),
+            // Where there is a terminal, it is standard input.
+            TTY_DEVICE => Some(Self::Stream(0)),
             LAB_DEVICE => Some(Self::Lab),
             stream if (STREAM_DEVICE..STREAM_DEVICE + 3).contains(&stream) => {
                 Some(Self::Stream(stream - STREAM_DEVICE))
@@ -161,6 +163,8 @@ impl Kind {
     }
 }
 
+/// Number of `/dev/tty`. Source: as above.
+pub const TTY_DEVICE: u64 = 0x500;
 /// Number of `/dev/faultlab`: one of those for local use. Source: as above.
 pub const LAB_DEVICE: u64 = 60 << 8;
 /// Number of standard input; those of the other two follow.

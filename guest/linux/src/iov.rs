@@ -151,6 +151,26 @@ impl<P: Platform> Linux<'_, P> {
         Ok(())
     }
 
+    /// The next bytes in one page, at most `most`, to be read or written where they are: frame, first byte, how many. `None` when there are none.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn next_in_frame(&self, iter: &mut IovIter, most: u64, write: bool) -> Result<Option<(Pfn, u64, u64)>, Errno> {
+        let Some((addr, len)) = self.next_piece(iter, most)? else {
+            return Ok(None);
+        };
+        let offset = addr % PAGE_BYTES;
+        let pfn = self
+            .memory
+            .get_user_page(iter.buffer.mm, VirtAddr(addr - offset), write)?;
+        Ok(Some((pfn, offset, len)))
+    }
+
+    /// So many of those bytes are done with.
+    pub fn done(&self, iter: &mut IovIter, by: u64) {
+        Self::forward(iter, by);
+    }
+
     /// Copies `len` of a program's bytes to a frame, at `to`: (frame, first byte). There are so many left.
     ///
     /// # Errors

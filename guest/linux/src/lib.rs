@@ -26,6 +26,7 @@
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`signal`] | kernel/signal.c | signals |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
+//! | [`tty`] | drivers/tty/n_tty.c | a terminal |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
@@ -53,6 +54,7 @@ pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
+pub mod tty;
 pub mod userfault;
 pub mod vfs;
 pub mod wait;

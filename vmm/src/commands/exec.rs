@@ -11,6 +11,7 @@ mod bring;
 mod versus;
 
 use super::signals::StopOnSignals;
+use super::terminal::{self, GuestsTerminal};
 use super::{Failure, report_end, vm_config};
 use crate::cli::{ExecArgs, TraceLevel};
 
@@ -29,7 +30,13 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
         failure: None,
         calls: calls(args)?,
     };
-    let outcome = vm.run(&mut output)?;
+    let taken = match terminal::streams() {
+        0 => None,
+        _ => Some(GuestsTerminal::take().map_err(Failure::Terminal)?),
+    };
+    let outcome = vm.run(&mut output);
+    drop(taken);
+    let outcome = outcome?;
     drop(signals);
     if let Some(failure) = output.failure {
         return Err(Failure::Stdout(failure));
@@ -65,7 +72,7 @@ pub(super) struct Output {
 impl Observer for Output {
     fn call(&mut self, line: &str) {
         if let Some(calls) = &mut self.calls
-            && let Err(error) = writeln!(calls, "{line}")
+            && let Err(error) = write!(calls, "{line}{}", terminal::line_end())
         {
             self.calls = None;
             self.failure = Some(error);
@@ -80,6 +87,9 @@ impl Observer for Output {
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
             Stream::Stderr => io::stderr().write_all(bytes),
+            Stream::Terminal => rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdin(), bytes))
+                .map(drop)
+                .map_err(io::Error::from),
         };
         match written {
             Ok(()) => {}

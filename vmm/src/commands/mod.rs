@@ -16,6 +16,7 @@ pub(crate) mod trace;
 #[cfg(test)]
 mod planning_tests;
 mod signals;
+pub(crate) mod terminal;
 mod vm_config;
 
 use std::io::{self, IsTerminal, Write};
@@ -53,6 +54,12 @@ pub(crate) enum Failure {
     /// Standard output could not be written.
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
+    /// Standard input cannot be passed on.
+    #[error("cannot use standard input: {0}")]
+    Stdin(io::Error),
+    /// The terminal's modes could not be changed.
+    #[error("cannot use the terminal: {0}; redirect standard input, for instance from /dev/null")]
+    Terminal(io::Error),
     /// Signal handlers could not be installed.
     #[error("cannot handle SIGINT and SIGTERM: {0}")]
     Signals(io::Error),
@@ -82,6 +89,8 @@ impl Failure {
             | Failure::Gate(_)
             | Failure::Write { .. }
             | Failure::Stdout(_)
+            | Failure::Stdin(_)
+            | Failure::Terminal(_)
             | Failure::Signals(_) => exit::FAILURE,
         }
     }

@@ -38,6 +38,7 @@ impl StopOnSignals {
             for (signal, seen) in signals.forever().zip(1..) {
                 stop(signal);
                 if seen >= PATIENCE || !lives.load(Ordering::SeqCst) {
+                    super::terminal::restore();
                     // Fails only for signals that have no default to emulate.
                     let _ = emulate_default_handler(signal);
                 }

@@ -20,7 +20,7 @@ use crate::entry;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, INIT_PID, Process, State};
 use crate::syscall::Errno;
-use crate::{boot, fpu, panic, ram, rootfs, sched};
+use crate::{boot, fpu, panic, ram, rootfs, sched, terminal};
 
 /// Loads the program that the initrd names and enters it, as a user and a group.
 pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u32)) -> ! {
@@ -66,6 +66,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
     set_program(process, file);
     process.mm.set(Some(mm));
     sched::load_first(index);
+    terminal::give_to(process);
     // What is needed of the initrd is copied, or a page of a file, by now; `name` and the others are not used any more.
     rootfs::free_archive(initrd, archive);
     entry::enter_program(&start)

@@ -16,7 +16,7 @@ use super::{Errno, Outcome, cred, nr, userfault};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, current_files, current_mm};
-use crate::{signal, uaccess};
+use crate::{signal, terminal, uaccess};
 
 mod number {
     pub(super) const PIPE: u64 = 22;
@@ -29,6 +29,10 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
         nr::READ => read_one(rdi, rsi, rdx),
+        nr::IOCTL => file(rdi).and_then(|file| match file.kind() {
+            Kind::Stream(stream) => terminal::ioctl(stream, rsi as u32, rdx),
+            _ => Err(Errno::ENOTTY),
+        }),
         nr::WRITE => buffer(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
         nr::READV => vectors(rsi, rdx).and_then(|to| read(file(rdi)?, to)),
         nr::WRITEV => vectors(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
@@ -68,6 +72,7 @@ fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {
     let waiter = &process::current().waiter;
     match file.kind() {
         Kind::Pipe(inode) => LINUX.pipe_read(waiter, file, inode, to).map(outcome),
+        Kind::Stream(stream) => terminal::read(stream, file, to),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -76,6 +81,7 @@ fn write(file: File<'_>, from: IovIter) -> Result<Outcome, Errno> {
     let waiter = &process::current().waiter;
     match file.kind() {
         Kind::Pipe(inode) => signalling(LINUX.pipe_write(waiter, file, inode, from).map(outcome)),
+        Kind::Stream(stream) => terminal::write(stream, from),
         _ => Err(Errno::EINVAL),
     }
 }

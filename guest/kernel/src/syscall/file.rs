@@ -7,7 +7,7 @@ use faultlab_mm::mmap::MapFile;
 use super::{Errno, cred, device, userfault};
 use crate::platform::LINUX;
 use crate::process::current_files;
-use crate::{sched, uaccess};
+use crate::{sched, terminal, uaccess};
 
 /// How much can be read. Source: ioctl_tty(2).
 const FIONREAD: u32 = 0x541b;
@@ -34,6 +34,8 @@ pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errn
             let bytes = LINUX.pipe_available(inode) as u32;
             uaccess::copy_to_user(arg, &bytes.to_le_bytes()).map(|()| 0)
         }
+        // It may have to wait, or stop its process.
+        Kind::Stream(stream) if terminal::is(stream) => Err(Errno::RESTART),
         _ => Err(Errno::ENOTTY),
     }
 }

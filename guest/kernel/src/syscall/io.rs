@@ -8,6 +8,7 @@ use super::Errno;
 use super::file::file;
 use crate::platform::LINUX;
 use crate::process::current_mm;
+use crate::terminal;
 use crate::uaccess::{self, Piece, for_each_piece};
 use crate::{lab, ram, random, serial};
 
@@ -33,8 +34,7 @@ fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno> 
         Kind::Directory(_) => Err(Errno::EISDIR),
         Kind::Path(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
-        // Nobody types.
-        Kind::Stream(0) => Ok(0),
+        Kind::Stream(stream) if stream == 0 || terminal::is(stream) => Err(Errno::RESTART),
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
         // Where it may wait: `descriptor.rs`.
@@ -50,6 +50,7 @@ fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u64, Errno>
         // What is written to the random number generator changes nothing: it has no secrets.
         Kind::Null | Kind::Zero | Kind::Random => Ok(len.min(RW_MAX_BYTES)),
         Kind::Full => Err(Errno::ENOSPC),
+        Kind::Stream(stream) if terminal::is(stream) => Err(Errno::RESTART),
         Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) | Kind::Userfault(_) => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),

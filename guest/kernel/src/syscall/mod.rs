@@ -200,7 +200,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::FCNTL => file::fcntl(rdi, rsi, rdx),
         nr::MEMFD_CREATE => file::memfd_create(rdi, rsi),
         nr::CLOSE => file::close(rdi),
-        nr::IOCTL => file::ioctl(rdi, rsi, rdx),
+        nr::IOCTL => or_wait!(file::ioctl(rdi, rsi, rdx), regs),
         nr::MMAP => memory::mmap([rdi, rsi, rdx, r10, r8, r9]),
         nr::MPROTECT => memory::mprotect(rdi, rsi, rdx),
         nr::MUNMAP => memory::munmap(rdi, rsi),
@@ -277,7 +277,7 @@ fn long_way(regs: &mut VolatileRegs) -> u32 {
     0
 }
 
-pub(crate) use time::interrupted;
+pub(crate) use time::{interrupted, is_over};
 
 /// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {

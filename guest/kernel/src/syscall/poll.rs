@@ -3,7 +3,7 @@
 //! Source: poll(2), select(2); Linux, fs/select.c (`do_poll`, `do_select`, `poll_select_finish`).
 
 use faultlab_linux::fdtable::NOFILE;
-use faultlab_linux::file::File;
+use faultlab_linux::file::{File, Kind};
 use faultlab_linux::poll::{Ready, event};
 use faultlab_linux::signal::SigSet;
 use faultlab_linux::wait::Keys;
@@ -13,7 +13,7 @@ use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, current_files};
-use crate::{signal, uaccess};
+use crate::{signal, terminal, uaccess};
 
 mod nr {
     pub(super) const POLL: u64 = 7;
@@ -49,7 +49,10 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
 
 /// What a description is ready for, whoever knows that: this layer for all that it knows.
 pub(super) fn ready(file: File<'_>) -> Ready {
-    LINUX.poll(file)
+    match file.kind() {
+        Kind::Stream(stream) => terminal::poll(stream),
+        _ => LINUX.poll(file),
+    }
 }
 
 /// Where a program wants to be told how much of its time is left.

@@ -70,7 +70,7 @@ pub(super) fn read_timespec(addr: u64) -> Result<u64, Errno> {
 }
 
 /// Whether a call that waits for `timeout` nanoseconds at most, or for ever, has done so. When it is made for the first time, the time begins.
-pub(super) fn is_over(process: &Process, timeout: Option<u64>) -> bool {
+pub(crate) fn is_over(process: &Process, timeout: Option<u64>) -> bool {
     let Some(timeout) = timeout else { return false };
     let now = clock::monotonic_ns();
     let deadline = process.deadline.get().unwrap_or(now.saturating_add(timeout));

@@ -19,6 +19,9 @@ pub enum DefaultAction {
 
 #[expect(missing_docs, reason = "those of signal(7)")]
 impl Signal {
+    pub const HUP: Self = Self(1);
+    pub const INT: Self = Self(2);
+    pub const QUIT: Self = Self(3);
     pub const ILL: Self = Self(4);
     pub const TRAP: Self = Self(5);
     pub const BUS: Self = Self(7);

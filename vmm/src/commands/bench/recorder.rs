@@ -18,7 +18,7 @@ impl Observer for Recorder {
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         // The table replaces the program's own lines; its complaints are wanted.
         let level = match stream {
-            Stream::Stdout => log::Level::Info,
+            Stream::Stdout | Stream::Terminal => log::Level::Info,
             Stream::Stderr => log::Level::Warn,
         };
         for line in String::from_utf8_lossy(bytes).lines() {

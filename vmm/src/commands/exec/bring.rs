@@ -2,14 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io::stdin;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use faultlab::VmConfig;
 use faultlab::boot::files::{Content, GuestFile, join, normal};
 use faultlab::error::ProgramError;
 
-use super::super::{Failure, vm_config};
+use super::super::{Failure, terminal, vm_config};
 use crate::cli::{ExecArgs, Pair};
 
 /// Where a program without a slash in its name is looked for, unless the environment has a `PATH`. Source: execvp(3), `_CS_PATH`.
@@ -48,6 +51,8 @@ pub(super) fn config(args: &ExecArgs) -> Result<VmConfig, Failure> {
         } else {
             cwd.to_vec()
         },
+        stdin: Some(Arc::new(stdin().as_fd().try_clone_to_owned().map_err(Failure::Stdin)?)),
+        terminal: terminal::streams(),
         strace: args.strace.is_some(),
         ids: args.uid.unwrap_or((0, 0)),
         ..config

@@ -50,7 +50,7 @@ struct Written {
 impl Observer for Written {
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         match stream {
-            Stream::Stdout => self.stdout.extend_from_slice(bytes),
+            Stream::Stdout | Stream::Terminal => self.stdout.extend_from_slice(bytes),
             Stream::Stderr => self.stderr.extend_from_slice(bytes),
         }
     }

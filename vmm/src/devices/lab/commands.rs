@@ -36,9 +36,10 @@ pub(super) fn hello(address: u64, session: &Session<'_>) -> Result<Hello, Refusa
 }
 
 /// Program output: stream, address, bytes.
-pub(super) fn write(args: [u64; 6], session: &mut Session<'_>) -> Handled {
+pub(super) fn write(args: [u64; 6], has_terminal: bool, session: &mut Session<'_>) -> Handled {
     let [stream, address, bytes, ..] = args;
     let stream = match stream {
+        0 if has_terminal => Stream::Terminal,
         1 => Stream::Stdout,
         2 => Stream::Stderr,
         _ => return Err(Refusal::Invalid),

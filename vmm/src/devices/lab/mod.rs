@@ -5,6 +5,7 @@
 //! | `records` | copies records out of guest memory |
 //! | `commands` | one function a command |
 //! | `memory` | the commands about host memory |
+//! | `input` | what comes in |
 //! | `halt` | halts that are measured |
 //! | `phase` | the phase that is measured |
 //! | `timer` | the guest's timer and its idle wait |
@@ -19,6 +20,7 @@
 
 mod commands;
 mod halt;
+mod input;
 mod memory;
 mod phase;
 mod records;
@@ -26,12 +28,15 @@ mod timer;
 
 use std::mem::offset_of;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use faultlab_abi::lab::{Command, Hello, MAGIC, kind, reg};
 use vm_memory::{Bytes, GuestAddress};
 
 use self::halt::Halts;
+use self::input::Input;
 use self::phase::PhaseState;
 use self::timer::Timer;
 use super::Session;
@@ -86,6 +91,7 @@ pub struct LabDevice {
     halts: Halts,
     timer: Timer,
     calls: Strace,
+    input: Input,
     commands: u64,
     refused: RateLimit,
     /// Phases that were begun and never ended.
@@ -99,6 +105,14 @@ impl LabDevice {
             dirty_log: log,
             timer: Timer::new(stop),
             ..LabDevice::default()
+        }
+    }
+
+    /// With input from a descriptor, which may be a terminal.
+    pub(crate) fn with_input(self, source: Option<Arc<OwnedFd>>, is_terminal: bool) -> LabDevice {
+        LabDevice {
+            input: Input::new(source, is_terminal, self.timer.bell()),
+            ..self
         }
     }
 
@@ -218,7 +232,7 @@ impl LabDevice {
         let args = command.args;
         match command.kind {
             kind::HELLO => self.say_hello(args[0], session),
-            kind::WRITE => commands::write(args, session),
+            kind::WRITE => commands::write(args, self.input.is_terminal(), session),
             kind::EXIT => commands::exit(args[0], &mut self.phase, session),
             kind::PANIC => commands::panic(args[0], &mut self.phase, session),
             kind::LOG => commands::log(args, session),
@@ -236,6 +250,8 @@ impl LabDevice {
             kind::HOST_INFO => memory::host_info(args[0], self.dirty_log.as_ref(), session),
             kind::HALTS => self.halts.announce(args),
             kind::SKIP => commands::skip(args[0], &mut self.phase, session),
+            kind::INPUT => self.input.take(args, session),
+            kind::WINDOW_SIZE => self.input.window_size(args[0], session),
             kind::CALL => commands::call(args[0], &mut self.calls, session),
             kind::PLAN => commands::plan(args[0], session),
             _ => Err(Refusal::Unknown),

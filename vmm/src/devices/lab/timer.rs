@@ -36,6 +36,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     due: AtomicBool,
+    /// Somebody else wants the interrupt: arming does not take that back.
+    rung: AtomicBool,
 }
 
 #[derive(Default)]
@@ -80,12 +82,21 @@ impl Timer {
 
     /// Whether an interrupt is to be delivered.
     pub(super) fn is_due(&self) -> bool {
-        self.shared.due.load(Ordering::SeqCst)
+        self.shared.due.load(Ordering::SeqCst) || self.shared.rung.load(Ordering::SeqCst)
     }
 
     /// It is delivered.
     pub(super) fn delivered(&self) {
+        self.shared.rung.store(false, Ordering::SeqCst);
         self.shared.due.store(false, Ordering::SeqCst);
+    }
+
+    /// Lets another thread end an idle wait, or interrupt.
+    pub(super) fn bell(&self) -> Bell {
+        Bell {
+            stop: self.stop.clone(),
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Waits on the vCPU's thread for `ns` nanoseconds, or until somebody kicks, or for no reason.
@@ -104,6 +115,23 @@ impl Timer {
         let builder = thread::Builder::new().name("timer".into()).stack_size(64 << 10);
         self.thread = Some(builder.spawn(move || run(&shared, &stop))?);
         Ok(())
+    }
+}
+
+/// Ends an idle wait.
+#[derive(Clone, Default)]
+pub(super) struct Bell {
+    stop: StopHandle,
+    shared: Arc<Shared>,
+}
+
+impl Bell {
+    /// Ends the idle wait, if there is one; interrupts ring 3, too, if that is asked for.
+    pub(super) fn ring(&self, interrupt: bool) {
+        if interrupt {
+            self.shared.rung.store(true, Ordering::SeqCst);
+        }
+        self.stop.kick();
     }
 }
 
