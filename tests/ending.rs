@@ -131,7 +131,7 @@ fn run_timeout() {
 }
 
 /// `faultlab` with a terminal of its own, which is its controlling one.
-struct OnTerminal {
+pub(crate) struct OnTerminal {
     pty: Pty,
     child: Child,
     /// Those of the terminal before; they can be compared only as text.
@@ -144,12 +144,18 @@ struct OnTerminal {
 }
 
 impl OnTerminal {
-    fn start(arguments: &str) -> OnTerminal {
+    /// Starts it with arguments that are separated by spaces.
+    pub(crate) fn start(arguments: &str) -> OnTerminal {
+        OnTerminal::start_with(arguments, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(arguments: &str, more: &[&str]) -> OnTerminal {
         let (pty, pts) = open().expect("a pseudo-terminal");
         pty.resize(Size::new(24, 100)).expect("it has a size");
         let (modes, since) = (modes(&pty), Instant::now());
         let child = Command::new(env!("CARGO_BIN_EXE_faultlab"))
-            .args(arguments.split_ascii_whitespace())
+            .args(arguments.split_ascii_whitespace().chain(more.iter().copied()))
             .env("TERM", "xterm")
             .env_remove("FAULTLAB_LOG")
             .spawn_borrowed(&pts)
@@ -165,8 +171,18 @@ impl OnTerminal {
         }
     }
 
+    /// Its process.
+    pub(crate) fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// Presses keys.
+    pub(crate) fn type_keys(&mut self, keys: &str) {
+        self.pty.write_all(keys.as_bytes()).expect("keys can be pressed");
+    }
+
     /// Waits until it has shown `text`. Returns all that it has shown.
-    fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         let mut shown = Vec::new();
         while !String::from_utf8_lossy(&shown).contains(text) {
             match self.screen.recv_timeout(PATIENCE) {
@@ -178,7 +194,7 @@ impl OnTerminal {
     }
 
     /// Waits for its end. Returns the status and what it still showed; the modes must be what they were.
-    fn end(self) -> (i32, String) {
+    pub(crate) fn end(self) -> (i32, String) {
         let ran = wait(self.child, self.since);
         assert_eq!(modes(&self.pty), self.modes, "the modes of the terminal");
         drop(self.pts);

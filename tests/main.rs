@@ -13,6 +13,8 @@
 //! | [`loading`] | arguments and environment arrive intact; what is no program, or is missing, is refused |
 //! | [`bring`] | files, directories, variables and ids reach the guest; scripts find their interpreters |
 //! | [`strace`] | every call, signal and end is told, cut and resumed where processes take turns |
+//! | [`terminal`] | standard input as a stream and as a terminal, with a shell on it |
+//! | [`busybox`] | the distribution's busybox does in the guest what it does here |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
@@ -32,6 +34,7 @@
 mod backings;
 mod bench;
 mod bring;
+mod busybox;
 mod c_programs;
 mod ending;
 mod gate;
@@ -46,6 +49,7 @@ mod strace;
 mod support;
 mod swap;
 mod swap_faults;
+mod terminal;
 mod trace;
 mod usage;
 
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
     loading::tests(&mut suite);
     bring::tests(&mut suite);
     strace::tests(&mut suite);
+    terminal::tests(&mut suite);
+    busybox::tests(&mut suite);
     host::tests(&mut suite);
     report::tests(&mut suite);
     usage::tests(&mut suite);

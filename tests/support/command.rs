@@ -104,6 +104,12 @@ impl Faultlab {
         self
     }
 
+    /// What it reads.
+    pub(crate) fn stdin(mut self, input: impl Into<Stdio>) -> Faultlab {
+        self.command.stdin(input);
+        self
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Ran {

@@ -16,6 +16,7 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
+//! | `task.rs` | `setreuid setregid setfsuid setfsgid getgroups prctl getcpu fadvise64 readahead` |
 //! | `info.rs` | `uname getrandom sched_getaffinity set_robust_list` |
 //! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
@@ -62,6 +63,7 @@ mod shm;
 mod signal;
 mod swap;
 mod thread;
+mod task;
 mod time;
 pub(crate) mod userfault;
 
@@ -328,6 +330,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| poll::call(regs))
                 .or_else(|| info::call(regs))
+                .or_else(|| task::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }
