@@ -62,8 +62,8 @@ mod residency;
 mod shm;
 mod signal;
 mod swap;
-mod thread;
 mod task;
+mod thread;
 mod time;
 pub(crate) mod userfault;
 

@@ -59,7 +59,11 @@ fn own_ids(
         return Err(Errno::EPERM);
     }
     let follows = real != UNCHANGED || effective != UNCHANGED && effective != ids.real;
-    let next = if effective == UNCHANGED { ids.effective } else { effective };
+    let next = if effective == UNCHANGED {
+        ids.effective
+    } else {
+        effective
+    };
     cred::set(set(own, [real, effective, if follows { next } else { UNCHANGED }]))
 }
 
