@@ -39,7 +39,7 @@ fn shell() {
     step(&mut terminal, "\nready\r\n", "\x03");
     step(&mut terminal, "# ", "echo rea''dy; cat\r");
     step(&mut terminal, "\nready\r\n", "one\x7f\x7fut\r");
-    terminal.wait_for("out\r\nout\r\n");
+    terminal.wait_for("ut\r\nout\r\n");
     terminal.type_keys("\x04");
     step(&mut terminal, "# ", "echo rea''dy; sleep 1000\r");
     step(&mut terminal, "\nready\r\n", "\x1a");
