@@ -29,6 +29,7 @@
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`signal`] | kernel/signal.c | signals |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
+//! | [`timer`] | kernel/time/ | timers of processes |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
@@ -59,6 +60,7 @@ pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
 pub mod stat;
+pub mod timer;
 pub mod userfault;
 pub mod vfs;
 pub mod wait;
@@ -83,6 +85,9 @@ pub struct Linux<'m, P> {
     fs_structs: Cache<{ fs_struct::FsStruct::WORDS }>,
     actions: Cache<{ signal::Actions::WORDS }>,
     queued: Cache<{ signal::Queued::WORDS }>,
+    timer_records: Cache<{ timer::Timer::WORDS }>,
+    /// Those on the monotonic clock.
+    timers: timer::TimerQueue,
     names: vfs::Names,
     texts: Cache<{ vfs::Text::WORDS }>,
     mounts: vfs::Mounts,
@@ -116,6 +121,8 @@ impl<'m, P: Platform> Linux<'m, P> {
             fs_structs: Cache::new(),
             actions: Cache::new(),
             queued: Cache::new(),
+            timer_records: Cache::new(),
+            timers: timer::TimerQueue::new(),
             names: vfs::Names::new(),
             texts: Cache::new(),
             mounts: vfs::Mounts::new(),
@@ -140,13 +147,14 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 13] {
+    pub fn live_records(&self) -> [(&'static str, u64); 14] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
             ("working directory", self.fs_structs.objects()),
             ("signal actions", self.actions.objects()),
             ("queued signal", self.queued.objects()),
+            ("timer", self.timer_records.objects()),
             ("dentry", self.names.dentries.objects()),
             ("long name", self.names.long.objects()),
             ("link target", self.texts.objects()),

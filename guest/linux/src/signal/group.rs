@@ -73,6 +73,7 @@ impl<P: Platform> Linux<'_, P> {
         child.actions.set(Some(actions));
         child.blocked.set(parent.blocked.get());
         child.saved.set(None);
+        child.waited.set(SigSet::EMPTY);
         child.altstack.set(parent.altstack.get());
         Ok(())
     }
@@ -181,6 +182,13 @@ impl<P: Platform> Linux<'_, P> {
         };
         self.queue(pending, info)?;
         Ok(true)
+    }
+
+    /// Takes the first pending signal of a set, blocked or not: `rt_sigtimedwait`.
+    pub fn take_signal(&self, signals: &Signals, shared: &Shared, set: SigSet) -> Option<Info> {
+        let others = SigSet::ALL.minus(set);
+        self.dequeue(&signals.pending, others)
+            .or_else(|| self.dequeue(&shared.pending, others))
     }
 
     /// Takes the next signal that does something. The thread's own come before those of all, and among each those of a program's own making

@@ -95,6 +95,29 @@ impl Info {
         }
     }
 
+    /// By a timer, which has this number and carries this value.
+    #[must_use]
+    pub const fn timer(signal: Signal, number: u32, value: u64) -> Self {
+        Self {
+            signal,
+            code: code::TIMER,
+            rest: [number as u64, value, 0, 0],
+        }
+    }
+
+    /// The number that [`Info::timer`] was given.
+    #[must_use]
+    pub const fn timer_number(&self) -> u32 {
+        self.rest[0] as u32
+    }
+
+    /// How often that timer was due besides.
+    #[must_use]
+    pub const fn with_overrun(mut self, overrun: u32) -> Self {
+        self.rest[0] = self.rest[0] as u32 as u64 | (overrun as u64) << 32;
+        self
+    }
+
     /// About a child: how it ended, from its wait status. Source: wait4(2), sigaction(2).
     #[must_use]
     pub const fn child(signal: Signal, pid: u32, uid: u32, wait_status: i32) -> Self {

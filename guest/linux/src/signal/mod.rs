@@ -49,6 +49,8 @@ pub struct Signals {
     /// The mask that comes back after the next handler: `sigsuspend`'s caller's.
     saved: Cell<Option<SigSet>>,
     pending: Pending,
+    /// What `sigtimedwait` waits for.
+    waited: Cell<SigSet>,
     /// `None`: nothing but defaults.
     actions: Cell<Option<ActionsId>>,
     altstack: Cell<AltStack>,
@@ -86,6 +88,7 @@ impl Signals {
             blocked: Cell::new(SigSet::EMPTY),
             saved: Cell::new(None),
             pending: Pending::new(),
+            waited: Cell::new(SigSet::EMPTY),
             actions: Cell::new(None),
             altstack: Cell::new(AltStack::NONE),
         }
@@ -169,10 +172,15 @@ impl Signals {
             && signal.default_action() == DefaultAction::Ignore
     }
 
-    /// Whether it would take a signal now. Source: Linux `wants_signal`.
+    /// Whether it would take a signal now, or waits for it. Source: Linux `wants_signal`.
     #[must_use]
     pub fn wants(&self, signal: Signal) -> bool {
-        !self.blocked.get().contains(signal)
+        !self.blocked.get().contains(signal) || self.waited.get().contains(signal)
+    }
+
+    /// `rt_sigtimedwait` waits: these wake the thread though they are blocked. [`SigSet::EMPTY`]: it does not, or no longer.
+    pub fn wait_for(&self, set: SigSet) {
+        self.waited.set(set);
     }
 
     /// The alternate stack.
@@ -196,6 +204,7 @@ impl<P: Platform> Linux<'_, P> {
         child.actions.set(self.dup_actions(parent.actions.get())?);
         child.blocked.set(parent.blocked.get());
         child.saved.set(None);
+        child.waited.set(SigSet::EMPTY);
         child.altstack.set(parent.altstack.get());
         Ok(())
     }
