@@ -13,6 +13,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("posix_shm", 0),
     ("vectors", 0),
     ("loopers", 0),
+    ("timers", 0),
     ("hostile", 0),
     ("pipes", 0),
     ("threads", 3),

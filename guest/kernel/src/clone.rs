@@ -104,6 +104,7 @@ fn copy_state(parent: &Process, child: &Process, regs: &PtRegs, args: &CloneArgs
     // The parent's registers are the processor's.
     fpu::save(child);
     child.interrupted.set(Interrupted::Nothing);
+    child.times.begin();
     child.vforked_by.set(0);
     child.robust_list.set(0);
     child.clear_child_tid.set(if args.has(flag::CHILD_CLEARTID) {
@@ -128,6 +129,9 @@ fn begin_process(parent: &Process, child: &Process, args: &CloneArgs) {
         child.exit_signal.set(args.exit_signal);
     }
     child.limits.set(leader.limits.get());
+    child.times.set_limit_ns(leader.times.limit_ns());
+    child.nice.set(leader.nice.get());
+    child.policy.set(leader.policy.get());
     child.oom_score_adj.set(leader.oom_score_adj.get());
     child.group.set(leader.group.get());
     child.session.set(leader.session.get());

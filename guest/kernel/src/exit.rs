@@ -12,7 +12,7 @@ use faultlab_mm::oom::Candidate;
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
-use crate::{fpu, lab, log, panic, sched, signal, strace, syscall, x86};
+use crate::{fpu, lab, log, panic, sched, signal, strace, syscall, times, x86};
 
 /// Ends the running thread's process with a wait status, and continues in `regs` with another.
 pub(crate) fn exit_current(status: i32, regs: &mut PtRegs) {
@@ -57,9 +57,11 @@ fn end_thread(thread: &Process, status: i32) {
         end_machine(leader.group_exit.get().unwrap_or(status));
     }
     MEMORY.cancel_userfault(thread.tid.get());
+    times::ended(thread);
     leave_memory(thread);
     release(thread);
     if last {
+        LINUX.exit_timers(&leader.timers);
         MEMORY.exit_shm(leader.pid.get());
     }
     process::set_deadline(thread, None);

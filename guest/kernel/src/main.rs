@@ -13,7 +13,7 @@
 //! | [`gate`], [`ring3`] | how system calls enter on this host; instructions that ring 0 may lack |
 //! | [`syscall`] | system calls |
 //! | [`rootfs`] | the root file system, from the initrd |
-//! | [`process`], [`sched`], [`preempt`], [`clone`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
+//! | [`process`], [`sched`], [`preempt`], [`timers`], [`times`], [`clone`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
 //! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
 //! | [`virtio`], [`swap_disk`], [`lab`], [`serial`] | devices |
 //! | [`log`], [`panic`], [`trace`], [`strace`], [`vmstat`], [`clock`] | what is known from outside |
@@ -58,6 +58,8 @@ mod signal;
 mod strace;
 mod swap_disk;
 mod syscall;
+mod timers;
+mod times;
 mod trace;
 mod trap;
 mod uaccess;

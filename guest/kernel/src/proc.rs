@@ -12,7 +12,7 @@ use crate::boot::STACK_PAGES;
 use crate::global::Global;
 use crate::platform::LINUX;
 use crate::process::{self, COMM_BYTES, Process, State};
-use crate::{clock, random, vmstat, x86};
+use crate::{clock, random, times, vmstat, x86};
 
 /// The kernel, as the system-call layer sees it.
 #[derive(Debug)]
@@ -79,6 +79,11 @@ impl System for Kernel {
     fn process(&self, pid: u32) -> Option<Shown> {
         let process = process::find_thread(pid)?;
         let leader = process.leader();
+        let used = if process.is_leader() {
+            times::of_process(process)
+        } else {
+            times::of_thread(process)
+        };
         Some(Shown {
             pid,
             tgid: process.pid.get(),
@@ -95,9 +100,9 @@ impl System for Kernel {
             limits: leader.limits.get(),
             threads: leader.threads.get().max(1),
             start_ns: process.started.get(),
-            times_ns: [0; 2],
-            children_ns: [0; 2],
-            faults: [0; 2],
+            times_ns: [used.cpu_ns(), 0],
+            children_ns: [leader.times.children().cpu_ns(), 0],
+            faults: [used.minor_faults, used.major_faults],
             oom_score_adj: leader.oom_score_adj.get(),
         })
     }

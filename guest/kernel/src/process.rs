@@ -26,6 +26,7 @@ use faultlab_linux::fdtable::TableId;
 use faultlab_linux::fs_struct::FsId;
 use faultlab_linux::limits::Limits;
 use faultlab_linux::signal::{Shared, Signal, Signals};
+use faultlab_linux::timer::Timers;
 use faultlab_linux::vfs::Task;
 use faultlab_linux::wait::{Keys, Waiter};
 use faultlab_mm::ipc::Caller;
@@ -36,6 +37,7 @@ use crate::entry::PtRegs;
 use crate::fpu::{self, FpuState};
 use crate::global::Global;
 use crate::platform::LINUX;
+use crate::times::{self, Times};
 use crate::{clock, preempt, trace};
 
 /// Most threads at a time, of all processes.
@@ -173,6 +175,13 @@ pub(crate) struct Process {
     pub(crate) started: Cell<u64>,
     /// What is added to its badness when memory runs out, in thousandths.
     pub(crate) oom_score_adj: Cell<i32>,
+    /// Of a leader: the process's, -20 to 19; kept, and told.
+    pub(crate) nice: Cell<i32>,
+    /// Of a leader: scheduling policy and real-time priority; kept, and told.
+    pub(crate) policy: Cell<[u32; 2]>,
+    /// Of a leader: the process's.
+    pub(crate) timers: Timers,
+    pub(crate) times: Times,
     /// What a call that waits for a descriptor remembers.
     pub(crate) waiter: Waiter,
     pub(crate) fpu: FpuState,
@@ -215,6 +224,10 @@ impl Process {
             deadline: Cell::new(None),
             started: Cell::new(0),
             oom_score_adj: Cell::new(0),
+            nice: Cell::new(0),
+            policy: Cell::new([0; 2]),
+            timers: Timers::new(),
+            times: Times::new(),
             waiter: Waiter::new(),
             fpu: FpuState::new(),
         }
@@ -303,11 +316,26 @@ pub(crate) fn runnable() -> u32 {
 
 /// Processes with a deadline.
 static SLEEPERS: Global<Cell<u32>> = Global::new(Cell::new(0));
+/// No deadline that is to come is before this.
+static FIRST_DEADLINE: Global<Cell<u64>> = Global::new(Cell::new(u64::MAX));
 
 /// Sets when a process's call is over, or that it is in none.
 pub(crate) fn set_deadline(process: &Process, deadline: Option<u64>) {
     let count = |deadline: Option<u64>| u32::from(deadline.is_some());
+    if let Some(deadline) = deadline {
+        FIRST_DEADLINE.set(FIRST_DEADLINE.get().min(deadline));
+    }
     SLEEPERS.set(SLEEPERS.get() + count(deadline) - count(process.deadline.replace(deadline)));
+}
+
+/// A time before which no deadline is over. It may be early.
+pub(crate) fn first_deadline() -> u64 {
+    FIRST_DEADLINE.get()
+}
+
+/// All deadlines were looked at: this is the first that is still to come.
+pub(crate) fn set_first_deadline(first: Option<u64>) {
+    FIRST_DEADLINE.set(first.unwrap_or(u64::MAX));
 }
 
 /// Whether any process has a deadline.
@@ -414,6 +442,7 @@ pub(crate) fn take_place_of_leader(thread: &Process) {
     leader.clear_child_tid.set(thread.clear_child_tid.take());
     leader.robust_list.set(thread.robust_list.take());
     leader.interrupted.set(thread.interrupted.get());
+    times::ended(thread);
     fpu::move_room(thread, leader);
     LINUX.move_signals(&thread.signals, &leader.signals);
     thread.state.set(State::Free);

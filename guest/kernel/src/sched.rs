@@ -15,51 +15,121 @@ use crate::global::Global;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Process, State};
 use crate::x86::msr;
-use crate::{clock, fpu, lab, panic, preempt, ram, vmstat, x86};
+use crate::{clock, fpu, lab, panic, preempt, ram, timers, times, vmstat, x86};
 
-/// Time-stamp counter when the running process was switched to.
-static SINCE: Global<Cell<u64>> = Global::new(Cell::new(0));
+/// Whose turn it is. Others may come in between, because they waited for a time: it then goes on with the rest of its slice, or the next has
+/// its turn.
+struct Turn {
+    owner: Cell<usize>,
+    /// How much of its slice it used before others came in between.
+    used_ns: Cell<u64>,
+    /// Time-stamp counter when the running process was switched to.
+    since: Cell<u64>,
+}
 
-/// For how long the running process has run, in nanoseconds.
-pub(crate) fn ran_ns() -> u64 {
-    clock::ns_of_ticks(x86::rdtsc().wrapping_sub(SINCE.get()))
+static TURN: Global<Turn> = Global::new(Turn {
+    owner: Cell::new(0),
+    used_ns: Cell::new(0),
+    since: Cell::new(0),
+});
+
+/// How much of its slice the running process has used, in nanoseconds.
+pub(crate) fn used_ns() -> u64 {
+    let before = if process::current_index() == TURN.owner.get() {
+        TURN.used_ns.get()
+    } else {
+        0
+    };
+    before + clock::ns_of_ticks(x86::rdtsc().wrapping_sub(TURN.since.get()))
 }
 
 /// Saves the running process, whose registers are `regs`, and continues with another in `regs`; with the same, if no
-/// other can run.
+/// other can run. It waits, or yields.
 pub(crate) fn yield_now(regs: &mut PtRegs) {
-    let from = process::current_index();
-    let to = next_runnable(from);
-    if to != from {
-        save(process::current(), regs);
-        load(to, regs);
+    times::switched_from(true);
+    let to = next();
+    switch(to, regs);
+}
+
+/// The same for a process that had its slice.
+pub(crate) fn preempt(regs: &mut PtRegs) {
+    times::switched_from(false);
+    let to = next();
+    switch(to, regs);
+}
+
+/// Continues with a process that waited for a time, in slot `index`, if it can run.
+pub(crate) fn run_out_of_turn(index: usize, regs: &mut PtRegs) {
+    if index != process::current_index() && can_run(index) {
+        keep_turn();
+        times::switched_from(false);
+        switch(index, regs);
     }
 }
 
 /// Continues in `regs` with some process, after the running one ended.
 pub(crate) fn leave_ended(regs: &mut PtRegs) {
-    load(next_runnable(process::current_index()), regs);
+    load(next(), regs);
 }
 
-/// The next process in turn after `from`; `from` itself comes last. Waits for the first deadline if none can run.
-fn next_runnable(from: usize) -> usize {
+fn switch(to: usize, regs: &mut PtRegs) {
+    if to == process::current_index() {
+        begin_to_run();
+    } else {
+        save(process::current(), regs);
+        load(to, regs);
+    }
+}
+
+fn begin_to_run() {
+    TURN.since.set(x86::rdtsc());
+    times::switched_to();
+}
+
+/// Somebody comes in between.
+fn keep_turn() {
+    if process::current_index() == TURN.owner.get() {
+        TURN.used_ns.set(used_ns());
+    }
+}
+
+fn can_run(index: usize) -> bool {
+    process::table()
+        .get(index)
+        .is_some_and(|process| process.state.get() == State::Runnable)
+}
+
+/// Who runs next. Waits for the first deadline if none can.
+fn next() -> usize {
     wake_waiters();
-    let mut first = wake_sleepers();
+    let mut first = timers::expire();
     while process::runnable() == 0 {
         let Some(deadline) = first else {
             panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"])
         };
         lab::idle(deadline.saturating_sub(clock::monotonic_ns()));
-        first = wake_sleepers();
+        first = timers::expire();
     }
     if let Some(deadline) = first {
         preempt::at(deadline);
     }
+    if let Some(woken) = timers::take_woken().filter(|&index| can_run(index)) {
+        keep_turn();
+        return woken;
+    }
+    let (current, owner) = (process::current_index(), TURN.owner.get());
+    // The owner itself goes on after those that came in between.
+    let start = if current == owner { owner + 1 } else { owner };
     let table = process::table();
+    let (before, after) = table.split_at(start.min(table.len()));
     let can_run = |process: &Process| process.state.get() == State::Runnable;
-    let (before, after) = table.split_at((from + 1).min(table.len()));
     let next = after.iter().position(can_run).map(|index| before.len() + index);
-    next.or_else(|| before.iter().position(can_run)).unwrap_or(from)
+    let next = next.or_else(|| before.iter().position(can_run)).unwrap_or(current);
+    if next != owner || current == owner {
+        TURN.owner.set(next);
+        TURN.used_ns.set(0);
+    }
+    next
 }
 
 /// Lets those go on that wait on queues which were woken. To be called after every call that may have woken some and goes on, so that the
@@ -70,23 +140,6 @@ pub(crate) fn wake_waiters() {
         Keys::NONE => {}
         woken => process::wake(woken),
     }
-}
-
-/// Lets those go on whose deadline is over; they find that out themselves. Returns the first of the others' deadlines.
-pub(crate) fn wake_sleepers() -> Option<u64> {
-    if !process::any_sleeps() {
-        return None;
-    }
-    let now = clock::monotonic_ns();
-    let mut first = None;
-    for process in process::table() {
-        match process.deadline.get() {
-            Some(deadline) if deadline > now => first = Some(first.map_or(deadline, |first| deadline.min(first))),
-            Some(_) if process.state.get() == State::Waiting => process.state.set(State::Runnable),
-            _ => {}
-        }
-    }
-    first
 }
 
 fn save(process: &Process, regs: &PtRegs) {
@@ -107,7 +160,8 @@ fn load(index: usize, regs: &mut PtRegs) {
     fpu::load(process);
     enter_address_space(process::current_mm());
     MEMORY.set_current_pid(process.pid.get());
-    SINCE.set(x86::rdtsc());
+    begin_to_run();
+    preempt::at_cpu_deadline();
 }
 
 /// Makes an address space the one in use. Threads that share it switch without losing what the TLB has of it.

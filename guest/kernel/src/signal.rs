@@ -136,10 +136,19 @@ fn deliver(delivery: Delivery, regs: &mut PtRegs) {
         Delivery::Stop(signal) => stop(signal, regs),
         Delivery::Handler(info, action) => {
             interrupt_call(action, regs);
+            let info = taken(info);
             if enter_handler(&info, action, regs).is_err() {
                 no_frame(info.signal, regs);
             }
         }
+    }
+}
+
+/// A signal that the running process takes, whoever sent it.
+pub(crate) fn taken(info: Info) -> Info {
+    match info.code {
+        code::TIMER => LINUX.timer_signal_taken(&process::current().leader().timers, info),
+        _ => info,
     }
 }
 

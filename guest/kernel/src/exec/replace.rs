@@ -8,6 +8,7 @@
 //! | handlers | default; what is ignored stays so |
 //! | alternate stack, vector registers, FS and GS | as at a program's start |
 //! | mask, pending signals, number, parent, group, ids, limits | kept |
+//! | timers that the program made | none; intervals go on |
 //! | descriptors | kept, but for those with `FD_CLOEXEC` |
 //! | other threads | ended; the one that called it is the first |
 
@@ -20,7 +21,7 @@ use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::Process;
 use crate::syscall::{Errno, Outcome};
-use crate::{exit, fpu, process, sched, uaccess};
+use crate::{exit, fpu, process, sched, times, uaccess};
 
 /// Longest string. Source: Linux `MAX_ARG_STRLEN`.
 const STRING_MAX_BYTES: usize = 32 * PAGE_SIZE as usize;
@@ -50,6 +51,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     *regs = start;
     let process = only_thread(process);
     exit::leave_memory(process);
+    times::look_at_memory(process);
     set_program(process, file);
     if let Some(old) = process.mm.replace(Some(mm)) {
         sched::enter_address_space(mm);
@@ -58,6 +60,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     set_name(process, &name[..len]);
     process.executed.set(true);
     LINUX.exec_signals(&process.signals);
+    LINUX.exec_timers(&process.timers);
     LINUX.close_on_exec(process::current_files());
     sched::set_fs_base(0);
     sched::set_gs_base(0);

@@ -1,16 +1,15 @@
-//! `uname getrandom sched_getaffinity`: what programs ask for before they begin.
+//! `uname getrandom`: what programs ask for before they begin.
 //!
-//! Source: uname(2), getrandom(2), sched_setaffinity(2).
+//! Source: uname(2), getrandom(2).
 
 use faultlab_linux::proc::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::{process, random, uaccess};
+use crate::{random, uaccess};
 
 mod nr {
     pub(super) const UNAME: u64 = 63;
-    pub(super) const SCHED_GETAFFINITY: u64 = 204;
     pub(super) const GETRANDOM: u64 = 318;
 }
 
@@ -19,7 +18,6 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
         nr::UNAME => uname(rdi),
-        nr::SCHED_GETAFFINITY => sched_getaffinity(rdi as u32, rsi, rdx),
         nr::GETRANDOM => getrandom(rdi, rsi, rdx),
         _ => return None,
     })
@@ -34,19 +32,6 @@ fn uname(addr: u64) -> Result<Outcome, Errno> {
     }
     uaccess::copy_to_user(addr, &bytes)?;
     Ok(Outcome::Value(0))
-}
-
-/// There is one processor.
-fn sched_getaffinity(pid: u32, bytes: u64, addr: u64) -> Result<Outcome, Errno> {
-    const MASK_BYTES: u64 = 8;
-    if bytes < MASK_BYTES || !bytes.is_multiple_of(MASK_BYTES) {
-        return Err(Errno::EINVAL);
-    }
-    if pid != 0 && process::find_thread(pid).is_none() {
-        return Err(Errno::ESRCH);
-    }
-    uaccess::copy_to_user(addr, &1u64.to_le_bytes())?;
-    Ok(Outcome::Value(MASK_BYTES))
 }
 
 fn getrandom(addr: u64, len: u64, flags: u64) -> Result<Outcome, Errno> {

@@ -5,7 +5,7 @@ use faultlab_linux::limits::Limit;
 use super::Errno;
 use crate::platform::MEMORY;
 use crate::process::{self, Process};
-use crate::uaccess;
+use crate::{preempt, timers, uaccess};
 
 /// Lets the memory manager know what the running process may map and lock, after its limits or its user changed.
 pub(super) fn apply(process: &Process) {
@@ -72,10 +72,16 @@ pub(super) fn prlimit64(pid: u64, resource: u64, new: u64, old: u64) -> Result<u
     Ok(0)
 }
 
+const RLIMIT_CPU: u32 = 0;
+
 fn set(process: &Process, resource: u64, new: Limit) -> Result<(), Errno> {
     let privileged = process::current().cred.get().privileged();
     let limits = process.limits.get().set(u64::from(resource as u32), new, privileged)?;
     process.limits.set(limits);
     apply(process);
+    if resource as u32 == RLIMIT_CPU {
+        timers::limit_changed(process);
+        preempt::at_cpu_deadline();
+    }
     Ok(())
 }

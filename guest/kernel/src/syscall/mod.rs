@@ -20,8 +20,11 @@
 //! | `cred.rs` | `getuid getgid geteuid getegid setuid setgid setresuid setresgid getresuid getresgid setgroups` |
 //! | `limits.rs` | `getrlimit setrlimit prlimit64` |
 //! | `device.rs` | what `/dev/faultlab` can do |
-//! | `info.rs` | `uname getrandom sched_getaffinity set_robust_list` |
-//! | `time.rs` | `clock_gettime clock_getres gettimeofday time nanosleep clock_nanosleep` |
+//! | `info.rs` | `uname getrandom set_robust_list` |
+//! | `time.rs` | `clock_gettime clock_settime clock_getres gettimeofday settimeofday time nanosleep clock_nanosleep` |
+//! | `timer.rs` | `alarm getitimer setitimer timer_*` |
+//! | `usage.rs` | `getrusage times sysinfo getcpu` |
+//! | `scheduler.rs` | `sched_*`, `getpriority setpriority` |
 //! | `process.rs` | `wait4 waitid getpgrp getpgid setpgid getsid setsid` |
 //! | `signal.rs` | `rt_sig*`, `sigaltstack kill tkill tgkill pause` |
 //! | `../exec/replace.rs` | `execve` |
@@ -64,12 +67,15 @@ mod memory;
 mod poll;
 mod process;
 mod residency;
+mod scheduler;
 mod shm;
 mod signal;
 mod splice;
 mod swap;
 mod thread;
 mod time;
+mod timer;
+mod usage;
 pub(crate) mod userfault;
 mod vectors;
 
@@ -333,6 +339,9 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| thread::call(regs))
                 .or_else(|| process::call(regs))
                 .or_else(|| time::call(regs))
+                .or_else(|| timer::call(regs))
+                .or_else(|| usage::call(regs))
+                .or_else(|| scheduler::call(regs))
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| fs::call_waiting(regs).map(|result| result.map(descriptor::outcome)))
                 .or_else(|| epoll::call(regs))

@@ -4,9 +4,10 @@
 
 use faultlab_linux::signal::{INFO_BYTES, Info, Signal, code};
 
-use super::{Errno, Outcome};
+use super::{Errno, Outcome, usage};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::process::{self, Interrupted, Process, Report, State};
+use crate::times::Usage;
 use crate::uaccess;
 
 mod nr {
@@ -31,9 +32,6 @@ mod option {
     pub(super) const CLONE: u32 = 0x8000_0000;
     pub(super) const THREADS: u32 = 0xe000_0000;
 }
-
-/// Bytes of a `struct rusage`.
-const RUSAGE_BYTES: u64 = 144;
 
 /// Carries out a call of these; `None` for another's number.
 pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
@@ -123,6 +121,7 @@ fn told(child: &Process, options: u32) -> Option<i32> {
         // Others of its threads may still run.
         (State::Zombie(status), _) if options & option::EXITED != 0 && child.threads.get() == 0 => {
             if !keep {
+                process::current().leader().times.add_child(child);
                 child.state.set(State::Free);
             }
             return Some(status);
@@ -138,7 +137,7 @@ fn told(child: &Process, options: u32) -> Option<i32> {
     Some(status)
 }
 
-/// `wait4`. `rusage` is zeroed if given: nobody counts.
+/// `wait4`.
 pub(super) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<Outcome, Errno> {
     const KNOWN: u32 = option::NOHANG | option::STOPPED | option::CONTINUED | option::THREADS;
     if options & !KNOWN != 0 {
@@ -157,7 +156,7 @@ pub(super) fn wait4(pid: i32, status: u64, options: u32, rusage: u64) -> Result<
                 uaccess::copy_to_user(status, &wait_status.to_le_bytes())?;
             }
             if rusage != 0 {
-                uaccess::clear_user(rusage, RUSAGE_BYTES)?;
+                usage::write_rusage(rusage, usage::of_child(child))?;
             }
             Ok(Outcome::Value(u64::from(child.pid.get())))
         }
@@ -183,16 +182,16 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
         (P_PGID, group) if group.cast_signed() > 0 => Which::Group(group),
         _ => return Err(Errno::EINVAL),
     };
-    let bytes = match look(which, options)? {
-        Found::Child(child, status) => child_info(child, status).encode(),
-        Found::Nothing => [0; INFO_BYTES],
+    let (bytes, used) = match look(which, options)? {
+        Found::Child(child, status) => (child_info(child, status).encode(), usage::of_child(child)),
+        Found::Nothing => ([0; INFO_BYTES], Usage::default()),
         Found::Sleep => return Ok(Outcome::Sleep(Interrupted::Restartable)),
     };
     if info != 0 {
         uaccess::copy_to_user(info, &bytes)?;
     }
     if rusage != 0 {
-        uaccess::clear_user(rusage, RUSAGE_BYTES)?;
+        usage::write_rusage(rusage, used)?;
     }
     Ok(Outcome::Value(0))
 }

@@ -1,15 +1,15 @@
-//! `rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigreturn sigaltstack kill tkill tgkill pause getpgrp`.
+//! `rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigtimedwait rt_sigreturn sigaltstack kill tkill tgkill pause getpgrp`.
 //!
 //! All of them take the long way in and out, where signals are looked for: a call that changes what is pending or blocked needs no test of
 //! its own, and no other call pays for one.
 
 use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, Info, SigSet, Signal, To, code};
 
-use super::{Errno, Outcome};
+use super::{Errno, Outcome, time};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, INIT_PID, Interrupted, Process, State};
-use crate::{signal, uaccess};
+use crate::{clock, signal, uaccess};
 
 mod nr {
     pub(super) const RT_SIGACTION: u64 = 13;
@@ -18,6 +18,7 @@ mod nr {
     pub(super) const PAUSE: u64 = 34;
     pub(super) const KILL: u64 = 62;
     pub(super) const RT_SIGPENDING: u64 = 127;
+    pub(super) const RT_SIGTIMEDWAIT: u64 = 128;
     pub(super) const RT_SIGSUSPEND: u64 = 130;
     pub(super) const SIGALTSTACK: u64 = 131;
     pub(super) const TKILL: u64 = 200;
@@ -44,6 +45,7 @@ pub(super) fn call(regs: &mut PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::TKILL => tgkill(None, rdi as i32, rsi),
         nr::TGKILL => tgkill(Some(rdi as i32), rsi as i32, rdx),
         nr::RT_SIGSUSPEND => rt_sigsuspend(rdi, rsi),
+        nr::RT_SIGTIMEDWAIT => rt_sigtimedwait(rdi, rsi, rdx, r10),
         nr::PAUSE => Ok(Outcome::Sleep(Interrupted::Once)),
         nr::RT_SIGRETURN => {
             signal::sigreturn(regs);
@@ -120,6 +122,41 @@ fn rt_sigsuspend(mask: u64, bytes: u64) -> Result<Outcome, Errno> {
     check_size(bytes)?;
     process::current().signals.suspend(read_set(mask)?);
     Ok(Outcome::Sleep(Interrupted::Once))
+}
+
+/// `rt_sigtimedwait(set, info, timeout, size)`: the first signal of a set that was sent, or is within a time. Its number.
+fn rt_sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64) -> Result<Outcome, Errno> {
+    check_size(bytes)?;
+    let set = read_set(set)?.blockable();
+    let process = process::current();
+    let deadline = match (process.deadline.get(), timeout) {
+        (None, 0) => None,
+        // Made again: the time goes on.
+        (Some(deadline), _) => Some(deadline),
+        (None, addr) => Some(clock::monotonic_ns().saturating_add(time::read_timespec(addr)?)),
+    };
+    if let Some(found) = LINUX.take_signal(&process.signals, &process.leader().shared, set) {
+        stop_waiting();
+        process::set_deadline(process, None);
+        let found = signal::taken(found);
+        if info != 0 {
+            uaccess::copy_to_user(info, &found.encode())?;
+        }
+        return Ok(Outcome::Value(found.signal.number().into()));
+    }
+    process.signals.wait_for(set);
+    match deadline {
+        None => Ok(Outcome::Sleep(Interrupted::Once)),
+        Some(deadline) => time::wait_until(deadline).ok_or_else(|| {
+            stop_waiting();
+            Errno::EAGAIN
+        }),
+    }
+}
+
+/// The running thread no longer waits for signals.
+pub(super) fn stop_waiting() {
+    process::current().signals.wait_for(SigSet::EMPTY);
 }
 
 fn sigaltstack(new: u64, old: u64, sp: u64) -> Result<Outcome, Errno> {

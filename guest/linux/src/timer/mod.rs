@@ -60,7 +60,7 @@ record! {
         next, set_next: Option<TimerId> = 7;
         /// Which of the process's three intervals it is, or [`MADE`].
         which, set_which: u64 = 8;
-        /// Number of its process.
+        /// Number of its process, and above it that of the thread that gets its signal, if not any.
         owner, set_owner: u64 = 9;
         /// Its number for `timer_settime`.
         number, set_number: u64 = 10;
@@ -132,6 +132,8 @@ pub struct Made {
     pub signal: Option<Signal>,
     /// What the signal carries; `None`: the timer's number.
     pub value: Option<u64>,
+    /// Number of the thread that gets the signal; `None`: any of the process.
+    pub thread: Option<u32>,
 }
 
 /// The timers of a process. All zero in one that has none.
@@ -180,6 +182,8 @@ pub struct Now {
 pub struct Expired {
     /// Number of its process.
     pub owner: u32,
+    /// Number of the thread that gets the signal; `None`: any of the process.
+    pub thread: Option<u32>,
     /// The signal to be sent; `None` if it is waiting already, or there is none.
     pub info: Option<Info>,
 }
@@ -249,6 +253,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         Some(Expired {
             owner: timer.owner() as u32,
+            thread: Some((timer.owner() >> 32) as u32).filter(|&thread| thread != 0),
             info: self.signal_of(timer, times),
         })
     }
@@ -371,6 +376,7 @@ impl<P: Platform> Linux<'_, P> {
         let id = self.alloc_timer(owner, MADE)?;
         let (timer, number) = (self.timer(id), timers.next_number.get());
         timers.next_number.set(number + 1);
+        timer.set_owner(u64::from(owner) | u64::from(made.thread.unwrap_or(0)) << 32);
         timer.set_number(number);
         timer.set_clock(made.clock);
         timer.set_signal(made.signal.map_or(0, |signal| signal.number().into()));

@@ -71,6 +71,7 @@ fn the_queue_is_a_sorted_list_whatever_is_added_moved_and_taken_out() {
                             clock: 1,
                             signal: None,
                             value: None,
+                            thread: None,
                         },
                     )
                 })
@@ -128,6 +129,7 @@ fn an_interval_timer_is_due_at_each_multiple_and_never_twice_at_once() {
         assert_eq!(linux.expire_timer(11 * MS - 1), None);
         let due = Expired {
             owner: 7,
+            thread: None,
             info: Some(Info::kernel(Signal::ALRM)),
         };
         assert_eq!(linux.expire_timer(11 * MS), Some(due));
@@ -171,6 +173,7 @@ fn the_times_that_a_waiting_signal_missed_are_its_overrun() {
             clock: 1,
             signal: Some(usr1),
             value: Some(99),
+            thread: None,
         };
         let number = linux.timer_create(timers, 7, made).unwrap();
         linux
@@ -201,6 +204,7 @@ fn timers_are_told_apart_by_number_and_go_with_the_program() {
             clock: 1,
             signal: None,
             value: None,
+            thread: None,
         };
         let numbers: Vec<_> = (0..3).map(|_| linux.timer_create(timers, 7, made).unwrap()).collect();
         assert_eq!(numbers, [0, 1, 2]);
