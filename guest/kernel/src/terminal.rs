@@ -391,10 +391,10 @@ fn window() -> u64 {
 
 /// `TIOCSPGRP`.
 fn set_foreground(arg: u64) -> Result<(), Errno> {
-    check_background(Signal::TTOU).or_else(|errno| match errno {
+    check_background(Signal::TTOU).map_err(|errno| match errno {
         // One that nobody could let go on may still take the terminal back. Source: Linux `tiocspgrp`.
-        Errno::EIO => Err(Errno::ENOTTY),
-        errno => Err(errno),
+        Errno::EIO => Errno::ENOTTY,
+        errno => errno,
     })?;
     if !is_own() {
         return Err(Errno::ENOTTY);

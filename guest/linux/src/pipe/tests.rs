@@ -318,7 +318,10 @@ fn splices_move_bytes_and_lose_none() {
         let world = World::new(&memory);
         let pipes = [world.pipe(o::NONBLOCK), world.pipe(o::NONBLOCK)];
         let object = world.linux.memfd_create(world.table, 0, (0, 0)).expect("an object");
-        world.linux.ftruncate(world.file(object), SIZE as u64).expect("a size");
+        world
+            .linux
+            .ftruncate(crate::writer::Writer::ANY, world.file(object), SIZE as u64)
+            .expect("a size");
         let mut random = Random(seed);
         let (mut queues, mut content, mut next) = ([VecDeque::new(), VecDeque::new()], vec![0u8; SIZE], 0u8);
         for step in 0..150 {

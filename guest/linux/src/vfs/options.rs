@@ -4,9 +4,6 @@
 //! Differs from Linux: `mpol=` is refused, as by a kernel without NUMA.
 
 use faultlab_mm::huge::ShmemPolicy;
-
-use faultlab_mm::shmem::BOGO_INODE_SIZE;
-
 use faultlab_mm::shmem::BOGO_INODE_SIZE;
 
 use crate::Errno;
