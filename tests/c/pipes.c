@@ -375,7 +375,9 @@ static void interrupted(void)
 		close(pair[1]);
 		while (got < 1 << 16 && (part = read(pair[0], buffer, 1000)) > 0)
 			got += part;
-		usleep(20000);
+		/* Until it is full again. */
+		for (int bytes = 0; bytes < 65000; usleep(1000))
+			ioctl(pair[0], FIONREAD, &bytes);
 		_exit(0);
 	}
 	close(pair[0]);

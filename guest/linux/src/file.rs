@@ -199,6 +199,15 @@ impl File<'_> {
     pub fn kind(self) -> Kind {
         match (self.kind_word(), self.inode()) {
             (Kind::OBJECT, Some(inode)) => Kind::Object(inode),
+            _ => self.other_kind(),
+        }
+    }
+
+    /// A function of its own, so that calls about files, which are most, carry one comparison.
+    #[inline(never)]
+    fn other_kind(self) -> Kind {
+        match (self.kind_word(), self.inode()) {
+            (Kind::OBJECT, Some(inode)) => Kind::Object(inode),
             (Kind::DIRECTORY, Some(inode)) => Kind::Directory(inode),
             (Kind::PATH, Some(inode)) => Kind::Path(inode),
             (Kind::PROC, Some(inode)) => Kind::Proc(inode),
