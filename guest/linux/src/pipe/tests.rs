@@ -308,7 +308,7 @@ fn a_pipe_is_a_queue_of_bytes() {
     }
 }
 
-/// Drawn moves of bytes between two pipes and an object, against queues and a vector of bytes.
+/// Rule C22: drawn moves of bytes between two pipes and an object, against queues and a vector of bytes.
 #[test]
 fn splices_move_bytes_and_lose_none() {
     const SPLICE_NONBLOCK: u64 = 2;
