@@ -22,6 +22,9 @@ const SOURCES: &[(&str, i32)] = &[
     ("thread_groups", 0),
 ];
 
+/// Those that are compiled once more, with musl as their C library.
+const OF_MUSL: &[(&str, i32)] = &[("processes", 5), ("threads", 3), ("thread_groups", 0)];
+
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.
 const OF_ROOT: &[(&str, i32)] = &[("userfaultfd", 0), ("xattrs", 0), ("file_limits", 0)];
 
@@ -31,6 +34,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         for (name, status) in sources {
             suite.test(format!("c_programs::{name}"), needs, move || compare(name, *status));
         }
+    }
+    for (name, status) in OF_MUSL {
+        suite.test(format!("c_programs::musl_{name}"), Needs::KvmAndMusl, move || {
+            compare_musl(name, *status);
+        });
     }
     suite.test("c_programs::rust_threads".to_owned(), Needs::KvmAndStaticC, || {
         compare_rust("threads", 9)
@@ -53,6 +61,17 @@ fn compare(name: &str, status: i32) {
         "-static",
     ]);
     cc.arg(source);
+    compare_compiled(name, cc, status);
+}
+
+/// The structures of the kernel's own interface are not among musl's headers: they come from this host, after musl's.
+fn compare_musl(name: &str, status: i32) {
+    let mut cc = Command::new("musl-gcc");
+    cc.args(["-O2", "-Wall", "-static"]);
+    for directory in ["/usr/include", "/usr/include/x86_64-linux-gnu"] {
+        cc.args(["-idirafter", directory]);
+    }
+    cc.arg(source(&format!("c/{name}.c")));
     compare_compiled(name, cc, status);
 }
 

@@ -22,7 +22,7 @@
 static void say(const char *what, long result)
 {
 	if (result == -1)
-		printf("%s: %s\n", what, strerrorname_np(errno));
+		printf("%s: %s\n", what, strerror(errno));
 	else
 		printf("%s: %ld\n", what, result);
 }
@@ -101,7 +101,7 @@ static void interrupted(void)
 				say("woken", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
 			}
 			pthread_join(thread, NULL);
-			printf("%d %s\n", result, result ? strerrorname_np(code) : "");
+			printf("%d %s\n", result, result ? strerror(code) : "");
 		}
 }
 

@@ -29,7 +29,7 @@ static int turn, sum, destroyed, serial;
 static void say(const char *what, long result)
 {
 	if (result == -1)
-		printf("%s: %s\n", what, strerrorname_np(errno));
+		printf("%s: %s\n", what, strerror(errno));
 	else
 		printf("%s: %ld\n", what, result);
 }
@@ -130,7 +130,7 @@ static void timed(void)
 	end.tv_nsec += 10000000;
 	if (end.tv_nsec >= 1000000000)
 		end.tv_sec++, end.tv_nsec -= 1000000000;
-	printf("nobody signals: %s\n", strerrorname_np(pthread_cond_timedwait(&changed, &lock, &end)));
+	printf("nobody signals: %s\n", strerror(pthread_cond_timedwait(&changed, &lock, &end)));
 	pthread_mutex_unlock(&lock);
 	clock_gettime(CLOCK_MONOTONIC, &before);
 	say("a time that passes", futex(&word, FUTEX_WAIT_PRIVATE, 1, &(struct timespec){ .tv_nsec = 10000000 }, NULL, 0));
@@ -256,7 +256,7 @@ static void robust(void)
 	}
 	waitpid(child, &status, 0);
 	result = pthread_mutex_lock(mutex);
-	printf("after its owner's end: %s\n", strerrorname_np(result));
+	printf("after its owner's end: %s\n", strerror(result));
 	pthread_mutex_consistent(mutex);
 	pthread_mutex_unlock(mutex);
 	child = fork();
@@ -270,9 +270,9 @@ static void robust(void)
 		sched_yield();
 	}
 	result = pthread_mutex_lock(mutex);
-	printf("while it ends: %s\n", strerrorname_np(result));
+	printf("while it ends: %s\n", strerror(result));
 	pthread_mutex_unlock(mutex);
-	printf("not made good: %s\n", strerrorname_np(pthread_mutex_lock(mutex)));
+	printf("not made good: %s\n", strerror(pthread_mutex_lock(mutex)));
 	waitpid(child, &status, 0);
 }
 
@@ -354,13 +354,13 @@ static void signals(void)
 	while (!handled)
 		sched_yield();
 	printf("taken by who does not block it: %d, %d\n", handled == SIGUSR1, handler_tid == tid);
-	tgkill(getpid(), gettid(), SIGUSR1);
+	syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1);
 	sigpending(&set);
 	printf("for one thread only: %d %d\n", handled == SIGUSR1, sigismember(&set, SIGUSR1));
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	printf("taken: %d, %d\n", handled == 2 * SIGUSR1, handler_tid == gettid());
-	say("of another group", tgkill(1, tid, 0));
-	say("no thread", tgkill(getpid(), 1 << 22, 0));
+	say("of another group", syscall(SYS_tgkill, 1, tid, 0));
+	say("no thread", syscall(SYS_tgkill, getpid(), 1 << 22, 0));
 	stop = 1;
 	futex(&stop, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	pthread_join(thread, NULL);

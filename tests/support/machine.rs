@@ -31,6 +31,8 @@ pub(crate) enum Needs {
     KvmAndMountNamespace,
     /// A KVM that can run guests, and the static busybox of the distribution.
     KvmAndBusybox,
+    /// A KVM that can run guests, and the compiler of musl, another C library.
+    KvmAndMusl,
 }
 
 impl Needs {
@@ -79,6 +81,10 @@ impl Machine {
             // A machine that must run guests must run this in them.
             let is_failure = is_required("FAULTLAB_REQUIRE_KVM");
             return busybox_is_missing().map(|reason| Lack { reason, is_failure });
+        }
+        if needs == Needs::KvmAndMusl {
+            let is_failure = is_required("FAULTLAB_REQUIRE_KVM");
+            return musl_is_missing().map(|reason| Lack { reason, is_failure });
         }
         let reason = match needs {
             Needs::KvmAndIpcNamespace => self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone(),
@@ -130,6 +136,13 @@ fn busybox_is_missing() -> Option<String> {
         Ok(_) => None,
         Err(error) => Some(format!("{error} (package busybox-static)")),
     }
+}
+
+fn musl_is_missing() -> Option<String> {
+    let version = Command::new("musl-gcc").arg("--version").stdout(Stdio::null()).status();
+    version
+        .err()
+        .map(|error| format!("musl-gcc: {error} (package musl-tools)"))
 }
 
 fn is_required(variable: &str) -> bool {
