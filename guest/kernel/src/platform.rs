@@ -5,6 +5,7 @@ use core::arch::asm;
 use faultlab_abi::trace::level;
 use faultlab_linux::Linux;
 use faultlab_mm::addr::{Frame, PAGE_SIZE, PAGE_WORDS, Pfn, VirtAddr};
+use faultlab_mm::huge::HPAGE_PAGES;
 use faultlab_mm::page::Page;
 use faultlab_mm::platform::{Direction, Io, IoError, Stage, Vmstat};
 use faultlab_mm::swap::SwapSlot;
@@ -56,6 +57,19 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
                 "rep stosq",
                 inout("rdi") ram::frame_address(pfn) => _,
                 inout("rcx") PAGE_WORDS => _,
+                in("rax") 0,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    fn clear_huge_page(&self, head: Pfn) {
+        // SAFETY: as for `clear_page`; frames that follow each other do so in the direct map, and all of them are the caller's.
+        unsafe {
+            asm!(
+                "rep stosq",
+                inout("rdi") ram::frame_address(head) => _,
+                inout("rcx") PAGE_WORDS * HPAGE_PAGES as usize => _,
                 in("rax") 0,
                 options(nostack, preserves_flags),
             );

@@ -1,6 +1,7 @@
 //! What the memory manager needs from the machine. The kernel implements it on x86-64; `crate::testing` fakes it.
 
 use crate::addr::{Frame, Pfn, VirtAddr};
+use crate::huge::HPAGE_PAGES;
 use crate::page::Page;
 use crate::swap::SwapSlot;
 
@@ -21,6 +22,11 @@ pub trait Platform {
 
     /// Fills a frame with zeroes, as fast as the machine can.
     fn clear_page(&self, pfn: Pfn);
+
+    /// Fills the frames of a huge page ([`crate::huge::HPAGE_PAGES`], which follow each other) with zeroes, as fast as the machine can.
+    fn clear_huge_page(&self, head: Pfn) {
+        (0..HPAGE_PAGES).for_each(|i| self.clear_page(head.offset(i)));
+    }
 
     /// Copies frame `from` to frame `to`, as fast as the machine can.
     fn copy_page(&self, to: Pfn, from: Pfn);

@@ -193,6 +193,10 @@ fn loaded(
                 mm,
                 process.leader().limits.get().of_memory(process.cred.get().privileged()),
             );
+            // Kept across execve. Source: PR_SET_THP_DISABLE(2const).
+            if let Some(old) = process.mm.get() {
+                MEMORY.set_thp_disabled(mm, MEMORY.thp_disabled(old));
+            }
             match load(mm, file, process, &program, path, strings) {
                 Ok(sp) => Ok(Image {
                     mm,

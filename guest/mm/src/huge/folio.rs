@@ -53,9 +53,7 @@ impl<P: Platform> Memory<P> {
             Gfp::TRANSHUGE_LIGHT
         };
         let head = self.alloc_pages(gfp, HPAGE_ORDER)?;
-        for i in 0..HPAGE_PAGES {
-            self.platform.clear_page(head.offset(i));
-        }
+        self.platform.clear_huge_page(head);
         Some(head)
     }
 
