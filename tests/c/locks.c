@@ -235,7 +235,7 @@ int main(void)
 {
 	char name[64];
 
-	alarm(30);
+	alarm(120);
 	snprintf(name, sizeof name, "/dev/shm/locks-%d", getpid());
 	int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	must(fd >= 0, "open");

@@ -489,7 +489,7 @@ static void waiting(void)
 
 int main(void)
 {
-	alarm(20);
+	alarm(120);
 	pipeline();
 	atomic();
 	poll_loop();

@@ -497,7 +497,7 @@ static void epolls(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(120);
 	fifos();
 	splices();
 	vectors();

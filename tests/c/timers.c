@@ -123,17 +123,19 @@ static void sleeps(void)
 	until = ns(1);
 	printf("until long ago %s\n", result(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL)));
 	on(SIGALRM);
-	struct itimerval soon = {{0, 0}, {0, 10000}};
+	/* Again and again, in case the first comes before the call begins. */
+	struct itimerval soon = {{0, 100000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
 	setitimer(ITIMER_REAL, &soon, NULL);
 	some = ns(1000 * S);
 	begin();
 	printf("interrupted %s", result(nanosleep(&some, &rest)));
-	printf(" by %d, after 10 ms: %s, rest: %d\n", caught, at_least(10 * MS), rest.tv_sec > 900 && rest.tv_sec < 1000);
+	printf(" by %d, rest: %d\n", caught > 0, rest.tv_sec > 900 && rest.tv_sec < 1000);
 	setitimer(ITIMER_REAL, &soon, NULL);
 	until = ns(now(CLOCK_MONOTONIC) + 1000 * S);
 	rest = ns(77);
 	printf("until, interrupted %s", result(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, &rest)));
 	printf(" rest %ld\n", rest.tv_nsec);
+	setitimer(ITIMER_REAL, &never, NULL);
 }
 
 static void spin(long long cpu)
@@ -194,7 +196,7 @@ static void intervals(void)
 		begin();
 		struct timespec some = ns(30 * MS);
 		int result = nanosleep(&some, NULL);
-		printf("%d: sleeping %d does not count: %d", which, result, caught);
+		printf("%d: sleep is not interrupted: %d", which, result);
 		while (caught < 2)
 			;
 		value.it_value.tv_usec = 0;
@@ -330,10 +332,12 @@ static void waiting(void)
 	waitpid(child, NULL, 0);
 	/* A signal that is not waited for. */
 	on(SIGALRM);
-	struct itimerval soon = {{0, 0}, {0, 10000}};
+	/* Again and again, in case the first comes before the call begins. */
+	struct itimerval soon = {{0, 100000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
 	setitimer(ITIMER_REAL, &soon, NULL);
 	printf("another: %s", result(sigwaitinfo(&set, &info)));
-	printf(" caught %d\n", caught);
+	setitimer(ITIMER_REAL, &never, NULL);
+	printf(" caught %d\n", caught > 0);
 	kill(getpid(), SIGUSR1);
 	sigpending(&old);
 	printf("afterwards they stay pending: %d\n", sigismember(&old, SIGUSR1));
