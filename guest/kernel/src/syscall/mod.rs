@@ -177,7 +177,7 @@ fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
         Ok(Outcome::Registers) => {}
         // Also one that the short way gave up: its number is still in RAX.
         Err(errno) if userfault::failed_by_it(errno, regs) => {}
-        Err(errno) => regs.volatile.rax = encode(Err(errno)),
+        Err(errno) => regs.volatile.rax = encode(Err(writer::told(errno))),
     }
 }
 

@@ -33,8 +33,15 @@ pub(super) fn call() -> Option<Result<Outcome, Errno>> {
     if !EXCEEDED.replace(false) {
         return None;
     }
-    let process = process::current();
+    Some(Err(Errno::XFSZ))
+}
+
+/// What programs are told of an error on the long way.
+pub(super) fn told(errno: Errno) -> Errno {
+    if errno != Errno::XFSZ {
+        return errno;
+    }
     // A standard signal is never refused.
-    _ = signal::send_thread(process, &Info::sent(Signal::XFSZ, code::KERNEL, 0, 0));
-    Some(Err(Errno::EFBIG))
+    _ = signal::send_thread(process::current(), &Info::sent(Signal::XFSZ, code::KERNEL, 0, 0));
+    Errno::EFBIG
 }

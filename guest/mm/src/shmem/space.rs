@@ -23,7 +23,7 @@ id_type!(
 
 record! {
     /// A mounted file system.
-    pub struct SuperBlock[17] {
+    pub struct SuperBlock[18] {
         /// Which kind.
         s_type, set_s_type: FsType = 0;
         /// Its device number, as `st_dev`.
@@ -49,7 +49,7 @@ record! {
         /// Descriptions that are open for writing.
         writers, set_writers: u64 = 11;
         /// What extended attributes take from the space of inodes, in bytes; not counted without a limit.
-        xattr_bytes, set_xattr_bytes: u64 = 15;
+        xattr_bytes, set_xattr_bytes: u64 = 17;
         /// Rights that its root was mounted with.
         s_mode, set_s_mode: u32 = 12;
         /// Owner of its root then.
