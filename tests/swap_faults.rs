@@ -71,7 +71,7 @@ fn torn_writes(server: &'static str) {
 /// Words of the segment come back wrong, and are told. Which pages are lost depends on the order of writes; the program's own stack may be among
 /// them, too: then it ends by a signal after that.
 fn lost_writes(server: &'static str) {
-    let ran = press(server, "--swap-errors lost:0.5,seed=1");
+    let ran = press(server, "--swap-errors lost:0.1,seed=1");
     assert_ne!(ran.status, 0);
     assert!(ran.stderr().contains(", expected 0x"), "{}", ran.stderr());
     assert!(!ran.stdout().contains("shm-press: ok"), "{}", ran.stdout());

@@ -41,7 +41,10 @@ fn shell() {
     step(&mut terminal, "\nready\r\n", "one\x7f\x7fut\r");
     terminal.wait_for("ut\r\nout\r\n");
     terminal.type_keys("\x04");
-    step(&mut terminal, "# ", "stty size; exit 7\r");
+    // Said by the process that is to stop, which is in the foreground by then.
+    step(&mut terminal, "# ", "sh -c 'echo rea\"\"dy; exec sleep 1000'\r");
+    step(&mut terminal, "\nready\r\n", "\x1a");
+    step(&mut terminal, "Stopped", "jobs; kill -9 %1; wait; stty size; exit 7\r");
     let shown = terminal.wait_for("24 100\r\n");
     let (status, rest) = terminal.end();
     assert_eq!(status, 7, "{shown}{rest}");
