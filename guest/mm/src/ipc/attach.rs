@@ -100,7 +100,7 @@ impl<P: Platform> Memory<P> {
         flags: i32,
     ) -> Result<VirtAddr, Error> {
         let Some(start) = at else {
-            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, Backing::Object(file, 0));
+            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, || Backing::Object(file, 0));
         };
         let end = start.0.checked_add(len);
         if flags & shm_flag::SHM_REMAP == 0 {

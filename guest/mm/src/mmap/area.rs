@@ -25,8 +25,24 @@ pub(crate) enum Backing {
 }
 
 impl<P: Platform> Memory<P> {
-    /// Where a mapping of `len` bytes, not 0, goes. Rules B8, B9, B10, G6.
+    /// Where a mapping of `len` bytes, not 0, goes. `backing` is asked only where no smaller page would do. Rules B8, B9, B10, G6.
+    #[inline(always)]
     pub(crate) fn get_unmapped_area_for(
+        &self,
+        mm: MmStruct<'_>,
+        addr: u64,
+        len: u64,
+        flags: u64,
+        backing: impl FnOnce() -> Backing,
+    ) -> Result<VirtAddr, Error> {
+        if len < HPAGE_SIZE || flags & (map_flag::FIXED | map_flag::FIXED_NOREPLACE) != 0 {
+            return self.get_unmapped_area(mm, addr, len, flags);
+        }
+        self.large_area(mm, addr, len, flags, backing())
+    }
+
+    #[inline(never)]
+    fn large_area(
         &self,
         mm: MmStruct<'_>,
         addr: u64,
@@ -34,9 +50,6 @@ impl<P: Platform> Memory<P> {
         flags: u64,
         backing: Backing,
     ) -> Result<VirtAddr, Error> {
-        if len < HPAGE_SIZE || flags & (map_flag::FIXED | map_flag::FIXED_NOREPLACE) != 0 {
-            return self.get_unmapped_area(mm, addr, len, flags);
-        }
         match backing {
             Backing::Anonymous if addr == 0 && len.is_multiple_of(HPAGE_SIZE) => self.aligned_area(mm, len),
             Backing::Anonymous => self.get_unmapped_area(mm, addr, len, flags),
@@ -64,12 +77,16 @@ impl<P: Platform> Memory<P> {
         policy: ShmemPolicy,
         pgoff: u64,
     ) -> Result<VirtAddr, Error> {
+        // `Deny` is for objects without a file system, which is what it is asked for here.
+        if matches!(policy, ShmemPolicy::Never | ShmemPolicy::Deny) {
+            return self.get_unmapped_area(mm, addr, len, flags);
+        }
         let base = self.get_unmapped_area(mm, addr, len, flags)?;
         let offset = (pgoff << PAGE_SHIFT) & (HPAGE_SIZE - 1);
         let hinted = addr != 0 && base == VirtAddr(addr);
         let impossible = offset != 0 && offset + len < 2 * HPAGE_SIZE;
         let in_phase = base.0 & (HPAGE_SIZE - 1) == offset;
-        if policy == ShmemPolicy::Never || hinted || impossible || in_phase {
+        if hinted || impossible || in_phase {
             return Ok(base);
         }
         let Some(inflated) = len.checked_add(HPAGE_SIZE - PAGE_SIZE) else {

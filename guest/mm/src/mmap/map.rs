@@ -101,7 +101,7 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         // Rule B17: a place is looked for before the kind of mapping is.
-        let backing = match file {
+        let backing = || match file {
             Some(file) => Backing::Object(file.inode, pgoff),
             None if flags & map_flag::TYPE == map_flag::PRIVATE => Backing::Anonymous,
             None => Backing::NewObject,

@@ -134,7 +134,7 @@ impl<P: Platform> Memory<P> {
             return Err(Error::Enomem);
         }
         let backing = self.backing_of(id, request.addr);
-        let to = self.get_unmapped_area_for(mm, 0, request.new_len, 0, backing)?;
+        let to = self.get_unmapped_area_for(mm, 0, request.new_len, 0, || backing)?;
         self.move_vma(mm_id, id, request, to)
     }
 
