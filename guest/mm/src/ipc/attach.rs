@@ -30,7 +30,7 @@ impl<P: Platform> Memory<P> {
             let file = segment.file().ok_or(Error::Eidrm)?;
             (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
         };
-        let start = self.shmat_place(caller, mm, at, (file, len), flags)?;
+        let start = self.shmat_place(caller, mm, at, len, flags)?;
         self.set_current_pid(caller.pid);
         // Held while the mapping is made: a replaced mapping may be the last of this very segment. Rule A37.
         self.shm_get(shm);
@@ -96,11 +96,11 @@ impl<P: Platform> Memory<P> {
         caller: Caller,
         mm: MmStruct<'_>,
         at: Option<VirtAddr>,
-        (file, len): (InodeId, u64),
+        len: u64,
         flags: i32,
     ) -> Result<VirtAddr, Error> {
         let Some(start) = at else {
-            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, || Backing::Object(file, 0));
+            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, || Backing::NewObject);
         };
         let end = start.0.checked_add(len);
         if flags & shm_flag::SHM_REMAP == 0 {

@@ -18,7 +18,7 @@ use crate::vma::MmStruct;
 pub(crate) enum Backing {
     /// Private memory.
     Anonymous,
-    /// Shared memory that has no object yet.
+    /// Shared memory that has no object yet, or a whole segment: an object without a file system, from its beginning on.
     NewObject,
     /// An object, from this page on.
     Object(InodeId, u64),

@@ -227,13 +227,13 @@ impl<P: Platform> Memory<P> {
         }
         // A hint that is too low is raised. Rule B10.
         let least = self.mmap_min_addr();
-        let hint = match VirtAddr(addr).page() {
-            VirtAddr(page) if page != 0 && page < least => VirtAddr(least),
-            page => page,
-        };
-        let fits = fits && hint.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
-        if hint.0 != 0 && hint.0 >= least && fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
-            return Ok(hint);
+        let page = VirtAddr(addr).page().0;
+        if page != 0 && fits {
+            let hint = VirtAddr(page.max(least));
+            let fits = hint.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
+            if fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
+                return Ok(hint);
+            }
         }
         let info = UnmappedAreaInfo {
             length: len,
