@@ -194,7 +194,7 @@ fn refusals() {
             .args(arguments)
             .args(["--", "hello"])
             .run()
-            .expect_refusal(2, words)
+            .expect_refusal(2, words);
     };
     refused(&["--file", "/no/such:/x"], &["--file", "/no/such"]);
     refused(&["--file", "/tmp:/x"], &["/tmp", "--dir"]);

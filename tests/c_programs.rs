@@ -41,11 +41,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         });
     }
     suite.test("c_programs::rust_threads".to_owned(), Needs::KvmAndStaticC, || {
-        compare_rust("threads", 9)
+        compare_rust("threads", 9);
     });
     // Mounts, and has System V objects of its own.
     suite.test("c_programs::proc".to_owned(), Needs::KvmStaticCAndRoot, || {
-        compare("proc", 0)
+        compare("proc", 0);
     });
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn tests(suite: &mut Suite) {
             .collect();
         let words = words.join(" ");
         suite.test(format!("flags::{words}"), Needs::Kvm, move || {
-            measures_or_says_why(&words)
+            measures_or_says_why(&words);
         });
     }
 }

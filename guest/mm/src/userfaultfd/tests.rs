@@ -310,7 +310,7 @@ fn refused_answers() {
     space.end(&[object]);
 }
 
-/// H5.
+/// H5, H7: what is there is told before what is missing is allocated.
 #[test]
 fn minor_faults() {
     let space = Space::new();
