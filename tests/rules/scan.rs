@@ -21,6 +21,10 @@ pub(crate) fn directory(root: &Path, at: &Path, found: &mut dyn FnMut(&str, &str
                 Some(program) => lines_printed(program, &text, found),
                 None => tests(&module(path), &text, found),
             }
+        } else if path.extension().is_some_and(|extension| extension == "c") {
+            let text = fs::read_to_string(root.join(&path)).expect("a source file");
+            let program = path.file_stem().and_then(|stem| stem.to_str()).expect("names are text");
+            c_program(program, &text, found);
         }
     }
 }
@@ -41,6 +45,23 @@ fn lines_printed(path: &str, text: &str, found: &mut dyn FnMut(&str, &str)) {
     for word in text.split('"').skip(1).step_by(2) {
         if numbers(word) == [word] {
             found(word, &program);
+        }
+    }
+}
+
+/// A C program that is compared with Linux: what its first comment names, and what the lines that it prints begin with.
+fn c_program(program: &str, text: &str, found: &mut dyn FnMut(&str, &str)) {
+    let test = format!("c_programs::{program}");
+    let heading = text
+        .lines()
+        .take_while(|line| line.trim_start().starts_with(['/', '*']));
+    for rule in heading.flat_map(numbers) {
+        found(&rule, &test);
+    }
+    for word in text.split('"').skip(1).step_by(2) {
+        let first = word.split(' ').next().unwrap_or_default();
+        if numbers(first) == [first] {
+            found(first, &test);
         }
     }
 }
