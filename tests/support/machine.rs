@@ -19,6 +19,8 @@ pub(crate) enum Needs {
     KvmAndNamespaces,
     /// The simulator of `faultlab rig`. The Linux in it is fetched if there is none.
     Simulator,
+    /// The same, and a C compiler with a static C library.
+    SimulatorAndStaticC,
     /// A KVM that can run guests, and root's rights over IPC namespaces.
     KvmAndIpcNamespace,
     /// The same on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
@@ -37,7 +39,10 @@ pub(crate) enum Needs {
 
 impl Needs {
     fn kvm(self) -> bool {
-        !matches!(self, Needs::Nothing | Needs::Namespaces | Needs::Simulator)
+        !matches!(
+            self,
+            Needs::Nothing | Needs::Namespaces | Needs::Simulator | Needs::SimulatorAndStaticC
+        )
     }
 
     fn namespaces(self) -> bool {
@@ -72,7 +77,8 @@ impl Machine {
             let is_failure = is_required("FAULTLAB_REQUIRE_KVM");
             return Some(Lack { reason, is_failure });
         }
-        let simulator = (needs == Needs::Simulator).then(|| self.simulator.get_or_init(simulator_is_missing).clone());
+        let simulator = matches!(needs, Needs::Simulator | Needs::SimulatorAndStaticC)
+            .then(|| self.simulator.get_or_init(simulator_is_missing).clone());
         if let Some(reason) = simulator.flatten() {
             let is_failure = is_required("FAULTLAB_REQUIRE_RIG");
             return Some(Lack { reason, is_failure });
@@ -92,7 +98,7 @@ impl Machine {
                 let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
                 missing.or_else(linux_is_old)
             }
-            Needs::KvmAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
+            Needs::KvmAndStaticC | Needs::SimulatorAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
             Needs::KvmStaticCAndRoot => {
                 let missing = self.static_c.get_or_init(static_c_is_missing).clone();
                 missing.or_else(|| self.mount_namespace.get_or_init(mount_namespace_is_missing).clone())
