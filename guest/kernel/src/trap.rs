@@ -141,13 +141,9 @@ pub(crate) extern "C" fn exception(vector: u64, error_code: u64, regs: &mut PtRe
         // What the `iretq` was to load is still there, at the stack pointer of the exception: the program's own.
         let at = regs.volatile.rsp as *const [u64; 5];
         // SAFETY: ring 0's stack, which the processor aligned down before it pushed anything below.
-        [
-            regs.volatile.rip,
-            regs.volatile.cs,
-            regs.volatile.rflags,
-            regs.volatile.rsp,
-            regs.volatile.ss,
-        ] = unsafe { at.read() };
+        let frame = unsafe { at.read() };
+        let v = &mut regs.volatile;
+        [v.rip, v.cs, v.rflags, v.rsp, v.ss] = frame;
     }
     signal::trap(vector, error_code, regs);
     signal::before_return(regs);

@@ -77,9 +77,6 @@ fn descriptors(kept: usize, closed: usize) {
     line("execve", "a descriptor", Plain(answer));
     line("execve", "its content", content[0]);
     // SAFETY: touches no memory.
-    line(
-        "execve",
-        "FD_CLOEXEC",
-        Plain(unsafe { files::fcntl([closed, F_GETFD as usize, 0]) }),
-    );
+    let answer = unsafe { files::fcntl([closed, F_GETFD as usize, 0]) };
+    line("execve", "FD_CLOEXEC", Plain(answer));
 }

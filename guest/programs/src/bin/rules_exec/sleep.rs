@@ -32,11 +32,8 @@ pub(crate) fn show() {
     );
     line("nanosleep", "a negative time", nanosleep(&[u64::MAX, 0], &mut rest));
     // SAFETY: nothing is there to be read.
-    line(
-        "nanosleep",
-        "a bad address",
-        Plain(unsafe { process::nanosleep([8, 0]) }),
-    );
+    let answer = unsafe { process::nanosleep([8, 0]) };
+    line("nanosleep", "a bad address", Plain(answer));
     line("nanosleep", "no time", nanosleep(&[0, 0], &mut rest));
     let before = monotonic_ns();
     line("nanosleep", "15 ms", nanosleep(&[0, 15 * MS], &mut rest));

@@ -142,11 +142,8 @@ fn ended() {
         Err(_) => return,
     };
     // SAFETY: nothing is there to be written.
-    line(
-        "wait4",
-        "a bad address",
-        Plain(unsafe { process::wait4([child as usize, 8, 0, 0]) }),
-    );
+    let answer = unsafe { process::wait4([child as usize, 8, 0, 0]) };
+    line("wait4", "a bad address", Plain(answer));
     line("wait4", "which took it all the same", wait4(-1, 0, child));
 }
 

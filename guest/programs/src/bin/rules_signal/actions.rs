@@ -124,17 +124,11 @@ fn arguments() {
     let ask = |signal: usize| Plain(unsafe { signals::rt_sigaction([signal, 0, 0, SET_BYTES]) });
     line("sigaction", "asked of SIGKILL", ask(9));
     // SAFETY: no memory is there to be read or written.
-    line(
-        "sigaction",
-        "a bad address",
-        Plain(unsafe { signals::rt_sigaction([1, 8, 0, SET_BYTES]) }),
-    );
+    let answer = unsafe { signals::rt_sigaction([1, 8, 0, SET_BYTES]) };
+    line("sigaction", "a bad address", Plain(answer));
     // SAFETY: as above.
-    line(
-        "sigaction",
-        "no signal, a bad address",
-        Plain(unsafe { signals::rt_sigaction([99, 8, 0, SET_BYTES]) }),
-    );
+    let answer = unsafe { signals::rt_sigaction([99, 8, 0, SET_BYTES]) };
+    line("sigaction", "no signal, a bad address", Plain(answer));
     let unknown = Action {
         flags: 0xffff_ffff_0fff_ffff,
         mask: !0,
@@ -254,11 +248,8 @@ fn suspended() {
     let mask = must(signals::mask(SIG_SETMASK, 0).map(|mask| mask as usize));
     line("sigsuspend", "the mask afterwards", format_args!("{mask:#x}"));
     // SAFETY: reads nothing.
-    line(
-        "sigsuspend",
-        "another size",
-        Plain(unsafe { signals::rt_sigsuspend([0, 4]) }),
-    );
+    let answer = unsafe { signals::rt_sigsuspend([0, 4]) };
+    line("sigsuspend", "another size", Plain(answer));
     let parent = process::id() as usize;
     // Blocked until the call waits for it.
     must(signals::mask(SIG_SETMASK, set(SIGUSR1)).map(|_| 0));

@@ -35,11 +35,8 @@ fn sparse(arena: &Arena) {
     line("C12", "another file", Plain(create(c"m/g")));
     line("C12", "written to", Plain(write(&need(c"m/g", WRONLY), 0, 1, 2)));
     // SAFETY: changes the file only.
-    line(
-        "C12",
-        "fallocate",
-        Plain(unsafe { files::fallocate([file.0, 0, 0, 17 * P]) }),
-    );
+    let answer = unsafe { files::fallocate([file.0, 0, 0, 17 * P]) };
+    line("C12", "fallocate", Plain(answer));
     line("C12", "still all taken", Space::of(c"m"));
     line("C12", "shorter", Plain(truncate(c"m/f", 4 * P)));
     line("C12", "then", Space::of(c"m"));
@@ -52,18 +49,12 @@ fn sparse(arena: &Arena) {
     line("C12", "unmapped", Space::of(c"m"));
     let file = need(c"m/g", RDWR);
     // SAFETY: changes the file only.
-    line(
-        "C12",
-        "fallocate of more than there is",
-        Plain(unsafe { files::fallocate([file.0, 0, 0, 20 * P]) }),
-    );
+    let answer = unsafe { files::fallocate([file.0, 0, 0, 20 * P]) };
+    line("C12", "fallocate of more than there is", Plain(answer));
     line("C12", "is undone", Space::of(c"m"));
     // SAFETY: as above.
-    line(
-        "C12",
-        "fallocate of all",
-        Plain(unsafe { files::fallocate([file.0, 1, 0, 16 * P]) }),
-    );
+    let answer = unsafe { files::fallocate([file.0, 1, 0, 16 * P]) };
+    line("C12", "fallocate of all", Plain(answer));
     line("C12", "then", Space::of(c"m"));
     line("C12", "the file", Shown(stat(c"m/g")));
     drop(file);
@@ -221,11 +212,8 @@ fn sum(file: &Open) -> u64 {
 fn seals() {
     let file = need(c"f", CREAT | RDWR);
     // SAFETY: touches no memory.
-    line(
-        "C47",
-        "seals of a file with a name",
-        Plain(unsafe { files::fcntl([file.0, 1034, 0]) }),
-    );
+    let answer = unsafe { files::fcntl([file.0, 1034, 0]) };
+    line("C47", "seals of a file with a name", Plain(answer));
     // SAFETY: as above.
     line("C47", "one more", Plain(unsafe { files::fcntl([file.0, 1033, 2]) }));
     must(unlink(c"f"));
