@@ -6,8 +6,11 @@
 //! Locks of one owner and class on one object do not overlap, and those of the same type do not touch. The owner of a process's locks is its
 //! table of descriptors; that of the others is the description.
 
+mod flock;
 #[cfg(test)]
 mod tests;
+
+pub use flock::{FLOCK_BYTES, Flock};
 
 use faultlab_mm::record::Id;
 use faultlab_mm::shmem::InodeId;
@@ -71,48 +74,8 @@ pub mod lock_type {
     pub const UNLOCK: u16 = 2;
 }
 
-/// Bytes of a `struct flock`.
-pub const FLOCK_BYTES: usize = 32;
 /// Last byte of any file.
 const LAST: u64 = i64::MAX as u64;
-
-/// A `struct flock`.
-#[derive(Clone, Copy, Debug)]
-pub struct Flock {
-    /// See [`lock_type`].
-    pub kind: u16,
-    whence: u16,
-    start: i64,
-    len: i64,
-    pid: i32,
-}
-
-impl Flock {
-    /// From the program's bytes.
-    #[must_use]
-    pub fn decode(bytes: &[u8; FLOCK_BYTES]) -> Self {
-        let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| i64::from_le_bytes(*word));
-        Self {
-            kind: word(0) as u16,
-            whence: (word(0) >> 16) as u16,
-            start: word(8),
-            len: word(16),
-            pid: word(24) as i32,
-        }
-    }
-
-    /// As the program's bytes; padding is 0.
-    #[must_use]
-    pub fn encode(self) -> [u8; FLOCK_BYTES] {
-        let mut bytes = [0; FLOCK_BYTES];
-        bytes[..2].copy_from_slice(&self.kind.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.whence.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.start.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.len.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.pid.to_le_bytes());
-        bytes
-    }
-}
 
 /// A lock that is asked for.
 #[derive(Clone, Copy)]

@@ -74,11 +74,8 @@ fn contents() {
     line("C19", "O_DIRECT", Plain(try_open(c"f", RDWR | DIRECT)));
     let file = need(c"f", WRONLY | APPEND);
     // SAFETY: reads no more than the bytes.
-    line(
-        "C19",
-        "appended",
-        Plain(unsafe { files::write([file.0, b"ab".as_ptr() as usize, 2]) }),
-    );
+    let answer = unsafe { files::write([file.0, b"ab".as_ptr() as usize, 2]) };
+    line("C19", "appended", Plain(answer));
     line("C19", "it", Shown(stat(c"f")));
     line("C19", "O_TRUNC for reading", Plain(try_open(c"f", TRUNC)));
     line("C19", "it", Shown(stat(c"f")));

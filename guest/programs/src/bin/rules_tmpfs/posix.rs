@@ -18,11 +18,8 @@ pub(crate) fn show(arena: &Arena) {
     let object = Open(must(shm_open(c"/dev/shm/object", RDWR | CREAT | EXCL)));
     line("C50", "new", crate::paths::Shown(stat_open(&object)));
     // SAFETY: touches no memory.
-    line(
-        "C50",
-        "closes with execve",
-        must(unsafe { files::fcntl([object.0, 1, 0]) }),
-    );
+    let flags = unsafe { files::fcntl([object.0, 1, 0]) };
+    line("C50", "closes with execve", must(flags));
     line("C50", "again", Plain(shm_open(c"/dev/shm/object", RDWR | CREAT | EXCL)));
     must(symlink(c"object", c"/dev/shm/link"));
     line("C50", "through a link", Plain(shm_open(c"/dev/shm/link", RDWR)));
