@@ -22,7 +22,7 @@ mod flag {
 /// `S_IFREG`. Source: inode(7).
 const S_IFREG: u32 = 0o100_000;
 
-/// Whether flags are such that `memfd_create` looks at the name. There are no huge pages: `MFD_HUGETLB` is unknown.
+/// Whether flags are such that `memfd_create` looks at the name. There is no pool of huge pages: `MFD_HUGETLB` is unknown.
 ///
 /// # Errors
 /// `EINVAL`.
@@ -35,7 +35,7 @@ pub fn check_flags(flags: u64) -> Result<(), Errno> {
 }
 
 impl<P: Platform> Linux<'_, P> {
-    /// `memfd_create` with flags that [`check_flags`] passed, for `(uid, gid)`. Names are for `/proc`, which is not there.
+    /// `memfd_create` with flags that [`check_flags`] passed, for `(uid, gid)`.
     ///
     /// # Errors
     /// `EMFILE`, `ENOMEM`.

@@ -25,7 +25,6 @@ mod tests;
 
 use core::cell::Cell;
 
-use crate::Errno;
 pub use termios::{TERMIOS_BYTES, Termios};
 use termios::{cc, lflag};
 
@@ -288,6 +287,3 @@ impl Default for Tty {
         Self::new()
     }
 }
-
-/// A request that a terminal does not know.
-pub const NOT_A_REQUEST: Errno = Errno::ENOTTY;

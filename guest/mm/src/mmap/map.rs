@@ -342,7 +342,7 @@ impl<P: Platform> Memory<P> {
     }
 }
 
-/// There are no huge pages yet, so the pool of each size that x86-64 has is empty. Rule B12.
+/// There is no hugetlb yet, so the pool of each size that x86-64 has is empty. Rule B12.
 fn hugetlb_refusal(flags: u64, has_file: bool) -> Error {
     let size_log2 = flags >> map_flag::HUGE_SHIFT & 0x3f;
     if has_file || !matches!(size_log2, 0 | 21 | 30) {
