@@ -1,9 +1,8 @@
 //! Standard input, as a stream and as a terminal: an interactive shell does here what it does on Linux.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -116,18 +115,27 @@ fn streams() {
 
 fn late() {
     let busybox = format!("--file={BUSYBOX}:{BUSYBOX}");
-    let script = "read x; echo \"got $x\"; read -t 1 y || echo late; busybox cat";
+    let script = "echo ready; read x; echo \"got $x\"; read -t 1 y || echo late; busybox cat";
     let mut running = faultlab("exec -q")
         .args([&busybox, "--", "busybox", "sh", "-c", script])
         .stdin(Stdio::piped())
         .start();
-    running.wait_for_guest();
     let mut input = running.child.stdin.take().expect("a pipe");
-    std::thread::sleep(Duration::from_millis(500));
+    let mut output = BufReader::new(running.child.stdout.take().expect("a pipe"));
+    let mut expect = |line: &str| {
+        let mut said = String::new();
+        output.read_line(&mut said).expect("it writes");
+        assert_eq!(said, line);
+    };
+    expect("ready\n");
     input.write_all(b"first\n").expect("it reads");
-    std::thread::sleep(Duration::from_millis(3000));
+    expect("got first\n");
+    // It has waited a second for what does not come.
+    expect("late\n");
     input.write_all(b"last").expect("it reads");
     drop(input);
-    let ran = running.end().expect(0);
-    assert_eq!(ran.stdout(), "got first\nlate\nlast");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("it writes");
+    assert_eq!(rest, "last");
+    running.end().expect(0);
 }

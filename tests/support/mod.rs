@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
-pub(crate) use command::{Faultlab, Ran, faultlab, wait};
+pub(crate) use command::{Faultlab, Ran, faultlab, wait, within};
 pub(crate) use host_programs::HostPrograms;
 pub(crate) use machine::{BUSYBOX, Needs};
 
