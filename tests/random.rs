@@ -19,7 +19,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     let (seeds, calls) = parse(&wanted).unwrap_or_else(|| panic!("{VARIABLE} is FIRST..LAST:CALLS, not {wanted}"));
     for seed in seeds {
         let host_programs = Arc::clone(&suite.host_programs);
-        let needs = Needs::KvmAndRecentIpcNamespace;
+        let needs = Needs::KvmAndRecentNamespaces;
         suite.test(format!("random::{seed}"), needs, move || {
             compare(&Drawn {
                 seed,
@@ -59,7 +59,7 @@ impl Drawn {
         let arguments = self.arguments(only);
         let host = self
             .host_programs
-            .run_in_an_ipc_namespace(PROGRAM, &arguments)
+            .run_in_ipc_and_mount_namespaces(PROGRAM, &arguments)
             .expect(0);
         let guest = faultlab("exec --quiet --").args([PROGRAM]).args(&arguments).run();
         (host.stdout(), guest.stdout())

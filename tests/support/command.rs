@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use process_control::{ChildExt, Control};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// The longest that any test waits for a process; then it is killed and the test fails.
@@ -198,13 +198,18 @@ impl Running {
 /// Waits for the end of a process that was started at `since`, and takes what it writes.
 #[track_caller]
 pub(crate) fn wait(child: Child, since: Instant) -> Ran {
+    let group = Pid::from_child(&child);
     let output = child
         .controlled_with_output()
         .time_limit(LIMIT)
         .terminate_for_timeout()
         .wait()
         .expect("a child can be waited for")
-        .unwrap_or_else(|| panic!("still running after {LIMIT:?}"))
+        .unwrap_or_else(|| {
+            // Its children, too, if it leads a group.
+            _ = kill_process_group(group, Signal::KILL);
+            panic!("still running after {LIMIT:?}")
+        })
         .into_std_lossy();
     Ran {
         status: as_in_a_shell(output.status),

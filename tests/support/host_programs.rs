@@ -46,6 +46,13 @@ impl HostPrograms {
         self.start(command, arguments, &[])
     }
 
+    /// Both of these: nothing but its own System V objects, and nobody else sees what it mounts.
+    pub(crate) fn run_in_ipc_and_mount_namespaces<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Ran {
+        let mut command = Command::new("unshare");
+        command.args(["--ipc", "--mount"]).arg(self.path(name));
+        self.start(command, arguments, &[])
+    }
+
     /// Runs it where nobody else sees what it mounts, which takes root.
     pub(crate) fn run_in_a_mount_namespace<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Ran {
         let mut command = Command::new("unshare");
@@ -62,6 +69,7 @@ impl HostPrograms {
             .envs(environment.iter().copied())
             // Should this host write core files.
             .current_dir(path)
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -23,8 +23,8 @@ pub(crate) enum Needs {
     SimulatorAndStaticC,
     /// A KVM that can run guests, and root's rights over IPC namespaces.
     KvmAndIpcNamespace,
-    /// The same on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
-    KvmAndRecentIpcNamespace,
+    /// The same and rights over mounts, on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
+    KvmAndRecentNamespaces,
     /// A KVM that can run guests, and a C compiler with a static C library.
     KvmAndStaticC,
     /// The same, and root's rights over mounts.
@@ -94,9 +94,11 @@ impl Machine {
         }
         let reason = match needs {
             Needs::KvmAndIpcNamespace => self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone(),
-            Needs::KvmAndRecentIpcNamespace => {
+            Needs::KvmAndRecentNamespaces => {
                 let missing = self.ipc_namespace.get_or_init(ipc_namespace_is_missing).clone();
-                missing.or_else(linux_is_old)
+                missing
+                    .or_else(|| self.mount_namespace.get_or_init(mount_namespace_is_missing).clone())
+                    .or_else(linux_is_old)
             }
             Needs::KvmAndStaticC | Needs::SimulatorAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
             Needs::KvmStaticCAndRoot => {

@@ -3,7 +3,7 @@
 //! # Invariants
 //! `f_count` = descriptors, in all tables, that name it. It holds one reference to its object.
 
-use faultlab_mm::mmap::MapFile;
+use faultlab_mm::mmap::{MapFile, map_flag, prot};
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::slab::object;
 use faultlab_mm::userfaultfd::UserfaultId;
@@ -333,6 +333,16 @@ impl<P: Platform> Linux<'_, P> {
                 opened: file.opened(),
             }),
             device => Err(device),
+        }
+    }
+
+    /// Why a file of a kind that nobody can map is refused: its rights are asked first. Rule B5; Linux `do_mmap`.
+    pub fn refuse_map(&self, file: File<'_>, prot: u64, flags: u64) -> Errno {
+        let writes = flags & map_flag::TYPE != map_flag::PRIVATE && prot & prot::WRITE != 0;
+        if !file.readable() || (writes && !file.writable()) {
+            Errno::EACCES
+        } else {
+            Errno::ENODEV
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`arena`] | addresses to experiment with, and how outcomes are shown |
+//! | [`by_path`] | files by their paths: calls, and what is shown of the answers |
 //! | [`start`] | `_start`, arguments and environment, the panic handler |
 //! | [`sys`] | system calls |
 //! | [`print`] | `println!` and `eprintln!`, one `write` a line |
@@ -21,6 +22,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod arena;
+pub mod by_path;
 #[cfg(not(test))]
 mod mem;
 pub mod parse;

@@ -95,11 +95,12 @@ pub(super) enum MapTarget {
 }
 
 /// What there is to be mapped of a descriptor.
-pub(super) fn mmap_target(descriptor: u64) -> Result<MapTarget, Errno> {
-    match LINUX.map_file(file(descriptor)?) {
+pub(super) fn mmap_target(descriptor: u64, prot: u64, flags: u64) -> Result<MapTarget, Errno> {
+    let file = file(descriptor)?;
+    match LINUX.map_file(file) {
         Ok(object) => Ok(MapTarget::File(object)),
         Err(Kind::Lab) => Ok(MapTarget::Lab),
         Err(Kind::Zero) => Ok(MapTarget::Anonymous),
-        Err(_) => Err(Errno::ENODEV),
+        Err(_) => Err(LINUX.refuse_map(file, prot, flags)),
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
         return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, offset / PAGE_SIZE)?);
     }
     let pgoff = offset / PAGE_SIZE;
-    match file::mmap_target(descriptor)? {
+    match file::mmap_target(descriptor, prot, flags)? {
         MapTarget::File(object) => {
             return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
         }

@@ -201,13 +201,7 @@ impl<P: Platform> Linux<'_, P> {
         dentry.set_hash(hash);
         dentry.set_hash_next(Field::from_word(u64::from(self.bucket(hash).get())));
         self.bucket(hash).set(id.0.get());
-        let newest = self.newest_name(dir);
-        dentry.set_older(newest);
-        dentry.set_cookie(newest.map_or(COOKIE_MIN, |newest| self.dentry(newest).cookie() + 1));
-        if let Some(newest) = newest {
-            self.dentry(newest).set_newer(Some(id));
-        }
-        self.object(dir).set_i_private(Field::to_word(Some(id)));
+        self.make_newest(id, dir);
         self.resize(dir, BOGO_DIRENT_SIZE);
         self.object(inode).set_i_dentry(Field::to_word(Some(id)));
     }
@@ -222,13 +216,7 @@ impl<P: Platform> Linux<'_, P> {
             panic!("a name that is in no directory");
         };
         self.unhash(id);
-        if let Some(older) = dentry.older() {
-            self.dentry(older).set_newer(dentry.newer());
-        }
-        match dentry.newer() {
-            Some(newer) => self.dentry(newer).set_older(dentry.older()),
-            None => self.object(dir).set_i_private(Field::to_word(dentry.older())),
-        }
+        self.unchain(id, dir);
         self.resize(dir, BOGO_DIRENT_SIZE.wrapping_neg());
         self.free_dentry(id);
         if self.object(inode).i_dentry() == Field::to_word(Some(id)) {
@@ -237,8 +225,39 @@ impl<P: Platform> Linux<'_, P> {
         inode
     }
 
-    /// Makes two names name what the other does.
+    #[inline]
+    fn make_newest(&self, id: DentryId, dir: InodeId) {
+        let (dentry, newest) = (self.dentry(id), self.newest_name(dir));
+        dentry.set_older(newest);
+        dentry.set_newer(None);
+        dentry.set_cookie(newest.map_or(COOKIE_MIN, |newest| self.dentry(newest).cookie() + 1));
+        if let Some(newest) = newest {
+            self.dentry(newest).set_newer(Some(id));
+        }
+        self.object(dir).set_i_private(Field::to_word(Some(id)));
+    }
+
+    #[inline]
+    fn unchain(&self, id: DentryId, dir: InodeId) {
+        let dentry = self.dentry(id);
+        if let Some(older) = dentry.older() {
+            self.dentry(older).set_newer(dentry.newer());
+        }
+        match dentry.newer() {
+            Some(newer) => self.dentry(newer).set_older(dentry.older()),
+            None => self.object(dir).set_i_private(Field::to_word(dentry.older())),
+        }
+    }
+
+    /// Makes two names name what the other does. Both are then as new as if they had just been made, `one` before `other`: Linux
+    /// exchanges the names of its entries, and puts both in front. Rule C41; Linux `__d_move`.
     pub(crate) fn exchange_names(&self, one: DentryId, other: DentryId) {
+        for id in [one, other] {
+            if let Some(dir) = self.dentry(id).parent() {
+                self.unchain(id, dir);
+                self.make_newest(id, dir);
+            }
+        }
         let inodes = [self.dentry(one).inode(), self.dentry(other).inode()];
         for (id, inode) in [(one, inodes[1]), (other, inodes[0])] {
             self.dentry(id).set_inode(inode);
@@ -273,7 +292,23 @@ impl<P: Platform> Linux<'_, P> {
 
     /// The name of a directory; roots and removed ones have none.
     pub(crate) fn name_of_dir(&self, dir: InodeId) -> Option<DentryId> {
-        Field::from_word(self.object(dir).i_dentry())
+        let object = self.object(dir);
+        let name: Option<DentryId> = Field::from_word(object.i_dentry());
+        name.filter(|_| object.i_nlink() != 0)
+    }
+
+    /// Where a removed directory was, to which its `..` leads while it is in use: the word that held its name has it then, with a
+    /// reference.
+    pub(crate) fn last_parent(&self, dir: InodeId) -> Option<InodeId> {
+        let object = self.object(dir);
+        let parent: Option<InodeId> = Field::from_word(object.i_dentry());
+        parent.filter(|_| object.i_nlink() == 0)
+    }
+
+    /// A directory has just lost its name, and is in use.
+    pub(crate) fn keep_parent(&self, dir: InodeId, parent: InodeId) {
+        self.memory.ihold(parent);
+        self.object(dir).set_i_dentry(Field::to_word(Some(parent)));
     }
 
     /// Gives a new directory its size.

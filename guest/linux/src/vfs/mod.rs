@@ -198,13 +198,21 @@ impl<'m, P: Platform> Linux<'m, P> {
         self.object(id).i_flags() & inode_flag::RAMFS != 0
     }
 
-    /// Drops a reference to an object; what a symbolic link has besides its inode goes with the last one.
+    /// Drops a reference to an object. With the last one goes what a symbolic link has besides its inode, and the reference of a
+    /// removed directory to where it was.
     pub(crate) fn put_inode(&self, id: InodeId) {
-        let inode = self.object(id);
-        if inode.i_count() == 1 && type_of(inode) == s::IFLNK {
-            self.free_text(id);
+        let mut next = Some(id);
+        while let Some(id) = next.take() {
+            let inode = self.object(id);
+            if inode.i_count() == 1 {
+                match type_of(inode) {
+                    s::IFLNK => self.free_text(id),
+                    s::IFDIR => next = self.last_parent(id),
+                    _ => {}
+                }
+            }
+            self.memory.iput(id);
         }
-        self.memory.iput(id);
     }
 
     /// Sets the times of change of an object, and of its content if that changed.

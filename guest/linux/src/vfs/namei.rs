@@ -22,6 +22,8 @@ pub(crate) enum Follow {
     Name,
     /// Only if a slash comes after it.
     IfSlash,
+    /// Only if no slash comes after it: what is to be created, and cannot be with one.
+    UnlessSlash,
     /// Yes.
     Yes,
 }
@@ -143,7 +145,13 @@ impl<P: Platform> Linux<'_, P> {
                     (Last::Name, dentry, inode)
                 }
             };
-            let followed = more || follow == Follow::Yes || (slash && follow == Follow::IfSlash);
+            let followed = more
+                || match follow {
+                    Follow::Name => false,
+                    Follow::IfSlash => slash,
+                    Follow::UnlessSlash => !slash,
+                    Follow::Yes => true,
+                };
             let link = inode.filter(|&id| followed && type_of(self.object(id)) == s::IFLNK);
             let inode = match link {
                 None => inode.map(|inode| self.cross_mounts(inode)),
@@ -212,9 +220,11 @@ impl<P: Platform> Linux<'_, P> {
                 None => return Ok(dir),
             }
         }
-        // Differs from Linux, where a removed directory still knows it.
-        let entry = self.name_of_dir(dir).ok_or(Errno::ENOENT)?;
-        self.dentry(entry).parent().ok_or(Errno::ENOENT)
+        match self.name_of_dir(dir) {
+            Some(entry) => self.dentry(entry).parent(),
+            None => self.last_parent(dir),
+        }
+        .ok_or(Errno::ENOENT)
     }
 
     /// Whether a directory is the root of its file system.

@@ -63,11 +63,12 @@ impl How {
 
     /// Whether and how the last component is followed.
     fn follow(self) -> Follow {
-        let exclusive = self.has(o::CREAT) && self.has(o::EXCL);
-        if exclusive || self.has(o::NOFOLLOW) {
-            Follow::IfSlash
-        } else {
-            Follow::Yes
+        let creates = self.has(o::CREAT);
+        match self.has(o::NOFOLLOW) || (creates && self.has(o::EXCL)) {
+            true if creates => Follow::Name,
+            true => Follow::IfSlash,
+            false if creates => Follow::UnlessSlash,
+            false => Follow::Yes,
         }
     }
 }
@@ -175,8 +176,11 @@ impl<P: Platform> Linux<'_, P> {
         if how.has(o::CREAT) && how.has(o::EXCL) {
             return Err(Errno::EEXIST);
         }
-        if how.has(o::CREAT) && is_dir(object) {
-            return Err(Errno::EISDIR);
+        if how.has(o::CREAT) {
+            if is_dir(object) {
+                return Err(Errno::EISDIR);
+            }
+            self.may_create_in_sticky(task.cred, target.dir, inode)?;
         }
         if (target.slash || how.has(o::DIRECTORY)) && !is_dir(object) {
             return Err(Errno::ENOTDIR);

@@ -48,8 +48,11 @@ impl<P: Platform> Linux<'_, P> {
     /// A name of an object: the one made last, or, if that is gone, any.
     fn a_name_of(&self, id: InodeId) -> Option<DentryId> {
         let object = self.object(id);
+        if object.i_nlink() == 0 {
+            return None;
+        }
         let known: Option<DentryId> = Field::from_word(object.i_dentry());
-        if known.is_some() || is_dir(object) || object.i_nlink() == 0 {
+        if known.is_some() || is_dir(object) {
             return known;
         }
         let root = self.super_block(object.i_sb()?).s_root()?;

@@ -6,7 +6,7 @@ use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, inode_flag, super_flag};
 
 use super::dentry::DentryId;
-use super::{is_dir, s};
+use super::{is_dir, s, type_of};
 use crate::cred::Cred;
 use crate::{Errno, Linux};
 
@@ -104,6 +104,25 @@ impl<P: Platform> Linux<'_, P> {
             (false, true) => Err(Errno::EISDIR),
             _ => Ok(()),
         }
+    }
+
+    /// Whether `open` with `O_CREAT` may take what is there: in a sticky directory that everybody may write to, somebody else may have put
+    /// it there to be written to by mistake. Regular files and FIFOs are let through, as with Linux's `fs.protected_regular` and
+    /// `fs.protected_fifos` at 0, which is what the kernel begins with. Not even root is excepted. Source: Linux `may_create_in_sticky`.
+    ///
+    /// # Errors
+    /// `EACCES`.
+    pub(crate) fn may_create_in_sticky(&self, cred: Cred, dir: InodeId, id: InodeId) -> Result<(), Errno> {
+        let (dir, inode) = (self.object(dir), self.object(id));
+        let open_to_all = dir.i_mode() & (s::ISVTX | 0o002) == s::ISVTX | 0o002;
+        let owner = inode.i_uid();
+        if !open_to_all
+            || matches!(type_of(inode), s::IFREG | s::IFIFO)
+            || [dir.i_uid(), cred.user.effective].contains(&owner)
+        {
+            return Ok(());
+        }
+        Err(Errno::EACCES)
     }
 
     /// Whether something is mounted on an object.

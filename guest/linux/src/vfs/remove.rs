@@ -92,6 +92,9 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.changed(inode, false);
         self.memory.clear_nlink(inode);
+        if let Some(dir) = dir.filter(|_| self.object(inode).i_count() > 1) {
+            self.keep_parent(inode, dir);
+        }
         self.put_inode(inode);
     }
 }

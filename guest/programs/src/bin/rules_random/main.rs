@@ -10,6 +10,7 @@
 //! | `space` | `mmap` and its relatives, loads and stores, in an arena at a fixed address |
 //! | `segments` | System V shared memory |
 //! | `memory_files` | `memfd_create` and descriptors |
+//! | `paths` | names on a small tmpfs, which it mounts: on Linux this needs root, and belongs into a mount namespace |
 //! | `stage` | `fork`, and ends of processes, wanted and unwanted |
 
 #![no_std]
@@ -27,6 +28,7 @@ use stage::Stage;
 mod draw;
 mod memory_files;
 mod options;
+mod paths;
 mod segments;
 mod space;
 mod stage;
@@ -50,6 +52,10 @@ fn main(args: Args) -> i32 {
         eprintln!("rules-random: {USAGE_TEXT}");
         return USAGE;
     };
+    if let Err(errno) = paths::set() {
+        eprintln!("rules-random: mounting on /dev/shm: {errno}");
+        return 1;
+    }
     let mut stage = Stage::set();
     loop {
         let mut number = stage.wait_for_turn();
@@ -82,11 +88,12 @@ fn main(args: Args) -> i32 {
 }
 
 fn make(stage: &mut Stage, call: &Call, draw: &mut Draw) {
-    match draw.below(20) {
+    match draw.below(28) {
         0..=8 => space::make(stage, call, draw),
         9..=13 => segments::make(stage, call, draw),
         14..=17 => memory_files::make(call, draw),
-        18 => fork(stage, call),
+        18..=25 => paths::make(call, draw),
+        26 => fork(stage, call),
         _ => end(stage, call, draw),
     }
 }

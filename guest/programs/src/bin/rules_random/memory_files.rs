@@ -77,7 +77,7 @@ fn create(call: &Call, draw: &mut Draw) {
 }
 
 /// A new descriptor; one past those that calls are about is closed again. (Its number depends on what this program was started with.)
-fn show_new(call: &Call, what: impl Display, answer: Answer) {
+pub(crate) fn show_new(call: &Call, what: impl Display, answer: Answer) {
     match answer {
         Ok(new @ END..) => {
             // SAFETY: nobody uses it.
@@ -170,7 +170,7 @@ fn stat(call: &Call, file: usize) {
 }
 
 /// A number or the error.
-struct Number(Answer);
+pub(crate) struct Number(pub(crate) Answer);
 
 impl Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use faultlab_programs::arena::{Arena, Plain, RW, line, load, mmap_raw, must, peek, poke, store};
 use faultlab_programs::sys::{files, paths};
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     APPEND, CREAT, DIRECTORY, Open, P, RDONLY, RDWR, Shown, Space, WRONLY, create, mkdir, mount, need, rmdir, stat,
     stat_open, truncate, umount, unlink, write,
 };
@@ -84,8 +84,8 @@ fn mapped(arena: &Arena) {
     line("C51", "blocks", used() - before);
     arena.clear();
     line("C51", "blocks, unmapped", before - used());
-    let readonly = Open(must(crate::paths::open_at(
-        crate::paths::CWD,
+    let readonly = Open(must(faultlab_programs::by_path::open_at(
+        faultlab_programs::by_path::CWD,
         c"r",
         CREAT | RDONLY,
         0o600,

@@ -7,7 +7,7 @@ use faultlab_programs::arena::{Answer, Plain, line, must};
 use faultlab_programs::print::Bytes;
 use faultlab_programs::sys::{files, paths};
 
-use crate::paths::{Open, RDWR, Shown, chdir, create, link, mkdir, need, rmdir, stat, stat_of, unlink};
+use faultlab_programs::by_path::{Open, RDWR, Shown, chdir, create, link, mkdir, need, rmdir, stat, stat_of, unlink};
 
 pub(crate) fn show() {
     sizes();
@@ -99,7 +99,7 @@ fn getdents(dir: &Open, buffer: &mut [u8; 1024], bytes: usize) -> Answer {
     unsafe { paths::getdents64([dir.0, buffer.as_mut_ptr() as usize, bytes.min(buffer.len())]) }
 }
 
-fn list(case: &str, path: &CStr, bytes: usize) {
+pub(crate) fn list(case: &str, path: &CStr, bytes: usize) {
     match Listing::of(path, bytes) {
         Ok(listing) => line("C39", case, listing),
         Err(errno) => line("C39", case, errno),
@@ -113,8 +113,8 @@ fn listings() {
         must(create(name));
     }
     must(mkdir(c"d/five"));
-    must(crate::paths::symlink(c"x", c"d/six"));
-    must(crate::paths::mknod(c"d/seven", 0o010_644, 0));
+    must(faultlab_programs::by_path::symlink(c"x", c"d/six"));
+    must(faultlab_programs::by_path::mknod(c"d/seven", 0o010_644, 0));
     list("of files", c"d", 1024);
     list("with room for one", c"d", 24);
     list("with room for two", c"d", 56);
@@ -142,7 +142,11 @@ fn listings() {
         "of a removed directory",
         Plain(getdents(&dir, &mut buffer, 1024)),
     );
-    line("C39", "whose links are", crate::paths::stat_open(&dir).links());
+    line(
+        "C39",
+        "whose links are",
+        faultlab_programs::by_path::stat_open(&dir).links(),
+    );
     must(create(c"f"));
     let file = need(c"f", RDWR);
     line("C39", "of a file", Plain(getdents(&file, &mut buffer, 1024)));
@@ -200,6 +204,9 @@ fn working() {
     line("C39", "removed", Cwd);
     line("C39", "a file in it", Plain(create(c"f")));
     line("C39", "what it is", Plain(stat_of(c".").map(|_| 0)));
+    line("C39", "a directory beside where it was", Plain(mkdir(c"../b")));
+    line("C39", "a directory two above", Plain(mkdir(c"../../b")));
+    _ = rmdir(c"/dev/shm/b");
     // SAFETY: touches no memory.
     line("C39", "fchdir", Plain(unsafe { paths::fchdir([above.0]) }));
     line("C39", "working directory", Cwd);

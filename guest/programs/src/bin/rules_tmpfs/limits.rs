@@ -2,7 +2,7 @@
 
 use faultlab_programs::arena::{Plain, line, must};
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CREAT, PATH, RDONLY, RDWR, Space, TMPFILE, WRONLY, chdir, chmod, create, link, mkdir, mknod, mount, need, rename,
     rmdir, stat, stat_of, stat_open, symlink, truncate, try_open, umount, unlink, utimens, write,
 };
@@ -211,12 +211,12 @@ fn detached() {
     line("C36", "the directory again", stat(c"m").dev() == stat(c".").dev());
     line("C36", "its file", Plain(write(&file, 0, 100, 1)));
     line("C36", "its size", stat_open(&file).size());
-    let from = |flags| crate::paths::open_at(dir.0, c"f", flags, 0);
+    let from = |flags| faultlab_programs::by_path::open_at(dir.0, c"f", flags, 0);
     line(
         "C36",
         "opened from its directory",
         Plain(from(RDWR).map(|number| {
-            drop(crate::paths::Open(number));
+            drop(faultlab_programs::by_path::Open(number));
             0
         })),
     );

@@ -6,7 +6,9 @@ use faultlab_programs::arena::{Plain, line, must};
 use faultlab_programs::print::Bytes;
 use faultlab_programs::sys::paths;
 
-use crate::paths::{CWD, Long, Shown, Space, chmod, create, mkdir, mount, rmdir, stat, symlink, umount, unlink};
+use faultlab_programs::by_path::{
+    CWD, Long, Shown, Space, chmod, create, mkdir, mount, rmdir, stat, symlink, umount, unlink,
+};
 
 pub(crate) fn show() {
     for length in [1, 2, 126, 127, 128, 129, 4094, 4095, 4096] {

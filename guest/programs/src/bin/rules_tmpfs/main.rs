@@ -22,6 +22,7 @@
 #![no_main]
 
 use faultlab_programs::arena::{ARENA_BYTES, Arena};
+use faultlab_programs::by_path;
 use faultlab_programs::eprintln;
 use faultlab_programs::start::{Args, USAGE};
 
@@ -32,7 +33,6 @@ mod links;
 mod names;
 mod opening;
 mod options;
-mod paths;
 mod posix;
 mod ramfs;
 mod rename;
@@ -54,11 +54,11 @@ fn main(args: Args) -> i32 {
             return 1;
         }
     };
-    if let Err(errno) = paths::mount(c"/dev/shm", c"tmpfs", 0, c"size=4m").and_then(|_| paths::chdir(c"/dev/shm")) {
+    if let Err(errno) = by_path::mount(c"/dev/shm", c"tmpfs", 0, c"size=4m").and_then(|_| by_path::chdir(c"/dev/shm")) {
         eprintln!("rules-tmpfs: mounting on /dev/shm: {errno}");
         return 1;
     }
-    paths::umask(0o022);
+    by_path::umask(0o022);
     names::show();
     directories::show();
     rename::show();

@@ -2,7 +2,7 @@
 
 use faultlab_programs::arena::{Plain, line, must};
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CREAT, EXCL, Long, NOFOLLOW, Numbered, RDWR, Shown, create, link, mkdir, mknod, rmdir, stat, stat_of, symlink,
     try_open, unlink,
 };

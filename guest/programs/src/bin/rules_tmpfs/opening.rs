@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use faultlab_programs::arena::{Plain, line, must};
 use faultlab_programs::sys::files;
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     APPEND, CLOEXEC, CREAT, CWD, DIRECTORY, EXCL, NOFOLLOW, Open, PATH, RDONLY, RDWR, SYMLINK_NOFOLLOW, Shown, TRUNC,
     WRONLY, create, mkdir, mknod, need, open_at, rmdir, stat, statx, symlink, truncate, try_open, umask, unlink, write,
 };
@@ -18,7 +18,7 @@ pub(crate) fn show() {
     must(mknod(c"n", 0o020_666, 0x103));
     must(symlink(c"d", c"ld"));
     must(symlink(c"f", c"lf"));
-    let paths = [c"d", c"f", c"n", c"ld", c"lf", c"x", c"d/", c"ld/", c"."];
+    let paths = [c"d", c"f", c"n", c"ld", c"lf", c"x", c"d/", c"ld/", c"lf/", c"x/", c"."];
     let flags = [
         RDONLY,
         RDWR,

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use faultlab_programs::arena::{Plain, line, must};
 
-use crate::paths::{Space, mkdir, mount, rmdir, stat, umount};
+use faultlab_programs::by_path::{Space, mkdir, mount, rmdir, stat, umount};
 
 pub(crate) fn show() {
     must(mkdir(c"m"));

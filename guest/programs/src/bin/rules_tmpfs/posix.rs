@@ -5,7 +5,7 @@
 use faultlab_programs::arena::{Answer, Arena, Plain, RO, RW, in_child, line, mmap_raw, must, peek, poke};
 use faultlab_programs::sys::files;
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CLOEXEC, CREAT, CWD, EXCL, Long, NOFOLLOW, Open, P, RDONLY, RDWR, TRUNC, open_at, stat_open, symlink, unlink,
 };
 
@@ -16,7 +16,7 @@ fn shm_open(path: &core::ffi::CStr, flags: usize) -> Answer {
 pub(crate) fn show(arena: &Arena) {
     line("C50", "missing", Plain(shm_open(c"/dev/shm/object", RDWR)));
     let object = Open(must(shm_open(c"/dev/shm/object", RDWR | CREAT | EXCL)));
-    line("C50", "new", crate::paths::Shown(stat_open(&object)));
+    line("C50", "new", faultlab_programs::by_path::Shown(stat_open(&object)));
     // SAFETY: touches no memory.
     let flags = unsafe { files::fcntl([object.0, 1, 0]) };
     line("C50", "closes with execve", must(flags));
@@ -54,11 +54,15 @@ pub(crate) fn show(arena: &Arena) {
     line("C50", "unlink again", Plain(unlink(c"/dev/shm/object")));
     line("C50", "its mapping", peek(mapped));
     let fresh = Open(must(shm_open(c"/dev/shm/object", RDWR | CREAT)));
-    line("C50", "the same name again", crate::paths::Shown(stat_open(&fresh)));
+    line(
+        "C50",
+        "the same name again",
+        faultlab_programs::by_path::Shown(stat_open(&fresh)),
+    );
     // SAFETY: changes the object only.
     must(unsafe { files::ftruncate([fresh.0, P]) });
     drop(Open(must(shm_open(c"/dev/shm/object", RDWR | TRUNC))));
-    line("C50", "emptied", crate::paths::Shown(stat_open(&fresh)));
+    line("C50", "emptied", faultlab_programs::by_path::Shown(stat_open(&fresh)));
     must(unlink(c"/dev/shm/object"));
     arena.clear();
 }

@@ -3,7 +3,7 @@
 use faultlab_programs::arena::{Arena, Plain, RW, line, madvise, mmap_raw, must, peek, poke};
 use faultlab_programs::sys::files;
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CREAT, P, RDWR, Shown, Space, create, mkdir, mount, need, rmdir, stat, stat_open, symlink, umount, unlink, write,
 };
 

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use faultlab_programs::arena::{Plain, line, must};
 
-use crate::paths::{Shown, create, link, mkdir, rename, rmdir, stat, stat_of, symlink, unlink};
+use faultlab_programs::by_path::{Shown, create, link, mkdir, rename, rmdir, stat, stat_of, symlink, unlink};
 
 const NOREPLACE: usize = 1;
 const EXCHANGE: usize = 2;
@@ -107,6 +107,15 @@ fn flags() {
     line("C41", "one side", Shown(stat(c"e")));
     line("C41", "the other", Shown(stat(c"d")));
     line("C41", "exchange back", Plain(rename(c"d/sub", c"e/f", EXCHANGE)));
+    let names = [c"d/1", c"d/2", c"d/3"];
+    for name in names {
+        must(create(name));
+    }
+    must(rename(c"d/1", c"d/2", EXCHANGE));
+    crate::directories::list("after an exchange", c"d", 4096);
+    for name in names {
+        must(unlink(name));
+    }
     line("C41", "to a new name", Plain(rename(c"d/sub", c"d/new", NOREPLACE)));
     must(rmdir(c"d/new"));
     line("C41", "leaving a whiteout", Plain(rename(c"d/h", c"h", WHITEOUT)));

@@ -5,9 +5,9 @@ use core::ffi::CStr;
 use faultlab_programs::arena::{Plain, in_child, line, must};
 use faultlab_programs::sys::process;
 
-use crate::paths::{
-    CREAT, RDONLY, RDWR, SYMLINK_NOFOLLOW, TRUNC, WRONLY, access, chmod, chown, create, link, mkdir, mount, rename,
-    rmdir, stat, stat_of, symlink, truncate, try_open, umount, unlink, utimens,
+use faultlab_programs::by_path::{
+    CREAT, RDONLY, RDWR, SYMLINK_NOFOLLOW, TRUNC, WRONLY, access, chmod, chown, create, link, mkdir, mknod, mount,
+    rename, rmdir, stat, stat_of, symlink, truncate, try_open, umount, unlink, utimens,
 };
 
 const OWNER: usize = 1000;
@@ -149,7 +149,7 @@ fn directories() {
             case("nothing in it", stat_of(c"d/x").map(|_| 0));
             case("a new name", symlink(c"x", c"d/new"));
             case("unlink it", unlink(c"d/new"));
-            case("chdir", crate::paths::chdir(c"d"));
+            case("chdir", faultlab_programs::by_path::chdir(c"d"));
         });
     }
 }
@@ -164,6 +164,19 @@ fn sticky() {
         line("C45", "sticky: over another's", Plain(rename(c"d/own", c"d/f", 0)));
         line("C45", "sticky: remove one's own", Plain(rmdir(c"d/own")));
     });
+    must(mknod(c"d/socket", 0o140_777, 0));
+    must(chown(c"d/socket", OWNER, GROUP, 0));
+    line(
+        "C45",
+        "sticky: open another's socket",
+        Plain(try_open(c"d/socket", RDWR)),
+    );
+    line(
+        "C45",
+        "sticky: create over another's socket",
+        Plain(try_open(c"d/socket", RDWR | CREAT)),
+    );
+    must(unlink(c"d/socket"));
     must(mkdir(c"d/s"));
     as_user(OTHER, OTHER, || {
         must(mkdir(c"own"));

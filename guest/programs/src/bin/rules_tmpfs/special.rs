@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use faultlab_programs::arena::{Plain, in_child, line, must};
 use faultlab_programs::sys::{files, paths, process};
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CWD, EMPTY_PATH, EXCL, Open, PATH, RDWR, Shown, TMPFILE, WRONLY, create, link_open, mkdir, mknod, need, open,
     open_at, rmdir, stat, stat_open, symlink, try_open, umask, unlink, write,
 };
@@ -138,8 +138,8 @@ fn places() {
     );
     // SAFETY: touches no memory.
     line("C43", "fchdir to it", Plain(unsafe { paths::fchdir([dir.0]) }));
-    must(crate::paths::chdir(c".."));
-    let link = need(c"d/l", PATH | crate::paths::NOFOLLOW);
+    must(faultlab_programs::by_path::chdir(c".."));
+    let link = need(c"d/l", PATH | faultlab_programs::by_path::NOFOLLOW);
     line("C43", "a link as a place", Shown(stat_open(&link)));
     let mut buffer = [0u8; 8];
     // SAFETY: writes no more than the buffer.

@@ -6,7 +6,7 @@ use core::fmt::{self, Display};
 use faultlab_programs::arena::{Answer, Plain, line, must};
 use faultlab_programs::sys::files;
 
-use crate::paths::{
+use faultlab_programs::by_path::{
     CREAT, RDWR, SYMLINK_NOFOLLOW, TRUNC, chmod, chown, create, link, mkdir, need, rename, rmdir, stat, stat_of,
     symlink, truncate, try_open, unlink, utimens, write,
 };
