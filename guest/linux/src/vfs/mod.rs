@@ -15,7 +15,8 @@
 //! | `xattr` | fs/xattr.c | extended attributes |
 //! | `cwd` | fs/d_path.c, fs/fs_struct.c | `chdir getcwd` |
 //! | `path` | fs/d_path.c | from an object to its path |
-//! | `mount` | fs/namespace.c | `mount umount` |
+//! | `mount`, `umount` | fs/namespace.c | `mount`, `umount2` |
+//! | `below` | fs/dcache.c (`d_walk`) | walks of all that is below a directory |
 //! | `options` | mm/shmem.c | what is behind `-o` |
 //! | `statfs` | fs/statfs.c | `statfs` |
 //!
@@ -31,6 +32,7 @@
 //! walk takes no references. With a second vCPU this needs a lock around each call (Linux: `i_rwsem`, `s_vfs_rename_mutex`).
 
 mod attributes;
+mod below;
 mod create;
 mod cwd;
 mod dentry;
@@ -47,6 +49,7 @@ mod statfs;
 mod symlink;
 #[cfg(test)]
 mod tests;
+mod umount;
 mod xattr;
 
 pub use attributes::{Owner, Time};

@@ -1,8 +1,7 @@
-//! Mounts: file systems in the tree of names. Source: Linux, fs/namespace.c (`path_mount`, `do_new_mount`, `do_umount`), mm/shmem.c
-//! (`shmem_fill_super`, `shmem_reconfigure`); mount(2), umount(2). Rules C31 to C37, C52.
+//! Mounts: file systems in the tree of names. Source: Linux, fs/namespace.c (`path_mount`, `do_new_mount`), mm/shmem.c
+//! (`shmem_fill_super`, `shmem_reconfigure`); mount(2). Rules C31 to C37, C52.
 //!
-//! A file system is mounted in one place. Differs from Linux: no bind mounts, no mount propagation; the root stays; what is detached
-//! while in use goes when a descriptor closes or a process ends that finds it unused, not with its last mapping.
+//! A file system is mounted in one place. Differs from Linux: no bind mounts, no mount propagation; the root stays.
 //!
 //! # Invariants
 //! A mount holds its root and what it covers; what is covered is marked [`inode_flag::MOUNTPOINT`].
@@ -64,13 +63,13 @@ impl MountInfo {
 pub(crate) struct Mounts {
     pub(crate) cache: Cache<{ Mount::WORDS }>,
     /// The newest.
-    first: Word32,
+    pub(super) first: Word32,
     /// The root directory of all.
     root: Word32,
     /// Device number given last.
     last_dev: Word,
     /// How many are detached.
-    detached: Word,
+    pub(super) detached: Word,
 }
 
 impl Mounts {
@@ -118,11 +117,11 @@ pub struct MountArguments<'a> {
 
 impl<P: Platform> Linux<'_, P> {
     #[inline(always)]
-    fn mount_record(&self, id: MountId) -> Mount<'_> {
+    pub(super) fn mount_record(&self, id: MountId) -> Mount<'_> {
         Mount(object(self.memory, id.0))
     }
 
-    fn mounts(&self) -> impl Iterator<Item = (MountId, Mount<'_>)> {
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (MountId, Mount<'_>)> {
         let mut next = <Option<MountId>>::from_word(u64::from(self.mounts.first.get()));
         core::iter::from_fn(move || {
             let id = next?;
@@ -237,20 +236,6 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
-    /// The entry below a directory, or below what is below it, that names an object.
-    pub(crate) fn name_below(&self, top: InodeId, wanted: InodeId) -> Option<super::dentry::DentryId> {
-        let mut next = self.newest_name(top);
-        while let Some(entry) = next {
-            let inode = self.dentry(entry).inode()?;
-            if inode == wanted {
-                return Some(entry);
-            }
-            let down = is_dir(self.object(inode)).then(|| self.newest_name(inode)).flatten();
-            next = down.or_else(|| self.next_after(entry, top));
-        }
-        None
-    }
-
     /// What is seen where `inode` is: the root of what is mounted there, and of what is mounted on that.
     pub(crate) fn cross_mounts(&self, mut inode: InodeId) -> InodeId {
         while self.is_mountpoint(inode) {
@@ -266,7 +251,7 @@ impl<P: Platform> Linux<'_, P> {
         self.mounts().find(|(_, mount)| mount.covered() == Some(covered))
     }
 
-    fn mount_of(&self, root: InodeId) -> Option<(MountId, Mount<'_>)> {
+    pub(super) fn mount_of(&self, root: InodeId) -> Option<(MountId, Mount<'_>)> {
         self.mounts().find(|(_, mount)| mount.root() == Some(root))
     }
 
@@ -380,166 +365,5 @@ impl<P: Platform> Linux<'_, P> {
         sb.set_huge(options.huge.unwrap_or(sb.huge()));
         sb.set_s_flags(sb.s_flags() & !super_flag::RDONLY | if readonly { super_flag::RDONLY } else { 0 });
         Ok(())
-    }
-
-    /// `umount2`.
-    ///
-    /// # Errors
-    /// `EINVAL` for unknown flags and for what is no mount, `EPERM` for others than root, `EBUSY`; those of a walk.
-    pub fn umount(&self, task: &Task, target: &[u8], flags: u32) -> Result<(), Errno> {
-        if flags & !(mount_flag::MNT_FORCE | mount_flag::MNT_DETACH | mount_flag::UMOUNT_NOFOLLOW) != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let follow = if flags & mount_flag::UMOUNT_NOFOLLOW != 0 {
-            Follow::IfSlash
-        } else {
-            Follow::Yes
-        };
-        let root = self.lookup(task, PathAt::cwd(target), follow, false)?;
-        if !task.cred.privileged() {
-            return Err(Errno::EPERM);
-        }
-        let (id, mount) = self.mount_of(root).ok_or(Errno::EINVAL)?;
-        let Some(covered) = mount.covered() else {
-            return Err(Errno::EBUSY);
-        };
-        let lazy = flags & mount_flag::MNT_DETACH != 0;
-        if !lazy && self.in_use(root) {
-            return Err(Errno::EBUSY);
-        }
-        if lazy {
-            self.detach_below(root);
-        }
-        self.uncover(mount, covered);
-        if self.in_use(root) {
-            let sb = self.super_block(self.sb_of(root));
-            sb.set_s_flags(sb.s_flags() | super_flag::DETACHED);
-            self.mounts.detached.add(1);
-        } else {
-            self.free_mount(id);
-        }
-        Ok(())
-    }
-
-    /// Takes a mount out of the tree.
-    fn uncover(&self, mount: Mount<'_>, covered: InodeId) {
-        mount.set_covered(None);
-        let object = self.object(covered);
-        object.set_i_flags(object.i_flags() & !inode_flag::MOUNTPOINT);
-        self.put_inode(covered);
-    }
-
-    /// Detaches what is mounted in a file system.
-    fn detach_below(&self, root: InodeId) {
-        let sb = self.sb_of(root);
-        loop {
-            let below = self
-                .mounts()
-                .find_map(|(_, mount)| Some((mount, mount.covered().filter(|&covered| self.sb_of(covered) == sb)?)));
-            let Some((mount, covered)) = below else { return };
-            if let Some(root) = mount.root() {
-                self.detach_below(root);
-                let sb = self.super_block(self.sb_of(root));
-                sb.set_s_flags(sb.s_flags() | super_flag::DETACHED);
-                self.mounts.detached.add(1);
-            }
-            self.uncover(mount, covered);
-        }
-    }
-
-    /// Frees what is detached and no longer in use.
-    pub(crate) fn reap_detached(&self) {
-        while self.mounts.detached.get() != 0 {
-            let unused = self.mounts().find(|(_, mount)| {
-                let detached = |sb| self.super_block(sb).s_flags() & super_flag::DETACHED != 0;
-                mount.sb().is_some_and(detached) && mount.root().is_some_and(|root| !self.in_use(root))
-            });
-            let Some((id, _)) = unused else { return };
-            self.mounts.detached.sub(1);
-            self.free_mount(id);
-        }
-    }
-
-    /// Whether anything but names, and the mount itself, refers to an object of a file system.
-    fn in_use(&self, root: InodeId) -> bool {
-        if self.super_block(self.sb_of(root)).orphans() != 0 {
-            return true;
-        }
-        let mut used = self.object(root).i_count() != 1;
-        self.for_each_below(root, |inode| {
-            let object = self.object(inode);
-            let names = if is_dir(object) { 1 } else { object.i_nlink() };
-            used |= object.i_count() != names;
-        });
-        used
-    }
-
-    /// Visits what every name below a directory names.
-    fn for_each_below(&self, top: InodeId, mut each: impl FnMut(InodeId)) {
-        let mut next = self.newest_name(top);
-        while let Some(entry) = next {
-            let Some(inode) = self.dentry(entry).inode() else {
-                return;
-            };
-            each(inode);
-            let down = is_dir(self.object(inode)).then(|| self.newest_name(inode)).flatten();
-            next = down.or_else(|| self.next_after(entry, top));
-        }
-    }
-
-    /// The next name in a walk of a tree, what is below `entry` left out.
-    fn next_after(&self, mut entry: super::dentry::DentryId, top: InodeId) -> Option<super::dentry::DentryId> {
-        loop {
-            let dentry = self.dentry(entry);
-            if let Some(older) = dentry.older() {
-                return Some(older);
-            }
-            let dir = dentry.parent().filter(|&dir| dir != top)?;
-            entry = self.name_of_dir(dir)?;
-        }
-    }
-
-    /// Frees a file system that nobody uses, all its names first.
-    fn free_mount(&self, id: MountId) {
-        let mount = self.mount_record(id);
-        if let Some(root) = mount.root() {
-            self.remove_all(root);
-            self.memory.clear_nlink(root);
-            self.put_inode(root);
-        }
-        self.forget_mount(id);
-    }
-
-    /// Removes every name below a directory, those without names below them first.
-    pub(crate) fn remove_all(&self, top: InodeId) {
-        let mut dir = top;
-        loop {
-            match self.newest_name(dir) {
-                Some(entry) => match self.dentry(entry).inode().filter(|&inode| is_dir(self.object(inode))) {
-                    Some(below) if self.newest_name(below).is_some() => dir = below,
-                    Some(_) => self.remove_dir(entry),
-                    None => self.remove_link(entry),
-                },
-                None if dir == top => return,
-                None => {
-                    let above = self.name_of_dir(dir).and_then(|entry| self.dentry(entry).parent());
-                    dir = above.unwrap_or(top);
-                }
-            }
-        }
-    }
-
-    fn forget_mount(&self, id: MountId) {
-        let next = self.mount_record(id).next();
-        let before = self.mounts().find(|(_, mount)| mount.next() == Some(id));
-        match before {
-            Some((_, before)) => before.set_next(next),
-            None => self.mounts.first.set(Field::to_word(next) as u32),
-        }
-        if let Some(text) = self.mount_record(id).source() {
-            self.free_short_text(text);
-        }
-        self.mount_record(id).0.iter().for_each(|word| word.set(0));
-        self.mounts.cache.free(self.memory, id.0);
     }
 }
