@@ -14,7 +14,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::op;
 use crate::swap::AreaConfig;
 use crate::testing::machine;
-use crate::testing::model::{FRAMES, Op, World, run_in};
+use crate::testing::model::run::run_in;
+use crate::testing::model::{FRAMES, Op, World};
 
 /// Slots of the areas, priorities, bad slots.
 const AREAS: [AreaConfig<'static>; 3] = [
