@@ -28,7 +28,12 @@ const SOURCES: &[(&str, i32)] = &[
 const OF_MUSL: &[(&str, i32)] = &[("processes", 5), ("threads", 3), ("thread_groups", 0)];
 
 /// Those that only root may run: they mount, or want the kernel's own accesses to be answered, too.
-const OF_ROOT: &[(&str, i32)] = &[("userfaultfd", 0), ("xattrs", 0), ("file_limits", 0)];
+const OF_ROOT: &[(&str, i32)] = &[
+    ("userfaultfd", 0),
+    ("xattrs", 0),
+    ("file_limits", 0),
+    ("swap_errors", 0),
+];
 
 /// Adds one test a source.
 pub(crate) fn tests(suite: &mut Suite) {

@@ -17,7 +17,7 @@ use faultlab_mm::shmem::InodeId;
 
 use crate::platform::{LINUX, MEMORY};
 use crate::syscall::Errno;
-use crate::{boot, lab, log, terminal};
+use crate::{boot, lab, log, swap_disk, terminal};
 
 /// Devices: name and number.
 const DEVICES: [(&[u8], u32); 5] = [
@@ -44,6 +44,9 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         directory(task, b"/dev/shm")?;
         for (path, number) in DEVICES {
             LINUX.mknodat(task, PathAt::cwd(path), s::IFCHR | 0o666, number)?;
+        }
+        for (path, number) in swap_disk::nodes() {
+            LINUX.mknodat(task, PathAt::cwd(&path), s::IFBLK | 0o660, number as u32)?;
         }
         if terminal::is_present() {
             LINUX.mknodat(task, PathAt::cwd(b"/dev/tty"), s::IFCHR | 0o666, TTY_DEVICE as u32)?;

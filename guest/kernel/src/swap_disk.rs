@@ -149,9 +149,30 @@ pub(crate) fn header(disk: usize) -> Result<Header, NoSwap> {
     Header::parse(header, capacity / SECTORS_PER_PAGE).map_err(NoSwap)
 }
 
-/// Whether there is a disk of that number.
-pub(crate) fn is_there(disk: usize) -> bool {
-    DISKS.get(disk).is_some_and(|disk| disk.device.get().is_some())
+/// Device number of the first disk, and how far apart they are. Source: Linux, drivers/block/virtio_blk.c (`PART_BITS`); its major number is
+/// the first that is free, counted down.
+const FIRST_RDEV: u64 = 254 << 8;
+const RDEV_STEP: u64 = 16;
+
+/// The disk with this device number, if it is there.
+pub(crate) fn numbered(rdev: u64) -> Option<usize> {
+    let disk = rdev.checked_sub(FIRST_RDEV)?;
+    let there = |&(_, number): &(Name, u64)| number == rdev;
+    nodes().any(|node| there(&node)).then_some((disk / RDEV_STEP) as usize)
+}
+
+/// A disk's path.
+pub(crate) type Name = [u8; 8];
+
+/// Paths and device numbers of the disks that are there.
+pub(crate) fn nodes() -> impl Iterator<Item = (Name, u64)> {
+    let node = |disk: usize| {
+        let mut name = *b"/dev/vda";
+        name[7] += disk as u8;
+        (name, FIRST_RDEV + RDEV_STEP * disk as u64)
+    };
+    let there = DISKS.iter().enumerate().filter(|(_, disk)| disk.device.get().is_some());
+    there.map(move |(disk, _)| node(disk))
 }
 
 /// See [`faultlab_mm::Platform::swap_begin`].

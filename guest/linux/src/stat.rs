@@ -46,6 +46,16 @@ impl<P: Platform> Linux<'_, P> {
 }
 
 impl Stat {
+    /// Its type, one of `S_IF*`.
+    pub fn kind(&self) -> u32 {
+        self.stat.mode & s::IFMT
+    }
+
+    /// Number of the device that it is; 0 for others.
+    pub fn rdev(&self) -> u64 {
+        self.rdev
+    }
+
     fn of_stream(kind: Kind) -> Self {
         let (ino, file_type) = match kind {
             Kind::Stream(stream) => (stream + 1, s::IFCHR),

@@ -1,14 +1,11 @@
 //! `swapon` and `swapoff`. What can be swapped to are the disks, `/dev/vda` and on. Source: swapon(2). Rules F24 to F27.
 
-use faultlab_kernel::cmdline::VIRTIO_MAX;
+use faultlab_linux::vfs::s;
 use faultlab_mm::swap::AreaConfig;
 
-use super::{Errno, cred};
+use super::{Errno, cred, fs};
 use crate::platform::MEMORY;
-use crate::{swap_disk, uaccess};
-
-/// A disk's path but for its last letter.
-const DISK: &[u8] = b"/dev/vd";
+use crate::swap_disk;
 
 /// Bits of `swapon`'s flags. Source: swapon(2).
 mod flag {
@@ -52,17 +49,11 @@ fn named_disk(path: u64) -> Result<usize, Errno> {
     if !cred::current().privileged() {
         return Err(Errno::EPERM);
     }
-    for (at, expected) in (path..).zip(DISK) {
-        if uaccess::read::<1>(at)? != [*expected] {
-            return Err(Errno::ENOENT);
-        }
-    }
-    let end = path + DISK.len() as u64;
-    let [letter] = uaccess::read::<1>(end)?;
-    let disk = usize::from(letter.wrapping_sub(b'a'));
-    if disk < VIRTIO_MAX && swap_disk::is_there(disk) && uaccess::read::<1>(end + 1)? == [0] {
-        Ok(disk)
-    } else {
-        Err(Errno::ENOENT)
+    let stat = fs::stat_of(path)?;
+    match stat.kind() {
+        s::IFDIR => Err(Errno::EISDIR),
+        s::IFBLK => swap_disk::numbered(stat.rdev()).ok_or(Errno::ENXIO),
+        // Files of tmpfs cannot be swapped to on Linux either: what is in them is in swap.
+        _ => Err(Errno::EINVAL),
     }
 }

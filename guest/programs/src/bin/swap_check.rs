@@ -27,6 +27,8 @@ const OBJECTS: usize = 6;
 const PAGES: usize = 96;
 /// What may be swapped to.
 const DISKS: [&CStr; 4] = [c"/dev/vda", c"/dev/vdb", c"/dev/vdc", c"/dev/vdd"];
+/// No flag of `swapon`.
+const UNKNOWN_FLAG: u32 = 0x8_0000;
 /// Pages of a range that one operation works on, at most.
 const RANGE_MAX: u64 = 24;
 
@@ -44,8 +46,10 @@ struct Checker {
     swaps: u64,
     verified: u64,
     swapoffs: u64,
-    /// This is faultlab's guest: only its swap is taken away.
-    in_guest: bool,
+    /// What was refused, as it should be.
+    refused: u64,
+    /// How many of [`DISKS`] there are to swap to; none but in faultlab's guest: only its swap is taken away.
+    disks: u64,
 }
 
 fn main(args: Args) -> i32 {
@@ -93,8 +97,13 @@ fn run(swaps: u64, seed: u64) -> Result<bool, Errno> {
         swaps: 0,
         verified: 0,
         swapoffs: 0,
-        in_guest: sys::open_read_write(c"/dev/faultlab").is_ok(),
+        refused: 0,
+        disks: 0,
     };
+    if sys::open_read_write(c"/dev/faultlab").is_ok() {
+        let is_on = |disk: &&CStr| swap::swapon(disk, 0) == Err(Errno::EBUSY);
+        checker.disks = DISKS.iter().copied().take_while(|disk| is_on(disk)).count() as u64;
+    }
     for which in 0..OBJECTS {
         checker.make(which)?;
     }
@@ -109,9 +118,12 @@ fn run(swaps: u64, seed: u64) -> Result<bool, Errno> {
             swaps,
             verified,
             swapoffs,
+            refused,
             ..
         } = checker;
-        println!("swap-check: ok, {swaps} pages paged out, {verified} verified, {swapoffs} times swapoff");
+        println!(
+            "swap-check: ok, {swaps} pages paged out, {verified} verified, {swapoffs} times swapoff, {refused} refused"
+        );
     }
     Ok(good)
 }
@@ -176,22 +188,37 @@ impl Checker {
                 unsafe { memory::unmap(base.cast(), PAGES * PAGE_BYTES) }?;
                 self.make(which)?;
             }
-            62 if self.in_guest => self.swap_off_and_on()?,
+            62 if self.disks != 0 => return self.swap_off_and_on(),
             _ => {}
         }
         Ok(true)
     }
 
-    /// Takes one of the disks away, and gives it back with another priority or none of its own. Refused where it does not fit, or without
-    /// that disk: then all is as before.
-    fn swap_off_and_on(&mut self) -> Result<(), Errno> {
-        let disk = DISKS[self.below(DISKS.len() as u64) as usize];
+    /// Takes one of the disks away, and gives it back with another priority or none of its own. Where what is on it does not fit elsewhere, that
+    /// is refused: then all is as before. `false` if something that must be refused is not.
+    fn swap_off_and_on(&mut self) -> Result<bool, Errno> {
+        let disk = DISKS[self.below(self.disks) as usize];
         let flags = [0, swap::FLAG_PREFER | 1, swap::FLAG_PREFER | 7][self.below(3) as usize];
-        if swap::swapoff(disk).is_ok() {
-            self.swapoffs += 1;
-            swap::swapon(disk, flags)?;
+        let on_again = [
+            swap::swapon(disk, flags) == Err(Errno::EBUSY),
+            swap::swapon(disk, UNKNOWN_FLAG) == Err(Errno::EINVAL),
+            swap::swapoff(c"/dev/vdz") == Err(Errno::ENOENT),
+        ];
+        let off_again = match swap::swapoff(disk) {
+            Ok(()) => {
+                self.swapoffs += 1;
+                let off_again = swap::swapoff(disk) == Err(Errno::EINVAL);
+                swap::swapon(disk, flags)?;
+                off_again
+            }
+            Err(errno) => errno == Errno::ENOMEM,
+        };
+        self.refused += on_again.len() as u64 + 1;
+        let good = off_again && on_again == [true; 3];
+        if !good {
+            eprintln!("swap-check: {on_again:?} {off_again}: swapon or swapoff was not refused as it must be");
         }
-        Ok(())
+        Ok(good)
     }
 
     fn write(&mut self, which: usize, first: usize, count: usize) {

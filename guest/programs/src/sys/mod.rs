@@ -46,8 +46,11 @@ pub struct Errno(pub u32);
 
 #[expect(missing_docs, reason = "those of errno(3)")]
 impl Errno {
+    pub const EBUSY: Self = Self(errno::EBUSY);
     pub const EFAULT: Self = Self(errno::EFAULT);
     pub const EINVAL: Self = Self(errno::EINVAL);
+    pub const ENOENT: Self = Self(errno::ENOENT);
+    pub const ENOMEM: Self = Self(errno::ENOMEM);
     pub const ENOTTY: Self = Self(errno::ENOTTY);
     pub const EOPNOTSUPP: Self = Self(errno::EOPNOTSUPP);
 }

@@ -12,6 +12,7 @@ use super::chain::Request;
 use super::disk::Disk;
 use super::faults::{Course, Fate};
 use super::job::{Failure, Job};
+use super::run::{Run, Served};
 use super::used_ring;
 use crate::devices::virtio_mmio::Notices;
 use crate::memory::GuestRam;
@@ -31,6 +32,7 @@ pub(super) struct Inline {
 pub(super) struct Server {
     pub(super) disk: Disk,
     pub(super) backend: Box<dyn Backend>,
+    run: Run,
     /// Where served requests are noted, if they are.
     pub(super) spans: Option<SharedLog>,
 }
@@ -42,6 +44,7 @@ impl Inline {
             server: Server {
                 disk,
                 backend,
+                run: Run::default(),
                 spans: None,
             },
             queue: None,
@@ -54,6 +57,8 @@ impl Inline {
 
     pub(super) fn stop(&mut self) {
         self.queue = None;
+        // Of rings that broke, requests may be left.
+        self.server.run = Run::default();
     }
 
     pub(super) fn notify(&mut self, ram: &GuestRam) {
@@ -76,6 +81,25 @@ impl Server {
     /// At most one queue length of chains, so that a guest that lets the disk overwrite the ring itself cannot keep the
     /// VMM here. The vCPU that could add more in good faith waits for this to return.
     fn serve_queue(&mut self, queue: &mut Queue, ram: &GuestRam) -> Result<(), virtio_queue::Error> {
+        if self.disk.is_faulty() || self.spans.is_some() {
+            self.serve_each(queue, ram)?;
+        } else {
+            let served = Served {
+                disk: &mut self.disk,
+                backend: &mut *self.backend,
+                ram,
+            };
+            self.run.serve_queue(queue, served, |_| {})?;
+        }
+        if queue.event_idx_enabled() {
+            queue.enable_notification(ram.memory())?;
+        }
+        Ok(())
+    }
+
+    /// One after the other, because something may happen to each, or is noted of each.
+    #[cold]
+    fn serve_each(&mut self, queue: &mut Queue, ram: &GuestRam) -> Result<(), virtio_queue::Error> {
         for _ in 0..queue.size() {
             if self.disk.unanswered.is_some() {
                 break;
@@ -102,9 +126,6 @@ impl Server {
                 }
             };
             used_ring::add(queue, ram, head, written)?;
-        }
-        if queue.event_idx_enabled() {
-            queue.enable_notification(ram.memory())?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! | `inline` | requests served in the vCPU's thread, in order |
 //! | `io_thread` | requests served by a thread of their own, several at a time |
 //! | `doorbell` | how a store of the guest reaches that thread |
+//! | `run` | requests that follow each other on the disk, as one transfer |
 //! | `used_ring` | giving chains back |
 //! | `counters`, `unanswered` | what a caller sees |
 //! | this one | the device behind the transport |
@@ -31,6 +32,7 @@ mod inline;
 mod io_thread;
 mod job;
 mod ranges;
+mod run;
 mod unanswered;
 mod used_ring;
 

@@ -16,6 +16,7 @@ use crate::testing::{ram, skipped};
 mod faults;
 mod hostile;
 mod in_flight;
+mod neighbours;
 
 const DESCRIPTORS: u64 = 0x1000;
 const AVAIL: u64 = 0x2000;
@@ -137,6 +138,30 @@ impl Rig {
         queue.set_next_avail(self.avail);
         queue.set_next_used(self.used());
         self.disk.start(queue, &self.notices);
+    }
+
+    /// Makes a read of one sector available, with descriptors, status and data of its own; does not ring.
+    fn put_one_sector(&mut self, slot: u16, sector: u64) {
+        let (header, at) = (HEADER + 32 * u64::from(slot), u64::from(slot));
+        self.put(header, 0_u64);
+        self.put(header + 8, sector);
+        self.put(STATUS + at, 0xee_u8);
+        let first = 3 * slot;
+        for (index, (address, len, flags)) in [
+            (header, 16, NEXT),
+            (DATA + 4096 * at, 512, NEXT | WRITE),
+            (STATUS + at, 1, WRITE),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let descriptor = DESCRIPTORS + 16 * (u64::from(first) + index as u64);
+            self.put(descriptor, address);
+            self.put(descriptor + 8, len as u32);
+            self.put(descriptor + 12, flags);
+            self.put(descriptor + 14, first + index as u16 + 1);
+        }
+        self.make_available(first);
     }
 
     /// Chains that came back so far.

@@ -22,15 +22,26 @@ const ELEMENT_BYTES: u64 = 8;
 /// The head is outside the table, or the ring outside RAM.
 #[inline(always)]
 pub(super) fn add(queue: &mut Queue, ram: &GuestRam, head: u16, len: u32) -> Result<(), Error> {
-    if head >= queue.size() {
-        return Err(Error::InvalidDescriptorIndex);
+    add_all(queue, ram, &[(head, len)])
+}
+
+/// Gives chains back, heads and bytes written, which the driver sees at once.
+///
+/// # Errors
+/// A head is outside the table, or the ring outside RAM. Then it sees none.
+#[inline(always)]
+pub(super) fn add_all(queue: &mut Queue, ram: &GuestRam, chains: &[(u16, u32)]) -> Result<(), Error> {
+    let mut next = queue.next_used();
+    for &(head, len) in chains {
+        if head >= queue.size() {
+            return Err(Error::InvalidDescriptorIndex);
+        }
+        let element = queue.used_ring() + 4 + ELEMENT_BYTES * u64::from(next & (queue.size() - 1));
+        let words = [u32::from(head), len];
+        let slice = ram.memory().get_slice(GuestAddress(element), ELEMENT_BYTES as usize);
+        slice.map_err(|_| Error::AddressOverflow)?.copy_from(&words);
+        next = next.wrapping_add(1);
     }
-    let next = queue.next_used();
-    let element = queue.used_ring() + 4 + ELEMENT_BYTES * u64::from(next & (queue.size() - 1));
-    let words = [u32::from(head), len];
-    let slice = ram.memory().get_slice(GuestAddress(element), ELEMENT_BYTES as usize);
-    slice.map_err(|_| Error::AddressOverflow)?.copy_from(&words);
-    let next = next.wrapping_add(1);
     queue.set_next_used(next);
     let index = ram.memory().get_slice(GuestAddress(queue.used_ring() + 2), 2);
     let index = index.map_err(|_| Error::AddressOverflow)?;

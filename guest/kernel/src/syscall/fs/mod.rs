@@ -16,6 +16,7 @@
 use core::mem::MaybeUninit;
 
 use faultlab_linux::file::o;
+use faultlab_linux::stat::Stat;
 use faultlab_linux::vfs::{AT_FDCWD, PATH_MAX, PathAt, Task};
 use faultlab_linux::wait::Call;
 
@@ -213,6 +214,15 @@ fn path_at(buffer: &mut PathBuffer, dirfd: u64, addr: u64) -> Result<PathAt<'_>,
         dirfd: dirfd as i32,
         path: path(buffer, addr)?,
     })
+}
+
+/// Of what a program's path leads to, links followed.
+///
+/// # Errors
+/// As [`path`], and those of a walk.
+pub(super) fn stat_of(addr: u64) -> Result<Stat, Errno> {
+    let inode = LINUX.find(&task(), path_at(&mut path_buffer(), CWD, addr)?, 0, 0)?;
+    Ok(LINUX.stat(inode))
 }
 
 /// A call that was refused with [`Errno::RESTART`], made where it may wait.

@@ -117,14 +117,18 @@ pub(super) fn zero(file: &File, offset: u64, bytes: u64, unmap: bool) -> io::Res
     Ok(())
 }
 
-/// Repeats the vectored call until every segment is done; the file ending early is an error.
+/// Moves every byte of `segments`; the file ending early is an error.
 fn transfer_all(file: &File, way: Way, offset: u64, segments: &[Segment], ram: &GuestRam) -> io::Result<()> {
-    let mut vectors = Vectors::of(segments, offset, ram)?;
+    move_all(file, way, &mut Vectors::of(segments, offset, ram)?)
+}
+
+/// Repeats the vectored call until nothing of `vectors` is left; the file ending early is an error.
+pub(super) fn move_all(file: &File, way: Way, vectors: &mut Vectors) -> io::Result<()> {
     while !vectors.is_done() {
         let (list, offset) = vectors.rest();
         let (fd, count) = (file.as_raw_fd(), list.len() as libc::c_int);
         let moved = match way {
-            // SAFETY: every vector lies in guest RAM (`Vectors`), which `ram` keeps mapped, and which nothing in this
+            // SAFETY: every vector lies in guest RAM (`Vectors`), which whoever serves requests keeps mapped, and which nothing in this
             // process holds references into.
             Way::ToGuest => unsafe { libc::preadv(fd, list.as_ptr(), count, offset) },
             // SAFETY: as above.

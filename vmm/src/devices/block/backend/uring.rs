@@ -1,5 +1,9 @@
 //! Moves bytes between guest memory and the swap file through `io_uring`, several transfers at a time.
 //!
+//! A write that the kernel would have to wait for (to note the time of the change in the file, say) it hands to a worker of its own, which
+//! does all that follow, too, one after the other, until it has caught up. So writes are asked for without waiting (`RWF_NOWAIT`),
+//! and those few that cannot be had so are done by this thread; all of them where the file system knows no such writes, as most do in the page cache.
+//!
 //! # Invariants
 //! - A transfer that the kernel has is in `transfers`, with the vectors that the kernel reads, and those do not change.
 //! - Guest RAM outlives every transfer: the backend holds a share of it, and waits for all before it is dropped.
@@ -13,11 +17,14 @@ use std::sync::Arc;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::file::FileBackend;
+use super::file::{FileBackend, move_all};
 use super::vectors::{Vectors, Way};
 use crate::devices::block::chain::Segment;
 use crate::memory::GuestRam;
 use crate::swap_file::SwapFile;
+
+/// So many refused in a row show that the file system takes no writes without waiting.
+const REFUSED_MAX: u32 = 64;
 
 /// The file behind the disk.
 pub(in crate::devices::block) struct UringBackend {
@@ -26,6 +33,10 @@ pub(in crate::devices::block) struct UringBackend {
     plain: FileBackend,
     transfers: Vec<Option<Transfer>>,
     in_flight: usize,
+    /// Transfers that this thread did, and how they ended.
+    done_here: Vec<(u16, io::Result<()>)>,
+    /// Writes that could not be had without waiting since one could.
+    refused_in_a_row: u32,
     ram: Arc<GuestRam>,
 }
 
@@ -48,11 +59,14 @@ impl UringBackend {
     /// # Errors
     /// The kernel has no `io_uring`, forbids it, or has no memory left.
     pub(in crate::devices::block) fn new(file: SwapFile, slots: u16, ram: &Arc<GuestRam>) -> io::Result<UringBackend> {
+        // The file is not registered with the ring: who is killed would hold it, and its lock, until a worker of the kernel's has taken the ring apart.
         Ok(UringBackend {
             ring: IoUring::new(u32::from(slots))?,
             plain: FileBackend::new(file, false),
             transfers: (0..slots).map(|_| None).collect(),
             in_flight: 0,
+            done_here: Vec::new(),
+            refused_in_a_row: 0,
             ram: Arc::clone(ram),
         })
     }
@@ -118,7 +132,12 @@ impl UringBackend {
     /// A transfer that is over, and how it ended.
     pub(in crate::devices::block) fn reap(&mut self) -> Option<(u16, io::Result<()>)> {
         loop {
-            let done = self.ring.completion().next()?;
+            let Some(done) = self.ring.completion().next() else {
+                let (slot, result) = self.done_here.pop()?;
+                self.transfers[usize::from(slot)] = None;
+                self.in_flight -= 1;
+                return Some((slot, result));
+            };
             let slot = done.user_data() as u16;
             if let Some(result) = self.completed(slot, done.result()) {
                 self.transfers[usize::from(slot)] = None;
@@ -146,10 +165,35 @@ impl UringBackend {
         Ok(())
     }
 
+    /// Does what remains of a write in this thread.
+    #[cold]
+    fn move_here(&mut self, slot: u16) -> io::Result<()> {
+        match &mut self.transfers[usize::from(slot)] {
+            Some(Transfer::Move {
+                way,
+                vectors,
+                write_through,
+            }) => {
+                let moved = move_all(self.plain.file(), *way, vectors);
+                if *write_through {
+                    moved.and_then(|()| self.plain.file().sync_data())
+                } else {
+                    moved
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts what remains of a transfer into the kernel's queue.
     fn push(&mut self, slot: u16) {
         let fd = types::Fd(self.plain.file().as_raw_fd());
         let entry = match &self.transfers[usize::from(slot)] {
+            Some(Transfer::Move { way: Way::ToFile, .. }) if self.refused_in_a_row >= REFUSED_MAX => {
+                let moved = self.move_here(slot);
+                self.done_here.push((slot, moved));
+                return;
+            }
             None => return,
             Some(Transfer::Sync) => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
             Some(Transfer::Move {
@@ -159,7 +203,7 @@ impl UringBackend {
             }) => {
                 let (list, offset) = vectors.rest();
                 let (list, count, offset) = (list.as_ptr(), list.len() as u32, offset as u64);
-                let flags = if *write_through { libc::RWF_DSYNC } else { 0 };
+                let flags = libc::RWF_NOWAIT | if *write_through { libc::RWF_DSYNC } else { 0 };
                 match way {
                     Way::ToGuest => opcode::Readv::new(fd, list, count).offset(offset).build(),
                     Way::ToFile => opcode::Writev::new(fd, list, count)
@@ -184,12 +228,21 @@ impl UringBackend {
     /// What one completion says: `None` if the transfer goes on.
     fn completed(&mut self, slot: u16, result: i32) -> Option<io::Result<()>> {
         match (&mut self.transfers[usize::from(slot)], result) {
+            (Some(Transfer::Move { way: Way::ToFile, .. }), result @ ..0)
+                if matches!(-result, libc::EAGAIN | libc::EOPNOTSUPP) =>
+            {
+                self.refused_in_a_row += 1;
+                return Some(self.move_here(slot));
+            }
             (_, result @ ..0) => match io::Error::from_raw_os_error(-result) {
                 error if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 error => return Some(Err(error)),
             },
             (Some(Transfer::Move { .. }), 0) => return Some(Err(io::ErrorKind::UnexpectedEof.into())),
-            (Some(Transfer::Move { vectors, .. }), moved) => {
+            (Some(Transfer::Move { way, vectors, .. }), moved) => {
+                if *way == Way::ToFile {
+                    self.refused_in_a_row = 0;
+                }
                 vectors.advance(moved as usize);
                 if vectors.is_done() {
                     return Some(Ok(()));

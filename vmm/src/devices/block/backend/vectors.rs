@@ -5,6 +5,8 @@
 
 use std::io;
 
+use smallvec::SmallVec;
+
 use crate::devices::block::chain::Segment;
 use crate::memory::GuestRam;
 
@@ -20,7 +22,7 @@ pub(super) enum Way {
 /// What is left of a transfer.
 #[derive(Debug)]
 pub(super) struct Vectors {
-    list: Vec<libc::iovec>,
+    list: SmallVec<[libc::iovec; 4]>,
     /// Vectors that are done.
     done: usize,
     /// Where in the file the rest goes, in bytes.
@@ -36,7 +38,7 @@ impl Vectors {
     /// # Errors
     /// A segment outside RAM, which no checked request has.
     pub(super) fn of(segments: &[Segment], offset: u64, ram: &GuestRam) -> io::Result<Vectors> {
-        let mut list = Vec::with_capacity(segments.len());
+        let mut list = SmallVec::with_capacity(segments.len());
         for segment in segments {
             if !ram.contains(segment.address, u64::from(segment.len)) {
                 return Err(io::ErrorKind::InvalidInput.into());
@@ -86,7 +88,7 @@ mod tests {
             iov_len: len,
         });
         let mut vectors = Vectors {
-            list: list.to_vec(),
+            list: list.as_slice().into(),
             done: 0,
             offset: 1000,
         };

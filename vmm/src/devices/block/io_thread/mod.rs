@@ -26,6 +26,7 @@ use virtio_queue::Queue;
 
 pub(super) use self::engine::Engine;
 use self::serving::Serving;
+use super::backend::FileAccount;
 use super::counters::BlockCounters;
 use super::disk::Disk;
 use super::doorbell::{Doorbell, Ear};
@@ -75,18 +76,23 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets others see how things are.
+    fn publish(&self, disk: &Disk, file: Option<FileAccount>) {
+        *self.lock() = Seen {
+            counters: BlockCounters {
+                file,
+                ..disk.counters()
+            },
+            unanswered: disk.unanswered,
+        };
+    }
 }
 
 impl Server {
     /// Lets others see how things are.
     fn publish(&self) {
-        *self.shared.lock() = Seen {
-            counters: BlockCounters {
-                file: self.engine.account(),
-                ..self.disk.counters()
-            },
-            unanswered: self.disk.unanswered,
-        };
+        self.shared.publish(&self.disk, self.engine.account());
     }
 }
 

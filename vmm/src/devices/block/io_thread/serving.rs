@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 
-use super::Server;
 use super::flights::{Flight, Flights};
+use super::{Engine, Server};
 use crate::devices::block::chain::Request;
 use crate::devices::block::faults::{Course, Fate};
 use crate::devices::block::inline::AWAKE;
 use crate::devices::block::job::Failure;
+use crate::devices::block::run::{Run, Served};
 use crate::devices::block::used_ring;
 use crate::devices::virtio_mmio::Notices;
 use crate::timeline::clock::host_tsc;
@@ -30,6 +31,7 @@ pub(super) struct Serving {
     queue: Queue,
     notices: Arc<Notices>,
     flights: Flights,
+    run: Run,
     /// The vCPU has another processor.
     may_linger: bool,
 }
@@ -44,6 +46,7 @@ impl Serving {
     pub(super) fn new(server: Box<Server>, queue: Queue, notices: Arc<Notices>) -> Serving {
         Serving {
             flights: Flights::new(queue.size()),
+            run: Run::default(),
             server,
             queue,
             notices,
@@ -92,6 +95,29 @@ impl Serving {
 
     /// Takes what is available, at most one queue length. Returns whether there was anything.
     fn take(&mut self) -> Result<bool, Broken> {
+        let Server {
+            disk,
+            engine,
+            ram,
+            spans,
+            shared,
+            ..
+        } = &mut *self.server;
+        if let (Engine::Plain(backend), false, None) = (engine, disk.is_faulty(), spans) {
+            let served = Served {
+                disk,
+                backend: &mut **backend,
+                ram,
+            };
+            return self.run.serve_queue(&mut self.queue, served, |served| {
+                shared.publish(served.disk, served.backend.account());
+            });
+        }
+        self.take_each()
+    }
+
+    /// The same, each seen alone.
+    fn take_each(&mut self) -> Result<bool, Broken> {
         for count in 0..self.queue.size() {
             if !self.may_take() {
                 return Ok(count > 0);

@@ -81,42 +81,51 @@ fn broken_rings_are_an_error_not_a_panic() {
 
 #[test]
 fn a_disk_that_overwrites_its_own_ring_ends() {
-    each(|how| {
-        let mut rig = Rig::new(how);
-        // Each sector, read over the ring and the request's header behind it, makes another request available: for the
-        // next sector.
-        let header = AVAIL + 64;
-        for sector in 1..100_u16 {
-            let mut contents = [0; 512];
-            contents[2..4].copy_from_slice(&(sector + QUEUE_SIZE).to_le_bytes());
-            contents[72..74].copy_from_slice(&(sector + 1).to_le_bytes());
-            rig.file
-                .write_all_at(&contents, u64::from(sector) * SECTOR_BYTES)
-                .unwrap();
-        }
-        rig.put(header + 8, 1_u64);
-        rig.put_descriptors(&[
-            (header, 16, NEXT, 1),
-            (AVAIL, 512, NEXT | WRITE, 2),
-            (STATUS, 1, WRITE, 0),
-        ]);
-        rig.put(AVAIL + 2, 1_u16);
-        rig.disk.notify(&rig.ram);
-        if how == SwapIo::Inline {
-            assert_eq!(
-                rig.get::<u64>(header + 8),
-                u64::from(QUEUE_SIZE) + 1,
-                "the ring was overwritten each time"
-            );
-            assert_eq!(
-                rig.disk.counters().reads,
-                u64::from(QUEUE_SIZE),
-                "no more than one queue length"
-            );
-        } else {
-            // A thread may go on. Here it ends behind the last sector that was prepared, which makes too much available.
-            rig.wait_until(|rig| rig.notices.is_broken());
-            assert!(rig.disk.counters().reads >= 100);
-        }
-    });
+    // Requests are seen one by one where something might happen to them.
+    let one_by_one = SwapFaults {
+        latency: crate::swap_faults::Latency::Trace(vec![Duration::ZERO]),
+        ..SwapFaults::default()
+    };
+    each(|how| overwrite_ring(how, &SwapFaults::default(), 1));
+    each(|how| overwrite_ring(how, &one_by_one, QUEUE_SIZE));
+}
+
+/// Served by who rings, so many requests are carried out before the doorbell's exit returns.
+fn overwrite_ring(how: SwapIo, faults: &SwapFaults, at_once: u16) {
+    let mut rig = Rig::with(how, faults);
+    // Each sector, read over the ring and the request's header behind it, makes another request available: for the
+    // next sector.
+    let header = AVAIL + 64;
+    for sector in 1..100_u16 {
+        let mut contents = [0; 512];
+        contents[2..4].copy_from_slice(&(sector + QUEUE_SIZE).to_le_bytes());
+        contents[72..74].copy_from_slice(&(sector + 1).to_le_bytes());
+        rig.file
+            .write_all_at(&contents, u64::from(sector) * SECTOR_BYTES)
+            .unwrap();
+    }
+    rig.put(header + 8, 1_u64);
+    rig.put_descriptors(&[
+        (header, 16, NEXT, 1),
+        (AVAIL, 512, NEXT | WRITE, 2),
+        (STATUS, 1, WRITE, 0),
+    ]);
+    rig.put(AVAIL + 2, 1_u16);
+    rig.disk.notify(&rig.ram);
+    if how == SwapIo::Inline {
+        assert_eq!(
+            rig.get::<u64>(header + 8),
+            u64::from(at_once) + 1,
+            "the ring was overwritten each time"
+        );
+        assert_eq!(
+            rig.disk.counters().reads,
+            u64::from(at_once),
+            "no more than one queue length"
+        );
+    } else {
+        // A thread may go on. Here it ends behind the last sector that was prepared, which makes too much available.
+        rig.wait_until(|rig| rig.notices.is_broken());
+        assert!(rig.disk.counters().reads >= 100);
+    }
 }
