@@ -7,11 +7,15 @@ use std::time::Duration;
 use faultlab::{Host, Observer, Outcome, Stream, SwapArea, SwapConfig, Vm, VmConfig};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_abi::vmstat::Item;
+use serde_json::Value;
 
 use crate::support::{Needs, Suite, faultlab};
 
 /// What verifying 24 MiB in a guest of 16 MiB may take where ring 0 is emulated.
 const PRESS_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a swap-in may take beyond what its disk takes, where ring 0 is native.
+const SWAP_IN_LIMIT: Duration = Duration::from_micros(20);
 
 /// Sectors of a page.
 const PAGE_SECTORS: u64 = PAGE_SIZE / 512;
@@ -44,6 +48,13 @@ pub(crate) fn tests(suite: &mut Suite) {
         });
     }
     suite.test("swap::24M in a guest of 16M, within a minute", Needs::Kvm, press);
+    for server in ["inline", "thread"] {
+        suite.test(
+            format!("swap::{server}: a swap-in takes at most 20 us more than its disk"),
+            Needs::KvmAndNativeRing0,
+            move || latency(server),
+        );
+    }
     suite.test(
         "swap::areas in the order of their priorities",
         Needs::Kvm,
@@ -107,6 +118,25 @@ fn waited_for_a_processor(process: u32) -> Duration {
         .nth(1)
         .and_then(|number| number.parse().ok());
     Duration::from_nanos(waited_ns.unwrap_or(0))
+}
+
+/// The disk that keeps nothing answers at once, so what is left is the fault, the queue, the doorbell, and the way back: the median of a
+/// thousand, the best of a few runs, because the machine does other things besides.
+fn latency(server: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("report.json");
+    let options = format!("--scenario swap-in --pages 1024 --swap-backend null --swap-io {server}");
+    let measure = || {
+        let run = faultlab("run --json").args([&path]).args(options.split(' ')).run();
+        run.expect(0);
+        let report: Value = serde_json::from_slice(&std::fs::read(&path).expect("a report")).expect("valid JSON");
+        let cycles = report["scenarios"][0]["cycles"]["p50"].as_u64().expect("a median");
+        let khz = report["host"]["tsc_khz"].as_u64().expect("a frequency");
+        Duration::from_nanos(cycles * 1_000_000 / khz)
+    };
+    let times: Vec<Duration> = (0..5).map(|_| measure()).collect();
+    let best = times.iter().min().expect("some");
+    assert!(*best <= SWAP_IN_LIMIT, "{times:?}");
 }
 
 /// Keeps what the program and the kernel said.

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use faultlab::Host;
+use faultlab::host::Ring0;
 
 /// What a test needs beyond an ordinary Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Needs {
     Simulator,
     /// The same, and a C compiler with a static C library.
     SimulatorAndStaticC,
+    /// A KVM on which the guest's ring 0 runs natively, so that times say something.
+    KvmAndNativeRing0,
     /// A KVM that can run guests, and root's rights over IPC namespaces.
     KvmAndIpcNamespace,
     /// The same and rights over mounts, on a Linux that moves several mappings at once, as the guest does: 6.17 or later.
@@ -100,6 +103,7 @@ impl Machine {
                     .or_else(|| self.mount_namespace.get_or_init(mount_namespace_is_missing).clone())
                     .or_else(linux_is_old)
             }
+            Needs::KvmAndNativeRing0 => ring0_is_interpreted(),
             Needs::KvmAndStaticC | Needs::SimulatorAndStaticC => self.static_c.get_or_init(static_c_is_missing).clone(),
             Needs::KvmStaticCAndRoot => {
                 let missing = self.static_c.get_or_init(static_c_is_missing).clone();
@@ -165,6 +169,13 @@ fn simulator_is_missing() -> Option<String> {
 
 fn kvm_is_missing() -> Option<String> {
     Host::open().err().map(|error| error.to_string())
+}
+
+/// One that cannot be told either way counts as native, and is measured.
+fn ring0_is_interpreted() -> Option<String> {
+    let ring0 = Host::open().ok()?.identity().ring0;
+    let reason = "the guest's ring 0 is interpreted on this host, at a microsecond an instruction";
+    (ring0 == Ring0::Emulated).then(|| reason.to_owned())
 }
 
 fn linux_is_old() -> Option<String> {
