@@ -22,6 +22,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("splices", 0),
     ("locks", 0),
     ("thread_groups", 0),
+    ("restart", 0),
 ];
 
 /// Those that are compiled once more, with musl as their C library.

@@ -78,7 +78,7 @@ pub(crate) enum Report {
     Continued,
 }
 
-/// Which call a process was in when it was made to wait; it makes it again when it runs.
+/// Which call a process was in when it was made to wait; the kernel makes it again when the process runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Interrupted {
     /// None.
@@ -88,6 +88,11 @@ pub(crate) enum Interrupted {
     Restartable,
     /// One that fails after any handler.
     Once,
+    /// One that fails after any signal that was noticed: a handler, or a stop. Source: signal(7), "Interruption of system calls and library
+    /// functions by stop signals".
+    AtStops,
+    /// One of those whose process was stopped meanwhile: it has failed.
+    Over,
 }
 
 /// The state of a process. Those that can run are counted, so that one that runs alone is left alone.

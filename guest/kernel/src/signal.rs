@@ -7,6 +7,7 @@
 //!
 //! Source: Linux, arch/x86/kernel/signal.c, signal_64.c, traps.c; arch/x86/mm/fault.c (`show_signal_msg`); signal(7).
 
+use faultlab_abi::trace::level;
 use faultlab_kernel::line;
 use faultlab_kernel::text::{Hex16, Line};
 use faultlab_linux::signal::{
@@ -20,7 +21,7 @@ use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, Process, Report, State};
 use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, sched, strace, syscall, uaccess};
+use crate::{exit, fpu, log, sched, strace, syscall, trap, uaccess};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
@@ -76,6 +77,9 @@ fn resume(leader: &Process, signal: Signal) {
         if thread.state.get() == State::Stopped {
             thread.state.set(State::Runnable);
             stopped = true;
+            if thread.interrupted.get() == Interrupted::AtStops {
+                thread.interrupted.set(Interrupted::Over);
+            }
         }
     }
     if stopped && signal == Signal::CONT {
@@ -118,15 +122,36 @@ pub(crate) fn has_pending(thread: &Process) -> bool {
 }
 
 /// Takes the running process's signals, until one that can go on has none, or is in a handler. To be called before every return to a program
-/// that may have got one.
+/// that may have got one, or was not the one that ran before.
+///
+/// A call that waited is made again from here, not by the program: so the program is never between two attempts, where a handler would find
+/// what the call remembers, and nobody could tell whether the call had begun.
 pub(crate) fn before_return(regs: &mut PtRegs) {
-    while has_pending(process::current()) {
-        match LINUX.next_delivery(&process::current().signals, &process::current().leader().shared) {
-            Some(delivery) => deliver(delivery, regs),
-            None => break,
+    loop {
+        while has_pending(process::current()) {
+            match LINUX.next_delivery(&process::current().signals, &process::current().leader().shared) {
+                Some(delivery) => deliver(delivery, regs),
+                None => break,
+            }
+        }
+        match process::current().interrupted.take() {
+            Interrupted::Nothing => return,
+            Interrupted::Over => {
+                let moved = end_call(regs);
+                process::current().signals.resume();
+                leave_call(moved, regs);
+            }
+            _ => {
+                regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
+                if strace::is_on() {
+                    strace::make_again(regs);
+                } else {
+                    syscall::call_slow(regs);
+                }
+                trap::run_kswapd::<{ level::OFF }>();
+            }
         }
     }
-    process::current().interrupted.set(Interrupted::Nothing);
 }
 
 fn deliver(delivery: Delivery, regs: &mut PtRegs) {
@@ -189,27 +214,36 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
     MEMORY.cancel_userfault(process.tid.get());
     let kind = process.interrupted.take();
     if syscall::futex::interrupted() {
-        regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
-        regs.volatile.rax = 0;
+        leave_call(Some(0), regs);
         return;
     }
     if kind == Interrupted::Nothing {
         return;
     }
+    let moved = end_call(regs);
     // One that moved bytes already is not made again: it says how many.
-    let moved = LINUX.end_wait(&process.waiter);
-    if kind == Interrupted::Once || moved.is_some() || action.flags & sa::RESTART == 0 {
-        syscall::interrupted(regs);
-        regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
-        regs.volatile.rax = moved.unwrap_or(u64::from(Errno::EINTR.0).wrapping_neg());
+    if kind != Interrupted::Restartable || moved.is_some() || action.flags & sa::RESTART == 0 {
+        leave_call(moved, regs);
     }
+}
+
+/// The call that the running process waited in is over for now: what it remembered is forgotten. How many bytes it had moved, if any.
+fn end_call(regs: &PtRegs) -> Option<u64> {
+    syscall::interrupted(regs);
+    LINUX.end_wait(&process::current().waiter)
+}
+
+/// The program goes on behind a call that waited: with what it came to, or because it was interrupted.
+fn leave_call(value: Option<u64>, regs: &mut PtRegs) {
+    regs.volatile.rip = regs.volatile.rip.wrapping_add(SYSCALL_BYTES);
+    regs.volatile.rax = value.unwrap_or(u64::from(Errno::EINTR.0).wrapping_neg());
 }
 
 /// Bytes of the `syscall` instruction.
 pub(crate) const SYSCALL_BYTES: u64 = 2;
 
-/// Lets others run until something happens; the program then makes the same call again: RAX still holds its number, and RIP goes back to
-/// the `syscall` instruction. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
+/// Lets others run until something happens; then the same call is made again ([`before_return`]): RAX still holds its number, and RIP goes
+/// back to the `syscall` instruction, where a handler's return finds it. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
 pub(crate) fn sleep_and_restart(kind: Interrupted, regs: &mut PtRegs) {
     restart(regs);
     process::current().interrupted.set(kind);

@@ -90,6 +90,21 @@ pub(crate) extern "C" fn system_call(regs: &mut PtRegs) {
     if syscall::system_call(&mut regs.volatile) != 0 {
         syscall::call_slow(regs);
     }
+    tell_end((caller, tid), number, rip, regs);
+    signal::before_return(regs);
+    trap::run_kswapd::<{ faultlab_abi::trace::level::OFF }>();
+}
+
+/// A call that waited is made again: its end is told, if it comes to one.
+pub(crate) fn make_again(regs: &mut PtRegs) {
+    let (caller, tid) = (process::current(), process::current().tid.get());
+    let VolatileRegs { rax: number, rip, .. } = regs.volatile;
+    syscall::call_slow(regs);
+    tell_end((caller, tid), number, rip, regs);
+}
+
+/// Tells what a call came to, if it is over; `rip` is behind it.
+fn tell_end((caller, tid): (&Process, u32), number: u64, rip: u64, regs: &PtRegs) {
     let after = if core::ptr::eq(caller, process::current()) {
         *regs
     } else {
@@ -100,6 +115,9 @@ pub(crate) extern "C" fn system_call(regs: &mut PtRegs) {
     if lives && after.volatile.rip != rip.wrapping_sub(signal::SYSCALL_BYTES) {
         tell(caller, call_event::LEAVE, number, [0; 6], after.volatile.rax);
     }
-    signal::before_return(regs);
-    trap::run_kswapd::<{ faultlab_abi::trace::level::OFF }>();
+}
+
+/// Whether calls are told.
+pub(crate) fn is_on() -> bool {
+    ON.get()
 }

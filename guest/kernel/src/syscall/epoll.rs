@@ -79,7 +79,7 @@ fn epoll_wait(epoll: u64, events: u64, most: u64, patience: &Patience) -> Result
         uaccess::copy_to_user(events + index * BYTES, event)
     })?;
     if !is_over(found, patience, keys) {
-        return Ok(Outcome::Sleep(Interrupted::Once));
+        return Ok(Outcome::Sleep(Interrupted::AtStops));
     }
     Ok(Outcome::Value(found))
 }

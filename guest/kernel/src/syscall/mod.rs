@@ -321,7 +321,6 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
     if MEMORY.has_userfault() {
         // The short way left it at this: the call is made again, or fails.
         finish(Err(Errno::EFAULT), regs);
-        crate::signal::before_return(regs);
         return;
     }
     match rax {

@@ -146,8 +146,8 @@ fn rt_sigtimedwait(set: u64, info: u64, timeout: u64, bytes: u64) -> Result<Outc
     }
     process.signals.wait_for(set);
     match deadline {
-        None => Ok(Outcome::Sleep(Interrupted::Once)),
-        Some(deadline) => time::wait_until(deadline).ok_or_else(|| {
+        None => Ok(Outcome::Sleep(Interrupted::AtStops)),
+        Some(deadline) => time::wait_until(deadline, Interrupted::AtStops).ok_or_else(|| {
             stop_waiting();
             Errno::EAGAIN
         }),

@@ -207,18 +207,18 @@ fn sleep(clock: u64, flags: u64, request: u64) -> Result<Outcome, Errno> {
             None => return Ok(Outcome::Sleep(Interrupted::Once)),
         },
     };
-    Ok(wait_until(deadline).unwrap_or(Outcome::Value(0)))
+    Ok(wait_until(deadline, Interrupted::Once).unwrap_or(Outcome::Value(0)))
 }
 
-/// Makes the running process wait for a time on the monotonic clock; `None` if it has come.
-pub(super) fn wait_until(deadline: u64) -> Option<Outcome> {
+/// Makes the running process wait for a time on the monotonic clock, in a call of this kind; `None` if it has come.
+pub(super) fn wait_until(deadline: u64, kind: Interrupted) -> Option<Outcome> {
     let process = process::current();
     if clock::monotonic_ns() >= deadline {
         process::set_deadline(process, None);
         return None;
     }
     process::set_deadline(process, Some(deadline));
-    Some(Outcome::Sleep(Interrupted::Once))
+    Some(Outcome::Sleep(kind))
 }
 
 /// When a sleep is over, on the monotonic clock; `None` for never.
@@ -239,7 +239,7 @@ fn deadline_of(number: u64, flags: u64, request: u64) -> Result<Option<u64>, Err
     })
 }
 
-/// A handler runs instead of a call that waited, whose registers these are: one that sleeps for a time tells how much of it is left.
+/// A call that waited, whose registers these are, is over before its time: one that sleeps for a time tells how much of it is left.
 pub(crate) fn interrupted(regs: &PtRegs) {
     let process = process::current();
     let v = &regs.volatile;
