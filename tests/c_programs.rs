@@ -34,6 +34,7 @@ const OF_ROOT: &[(&str, i32)] = &[
     ("xattrs", 0),
     ("file_limits", 0),
     ("swap_errors", 0),
+    ("notify", 0),
 ];
 
 /// Adds one test a source.

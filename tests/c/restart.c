@@ -420,19 +420,21 @@ static void crowd(void)
 
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	puts("a crowd");
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	on(SIGUSR1, brief, 0);
 	for (int index = 0; index < 2; index++) {
 		child[index] = fork();
 		if (child[index] == 0) {
-			sigset_t none, set;
+			sigset_t none;
 			struct timespec time = {LONG, 0};
 			char byte;
 
 			sigemptyset(&none);
-			sigemptyset(&set);
-			sigaddset(&set, SIGUSR1);
-			sigprocmask(SIG_BLOCK, &set, NULL);
-			fcntl(ends[0], F_SETFL, O_NONBLOCK);
-			on(SIGUSR1, brief, 0);
+			caught = 0;
 			alarm(60);
 			while (!shared[8]) {
 				struct pollfd fd = {ends[0], POLLIN, 0};
@@ -444,11 +446,11 @@ static void crowd(void)
 			_exit(0);
 		}
 	}
-	for (int round = 0; round < 40; round++) {
+	for (int round = 0; round < 12; round++) {
 		int before[2] = {shared[0], shared[1]};
 
 		write(ends[1], "x", 1);
-		sleep_ns(round * 50000);
+		sleep_ns(round * 1300000);
 		for (int index = 0; index < 2; index++)
 			kill(child[index], SIGUSR1);
 		/* Each comes back from its call, whenever the signal came. */

@@ -6,6 +6,7 @@
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
+use faultlab_linux::cred::Cred;
 use faultlab_linux::signal::{Handler, Info, Signal, sa};
 use faultlab_mm::oom::Candidate;
 
@@ -99,6 +100,11 @@ pub(crate) fn release(thread: &Process) {
     if let Some(program) = thread.exe.take() {
         MEMORY.iput(program);
     }
+    let cred = thread.cred.get();
+    if cred.groups.is_some() {
+        LINUX.put_groups(cred.groups);
+        thread.cred.set(Cred { groups: None, ..cred });
+    }
 }
 
 /// A thread is about to leave its address space, by its end or by `execve`: those who wait for that learn of it. Source: Linux, kernel/fork.c
@@ -122,6 +128,7 @@ pub(crate) fn leave_memory(thread: &Process) {
 fn end_process(leader: &'static Process, status: i32) {
     let pid = leader.pid.get();
     leader.state.set(State::Zombie(status));
+    LINUX.wake_pidfds(pid);
     LINUX.exit_shared(&leader.shared);
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);

@@ -13,7 +13,7 @@ use faultlab_mm::{Memory, Platform};
 
 use crate::proc::Kernel;
 use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
-use crate::{clock, log, swap_disk, trace, vmstat, x86};
+use crate::{clock, log, process, swap_disk, trace, vmstat, x86};
 use faultlab_kernel::line;
 use faultlab_kernel::pte::X86Pte;
 
@@ -102,6 +102,10 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
         let at = byte_address((pfn, offset), len);
         // SAFETY: as for `copy_bytes`.
         unsafe { at.write_bytes(0, len) };
+    }
+
+    fn in_group(&self, group: u32) -> bool {
+        LINUX.in_group(process::current().cred.get(), group)
     }
 
     fn init_root(&self, root: Pfn) {

@@ -116,6 +116,11 @@ impl System for Kernel {
         })
     }
 
+    fn pending(&self) -> u64 {
+        let own = process::current();
+        own.signals.pending().0 | own.leader().shared.pending().0
+    }
+
     fn uptime_ns(&self) -> [u64; 2] {
         [clock::monotonic_ns(), 0]
     }

@@ -442,7 +442,7 @@ pub(crate) fn take_place_of_leader(thread: &Process) {
     leader.files.set(thread.files.take());
     leader.fs.set(thread.fs.take());
     leader.exe.set(thread.exe.take());
-    leader.cred.set(thread.cred.get());
+    leader.cred.set(thread.cred.replace(Cred::ROOT));
     leader.vforked_by.set(thread.vforked_by.take());
     leader.clear_child_tid.set(thread.clear_child_tid.take());
     leader.robust_list.set(thread.robust_list.take());

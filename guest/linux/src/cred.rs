@@ -1,9 +1,11 @@
 //! Who a process is: real, effective and saved ids of user and group.
 //!
 //! There are no capabilities apart from the effective user: 0 has all of them, others have none. Linux's own rules for a program that
-//! never calls `capset` say the same. There are no supplementary groups.
+//! never calls `capset` say the same.
 //!
 //! Source: Linux, kernel/sys.c (`__sys_setuid`, `__sys_setresuid`); credentials(7), capabilities(7).
+
+use crate::groups::GroupsId;
 
 /// "As it is", where an id is wanted; no id itself.
 pub const UNCHANGED: u32 = u32::MAX;
@@ -79,6 +81,8 @@ pub struct Cred {
     pub user: Ids,
     /// Group.
     pub group: Ids,
+    /// Groups besides, with one count for each thread that has them.
+    pub groups: Option<GroupsId>,
 }
 
 impl Cred {
@@ -86,6 +90,7 @@ impl Cred {
     pub const ROOT: Self = Self {
         user: Ids::ROOT,
         group: Ids::ROOT,
+        groups: None,
     };
 
     /// Whether it may do everything.

@@ -345,7 +345,15 @@ fn ask(item: EpItem<'_>, events: u32, data: u64) {
 fn can_poll(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Pipe(_) | Kind::Event { .. } | Kind::Epoll | Kind::Stream(_) | Kind::Random | Kind::Userfault(_)
+        Kind::Pipe(_)
+            | Kind::Event { .. }
+            | Kind::Epoll
+            | Kind::Stream(_)
+            | Kind::Random
+            | Kind::Userfault(_)
+            | Kind::Timer
+            | Kind::Signal
+            | Kind::Pid
     )
 }
 

@@ -11,6 +11,7 @@ use faultlab_mm::{Platform, id_type, record};
 
 use crate::epoll::EpItemId;
 use crate::proc::SnapshotId;
+use crate::timer::TimerId;
 use crate::{Errno, Linux};
 
 id_type!(
@@ -37,6 +38,8 @@ record! {
         snapshot, set_snapshot: Option<SnapshotId> = 6;
         /// The context of a `userfaultfd`.
         userfault, set_userfault: Option<UserfaultId> = 7;
+        /// The timer of a `timerfd`.
+        timer, set_timer: Option<TimerId> = 12;
         /// Of an eventfd: how often it changed.
         edges, set_edges: u64 = 11;
         /// The first of the items that watch it.
@@ -126,6 +129,12 @@ pub enum Kind {
     },
     /// An epoll.
     Epoll,
+    /// A timerfd.
+    Timer,
+    /// A signalfd.
+    Signal,
+    /// A pidfd.
+    Pid,
 }
 
 impl Kind {
@@ -145,6 +154,9 @@ impl Kind {
     const EVENT: u64 = 0x110;
     const SEMAPHORE: u64 = 0x111;
     const EPOLL: u64 = 0x112;
+    const TIMER: u64 = 0x113;
+    const SIGNAL: u64 = 0x114;
+    const PID: u64 = 0x115;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -164,6 +176,9 @@ impl Kind {
             Self::Event { semaphore: false } => Self::EVENT,
             Self::Event { semaphore: true } => Self::SEMAPHORE,
             Self::Epoll => Self::EPOLL,
+            Self::Timer => Self::TIMER,
+            Self::Signal => Self::SIGNAL,
+            Self::Pid => Self::PID,
         }
     }
 
@@ -222,6 +237,9 @@ impl File<'_> {
                 semaphore: word == Kind::SEMAPHORE,
             },
             (Kind::EPOLL, _) => Kind::Epoll,
+            (Kind::TIMER, _) => Kind::Timer,
+            (Kind::SIGNAL, _) => Kind::Signal,
+            (Kind::PID, _) => Kind::Pid,
             (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
@@ -306,6 +324,8 @@ impl<P: Platform> Linux<'_, P> {
         match file.kind() {
             Kind::Pipe(inode) => self.release_pipe(inode, file),
             Kind::Userfault(id) => self.release_userfault(id),
+            Kind::Timer => self.release_timerfd(file),
+            Kind::Signal => self.release_signalfd(),
             _ => {}
         }
         self.remove_file_locks(file);

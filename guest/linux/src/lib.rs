@@ -14,6 +14,7 @@
 //! | [`fs_struct`] | fs/fs_struct.c | working directory and umask, shared or not |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
 //! | [`futex`] | kernel/futex | who waits for which word |
+//! | [`groups`] | kernel/groups.c | supplementary groups |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
 //! | [`wait`] | kernel/sched/wait.c | wait queues, and calls that wait |
 //! | [`poll`] | fs/select.c | what a descriptor is ready for |
@@ -27,11 +28,14 @@
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
 //! | [`proc`] | fs/proc | `/proc` |
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
+//! | [`pidfd`] | fs/pidfs.c | processes as descriptors |
 //! | [`signal`] | kernel/signal.c | signals |
+//! | [`signalfd`] | fs/signalfd.c | signals as descriptors |
 //! | [`stat`] | fs/stat.c | `struct stat`, `struct statx` |
 //! | [`writer`] | fs/attr.c, fs/read_write.c | who writes: the limit of sizes, set-id bits |
 //! | [`tty`] | drivers/tty/n_tty.c | a terminal |
 //! | [`timer`] | kernel/time/ | timers of processes |
+//! | [`timerfd`] | fs/timerfd.c | timers as descriptors |
 //! | [`vfs`] | fs/namei.c and its neighbours | names: directories, paths, mounts |
 //!
 //! Records (open files, tables of descriptors) live in slabs over the memory manager's frames, so that there is no fixed number of them,
@@ -51,18 +55,22 @@ pub mod fdtable;
 pub mod file;
 pub mod fs_struct;
 pub mod futex;
+pub mod groups;
 pub mod iov;
 pub mod limits;
 pub mod locks;
 pub mod memfd;
 pub mod pipe;
+pub mod pidfd;
 pub mod poll;
 pub mod proc;
 pub mod proc_swaps;
 pub mod read_write;
 pub mod signal;
+pub mod signalfd;
 pub mod stat;
 pub mod timer;
+pub mod timerfd;
 pub mod tty;
 pub mod userfault;
 pub mod vfs;
@@ -100,11 +108,14 @@ pub struct Linux<'m, P> {
     /// The first of all locks, and of those that are waited for.
     first_lock: Word,
     ep_items: Cache<{ epoll::EpItem::WORDS }>,
+    group_infos: Cache<{ groups::GroupInfo::WORDS }>,
     pipes: Cache<{ pipe::Pipe::WORDS }>,
     /// Queues that were woken, a bit each: see [`wait`].
     woken: Word,
     /// Open file descriptions that there have been.
     opened: Word,
+    /// Those of signals that there are.
+    signalfds: Word,
 }
 
 impl<'m, P: Platform> Linux<'m, P> {
@@ -134,9 +145,11 @@ impl<'m, P: Platform> Linux<'m, P> {
             file_locks: Cache::new(),
             first_lock: Word::new(0),
             ep_items: Cache::new(),
+            group_infos: Cache::new(),
             pipes: Cache::new(),
             woken: Word::new(0),
             opened: Word::new(0),
+            signalfds: Word::new(0),
         }
     }
 
@@ -151,7 +164,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 14] {
+    pub fn live_records(&self) -> [(&'static str, u64); 15] {
         [
             ("file", self.files.objects()),
             ("descriptor table", self.tables.objects()),
@@ -167,6 +180,7 @@ impl<'m, P: Platform> Linux<'m, P> {
             ("file lock", self.file_locks.objects()),
             ("epoll item", self.ep_items.objects()),
             ("pipe", self.pipes.objects()),
+            ("groups", self.group_infos.objects()),
         ]
     }
 }

@@ -88,6 +88,9 @@ impl<P: Platform> Linux<'_, P> {
             Kind::Userfault(id) => self.userfault_poll(file, id),
             Kind::Event { .. } => Self::event_poll(file),
             Kind::Epoll => self.epoll_poll(file),
+            Kind::Timer => Self::timerfd_poll(file),
+            Kind::Signal => self.signalfd_poll(file),
+            Kind::Pid => self.pidfd_poll(file),
             _ => Ready::ALWAYS,
         }
     }

@@ -98,7 +98,7 @@ impl<P: Platform> Linux<'_, P> {
         let wanted = match (file.kind(), whence as u32) {
             (Kind::Null | Kind::Zero | Kind::Full | Kind::Random | Kind::Userfault(_), _) => Some(0),
             // The number of an eventfd is kept where others have a position.
-            (Kind::Event { .. } | Kind::Epoll, _) => return Ok(0),
+            (Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid, _) => return Ok(0),
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 0) => Some(offset),
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 1) => relative(file.f_pos()),
             (Kind::Object(inode), 2) => relative(self.memory.i_size(inode)),

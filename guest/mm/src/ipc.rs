@@ -196,28 +196,34 @@ fn may_change(caller: Caller, segment: Segment<'_>) -> bool {
     caller.euid == 0 || caller.euid == segment.uid() || caller.euid == segment.cuid()
 }
 
-/// Whether a caller has all of the rights `wanted` (rwx bits of one class). The class is chosen once: an owner without rights is refused
-/// even if others have them. Rule A20.
-fn ipcperms(caller: Caller, segment: Segment<'_>, wanted: u32) -> Result<(), Error> {
-    if caller.euid == 0 {
-        return Ok(());
-    }
-    let mode = segment.mode();
-    let granted = if caller.euid == segment.uid() || caller.euid == segment.cuid() {
-        mode >> 6
-    } else if caller.egid == segment.gid() || caller.egid == segment.cgid() {
-        mode >> 3
-    } else {
-        mode
-    };
-    if wanted & !granted & 7 == 0 {
-        Ok(())
-    } else {
-        Err(Error::Eacces)
-    }
-}
-
 impl<P: Platform> Memory<P> {
+    /// Whether a caller has all of the rights `wanted` (rwx bits of one class). The class is chosen once: an owner without rights is refused
+    /// even if others have them. Rule A20.
+    fn ipcperms(&self, caller: Caller, segment: Segment<'_>, wanted: u32) -> Result<(), Error> {
+        if caller.euid == 0 {
+            return Ok(());
+        }
+        let mode = segment.mode();
+        let granted = if caller.euid == segment.uid() || caller.euid == segment.cuid() {
+            mode >> 6
+        } else if [segment.gid(), segment.cgid()].contains(&caller.egid) || self.is_member(segment) {
+            mode >> 3
+        } else {
+            mode
+        };
+        if wanted & !granted & 7 == 0 {
+            Ok(())
+        } else {
+            Err(Error::Eacces)
+        }
+    }
+
+    /// Whether the caller belongs to a segment's groups by one of its supplementary ones.
+    #[cold]
+    fn is_member(&self, segment: Segment<'_>) -> bool {
+        [segment.gid(), segment.cgid()].iter().any(|&group| self.platform.in_group(group))
+    }
+
     /// The segment with an id, if it is there and not an older one's id. Rule A17.
     fn shm_lookup(&self, id: i32) -> Result<ShmId, Error> {
         let index = u64::from(u32::try_from(id).map_err(|_| Error::Einval)? % IPCMNI);

@@ -87,6 +87,11 @@ pub trait Platform {
         false
     }
 
+    /// Whether whoever called is a member of a group besides its effective one. Source: Linux `in_group_p`.
+    fn in_group(&self, _group: u32) -> bool {
+        false
+    }
+
     /// An allocation of `2^order` frames failed, and whoever wanted them did not say that this is normal. Source: Linux `warn_alloc`.
     #[inline(always)]
     fn alloc_failed(&self, _order: u32) {}

@@ -3,6 +3,7 @@
 use faultlab_linux::cred::{Cred, Ids, Refused};
 
 use super::{Errno, limits};
+use crate::platform::LINUX;
 use crate::{process, uaccess};
 
 /// Ids of the running process.
@@ -26,10 +27,36 @@ pub(super) fn get(ids: Ids, addresses: [u64; 3]) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// `setgroups`: there are no supplementary groups, so only their absence can be asked for.
-pub(super) fn setgroups(count: u64) -> Result<u64, Errno> {
-    if !current().privileged() {
+/// Bytes of a group's number.
+const GROUP_BYTES: u64 = 4;
+
+/// `setgroups`.
+#[inline(never)]
+pub(super) fn setgroups(count: u64, list: u64) -> Result<u64, Errno> {
+    let own = current();
+    if !own.privileged() {
         return Err(Errno::EPERM);
     }
-    if count == 0 { Ok(0) } else { Err(Errno::EINVAL) }
+    let at = |index: u64| list.wrapping_add(index * GROUP_BYTES);
+    let groups = LINUX.make_groups(u64::from(count as u32), |index| uaccess::read(at(index)).map(u32::from_le_bytes))?;
+    LINUX.put_groups(own.groups);
+    process::current().cred.set(Cred { groups, ..own });
+    Ok(0)
+}
+
+/// `getgroups`: how many there are.
+pub(super) fn getgroups(room: u64, list: u64) -> Result<u64, Errno> {
+    let groups = current().groups;
+    let room = u64::from(u32::try_from(room as i32).map_err(|_| Errno::EINVAL)?);
+    let count = LINUX.groups(groups).count() as u64;
+    if room == 0 {
+        return Ok(count);
+    }
+    if count > room {
+        return Err(Errno::EINVAL);
+    }
+    for (group, at) in LINUX.groups(groups).zip((list..).step_by(GROUP_BYTES as usize)) {
+        uaccess::copy_to_user(at, &group.to_le_bytes())?;
+    }
+    Ok(count)
 }

@@ -12,7 +12,7 @@ use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::wait::Call;
 
 use super::file::file;
-use super::{Errno, Outcome, cred, nr, userfault};
+use super::{Errno, Outcome, cred, notify, nr, userfault};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, current_files, current_mm};
@@ -70,7 +70,10 @@ fn read_one(descriptor: u64, addr: u64, len: u64) -> Result<Outcome, Errno> {
 
 /// Whether reads and writes of a description may have to wait.
 pub(super) fn waits(file: File<'_>) -> bool {
-    matches!(file.kind(), Kind::Pipe(_) | Kind::Event { .. })
+    matches!(
+        file.kind(),
+        Kind::Pipe(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal
+    )
 }
 
 /// `readv`, and its relatives at no offset.
@@ -91,6 +94,8 @@ fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {
         Kind::Pipe(inode) => LINUX.pipe_read(waiter, file, inode, to).map(outcome),
         Kind::Stream(stream) => terminal::read(stream, file, to),
         Kind::Event { .. } => LINUX.event_read(waiter, file, to).map(outcome),
+        Kind::Timer => notify::timerfd_read(file, to).map(outcome),
+        Kind::Signal => notify::signalfd_read(file, to).map(outcome),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -39,8 +39,8 @@ pub(super) fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
         // Where it may wait: `descriptor.rs`.
-        Kind::Pipe(_) | Kind::Userfault(_) | Kind::Event { .. } => Err(Errno::RESTART),
-        Kind::Epoll => Err(Errno::EINVAL),
+        Kind::Pipe(_) | Kind::Userfault(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal => Err(Errno::RESTART),
+        Kind::Epoll | Kind::Pid => Err(Errno::EINVAL),
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),
         Kind::Pipe(_) | Kind::Event { .. } => Err(Errno::RESTART),
-        Kind::Epoll => Err(Errno::EINVAL),
+        Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid => Err(Errno::EINVAL),
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `userfault.rs` | `userfaultfd`, and waiting for its answers |
 //! | `poll.rs` | `poll ppoll select pselect6` |
 //! | `epoll.rs` | `epoll_*`, `eventfd eventfd2` |
+//! | `notify.rs` | `timerfd_*`, `signalfd signalfd4`, `pidfd_open pidfd_send_signal` |
 //! | `locks.rs` | `flock`, `fcntl` of locks, `close_range` |
 //! | `splice.rs` | `splice tee vmsplice`, `sendfile` to pipes |
 //! | `vectors.rs` | `preadv pwritev preadv2 pwritev2` |
@@ -67,6 +68,7 @@ mod io;
 mod limits;
 mod locks;
 mod memory;
+mod notify;
 mod poll;
 mod prctl;
 mod process;
@@ -254,7 +256,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SETRESGID => cred::set(cred::current().set_groups([rdi as u32, rsi as u32, rdx as u32])),
         nr::GETRESUID => cred::get(cred::current().user, [rdi, rsi, rdx]),
         nr::GETRESGID => cred::get(cred::current().group, [rdi, rsi, rdx]),
-        nr::SETGROUPS => cred::setgroups(rdi),
+        nr::SETGROUPS => cred::setgroups(rdi, rsi),
         nr::GETRLIMIT => limits::getrlimit(rdi, rsi),
         nr::SETRLIMIT => limits::setrlimit(rdi, rsi),
         nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
@@ -352,6 +354,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| descriptor::call(regs))
                 .or_else(|| fs::call_waiting(regs).map(|result| result.map(descriptor::outcome)))
                 .or_else(|| epoll::call(regs))
+                .or_else(|| notify::call(regs))
                 .or_else(|| locks::call(regs))
                 .or_else(|| splice::call(regs))
                 .or_else(|| vectors::call(regs))

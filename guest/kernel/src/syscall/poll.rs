@@ -51,6 +51,10 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
 pub(super) fn ready(file: File<'_>) -> Ready {
     match file.kind() {
         Kind::Stream(stream) => terminal::poll(stream),
+        Kind::Timer => {
+            super::notify::look_at_timers();
+            LINUX.poll(file)
+        }
         _ => LINUX.poll(file),
     }
 }

@@ -6,6 +6,7 @@ use faultlab_linux::signal::{INFO_BYTES, Info, Signal, code};
 
 use super::{Errno, Outcome, usage};
 use crate::entry::{PtRegs, VolatileRegs};
+use crate::platform::LINUX;
 use crate::process::{self, Interrupted, Process, Report, State};
 use crate::times::Usage;
 use crate::uaccess;
@@ -172,6 +173,7 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
     const P_ALL: u32 = 0;
     const P_PID: u32 = 1;
     const P_PGID: u32 = 2;
+    const P_PIDFD: u32 = 3;
     if options & !KNOWN != 0 || options & WHAT == 0 {
         return Err(Errno::EINVAL);
     }
@@ -179,6 +181,8 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
         (P_ALL, _) => Which::Any,
         (P_PID, pid) if pid.cast_signed() > 0 => Which::Pid(pid),
         (P_PGID, 0) => Which::Group(process::current().leader().group.get()),
+        (P_PIDFD, descriptor) if descriptor.cast_signed() < 0 => return Err(Errno::EINVAL),
+        (P_PIDFD, descriptor) => Which::Pid(LINUX.pidfd_pid(super::file::file(descriptor.into())?)?),
         (P_PGID, group) if group.cast_signed() > 0 => Which::Group(group),
         _ => return Err(Errno::EINVAL),
     };

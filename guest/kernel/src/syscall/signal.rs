@@ -3,7 +3,7 @@
 //! All of them take the long way in and out, where signals are looked for: a call that changes what is pending or blocked needs no test of
 //! its own, and no other call pays for one.
 
-use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, Info, SigSet, Signal, To, code};
+use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, INFO_BYTES, Info, SigSet, Signal, To, code};
 
 use super::{Errno, Outcome, time};
 use crate::entry::{PtRegs, VolatileRegs};
@@ -19,10 +19,12 @@ mod nr {
     pub(super) const KILL: u64 = 62;
     pub(super) const RT_SIGPENDING: u64 = 127;
     pub(super) const RT_SIGTIMEDWAIT: u64 = 128;
+    pub(super) const RT_SIGQUEUEINFO: u64 = 129;
     pub(super) const RT_SIGSUSPEND: u64 = 130;
     pub(super) const SIGALTSTACK: u64 = 131;
     pub(super) const TKILL: u64 = 200;
     pub(super) const TGKILL: u64 = 234;
+    pub(super) const RT_TGSIGQUEUEINFO: u64 = 297;
 }
 
 /// Carries out a call of these; `None` for another's number.
@@ -44,6 +46,8 @@ pub(super) fn call(regs: &mut PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::KILL => kill(rdi as i32, rsi),
         nr::TKILL => tgkill(None, rdi as i32, rsi),
         nr::TGKILL => tgkill(Some(rdi as i32), rsi as i32, rdx),
+        nr::RT_SIGQUEUEINFO => rt_sigqueueinfo(None, rdi as i32, rsi, rdx),
+        nr::RT_TGSIGQUEUEINFO => rt_sigqueueinfo(Some(rdi as i32), rsi as i32, rdx, r10),
         nr::RT_SIGSUSPEND => rt_sigsuspend(rdi, rsi),
         nr::RT_SIGTIMEDWAIT => rt_sigtimedwait(rdi, rsi, rdx, r10),
         nr::PAUSE => Ok(Outcome::Sleep(Interrupted::Once)),
@@ -172,7 +176,7 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> Result<Outcome, Errno> {
 }
 
 /// Whether the running process may send a signal to another. Source: kill(2).
-fn may_signal(to: &Process, signal: u64) -> bool {
+pub(super) fn may_signal(to: &Process, signal: u64) -> bool {
     let (own, target) = (process::current().cred.get(), to.cred.get().user);
     let ids = [own.user.effective, own.user.real];
     let continues = signal == u64::from(Signal::CONT.number());
@@ -203,6 +207,48 @@ fn send(to: &Process, number: u64, kind: To) -> Result<(), Errno> {
 
 fn find(pid: i32) -> Result<&'static Process, Errno> {
     u32::try_from(pid).ok().and_then(process::find).ok_or(Errno::ESRCH)
+}
+
+/// `rt_sigqueueinfo`, and `rt_tgsigqueueinfo` with a group: a signal with what the program says of it. Only to itself may it say that the
+/// kernel sent it, or `kill`. Source: rt_sigqueueinfo(2).
+fn rt_sigqueueinfo(group: Option<i32>, id: i32, number: u64, info: u64) -> Result<Outcome, Errno> {
+    let bytes: [u8; INFO_BYTES] = uaccess::read(info)?;
+    if id <= 0 && group.is_some() || group.is_some_and(|group| group <= 0) {
+        return Err(Errno::EINVAL);
+    }
+    let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let code = word(8) as i32;
+    let own = process::current();
+    let target = match group {
+        None => find(id),
+        Some(group) => process::find_thread(id.cast_unsigned())
+            .filter(|thread| thread.pid.get() == group.cast_unsigned())
+            .ok_or(Errno::ESRCH),
+    };
+    let is_self = match group {
+        None => id == own.pid.get().cast_signed(),
+        Some(_) => id == own.tid.get().cast_signed(),
+    };
+    if (code >= 0 || code == code::TKILL) && !is_self {
+        return Err(Errno::EPERM);
+    }
+    let target = target?;
+    let number = u64::from(number as u32);
+    if number != 0 && Signal::new(number).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if !may_signal(target, number) {
+        return Err(Errno::EPERM);
+    }
+    if let Some(signal) = Signal::new(number) {
+        let rest = [word(16), word(24), word(32), word(40)];
+        let info = Info { signal, code, rest };
+        match group {
+            None => signal::send(target, &info)?,
+            Some(_) => signal::send_thread(target, &info)?,
+        }
+    }
+    Ok(Outcome::Value(0))
 }
 
 /// `kill`: one process, the own group (0), all that may be (-1), a group (negative).

@@ -1,6 +1,6 @@
 //! Small calls about the running process: `setreuid setregid setfsuid setfsgid getgroups prctl fadvise64 readahead`.
 //!
-//! There are no supplementary groups, and no ids for files apart from the effective ones.
+//! There are no ids for files apart from the effective ones.
 //!
 //! Source: the man page of each; Linux, kernel/sys.c, mm/fadvise.c.
 
@@ -34,8 +34,7 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         // They cannot be told from the effective ones, and never fail.
         nr::SETFSUID => Ok(u64::from(own.user.effective)),
         nr::SETFSGID => Ok(u64::from(own.group.effective)),
-        nr::GETGROUPS if (rdi as i32) < 0 => Err(Errno::EINVAL),
-        nr::GETGROUPS => Ok(0),
+        nr::GETGROUPS => cred::getgroups(rdi, rsi),
         nr::PRCTL => prctl(rdi as u32, rsi),
         nr::FADVISE64 => fadvise(rdi, rsi, r10),
         nr::READAHEAD => readahead(rdi),

@@ -23,7 +23,7 @@ mod nr {
 }
 
 /// Bytes of a `struct itimerval`, a `struct itimerspec`: the interval, and what is left.
-const VALUE_AT: u64 = 16;
+pub(super) const VALUE_AT: u64 = 16;
 const NS_PER_US: u64 = 1000;
 
 /// Carries out a call of these; `None` for another's number.
@@ -52,7 +52,7 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
 }
 
 /// A timer was set: the machine's has to be early enough.
-fn was_set() {
+pub(super) fn was_set() {
     if let Some(first) = LINUX.first_timer() {
         preempt::at(first);
     }
@@ -68,7 +68,7 @@ fn write_itimerval(addr: u64, setting: Setting) -> Result<(), Errno> {
     Ok(())
 }
 
-fn write_itimerspec(addr: u64, setting: Setting) -> Result<(), Errno> {
+pub(super) fn write_itimerspec(addr: u64, setting: Setting) -> Result<(), Errno> {
     write_ns(addr, setting.interval)?;
     write_ns(addr.wrapping_add(VALUE_AT), setting.left)
 }

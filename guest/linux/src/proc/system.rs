@@ -84,6 +84,11 @@ pub trait System: Debug + Sync {
     fn process(&self, pid: u32) -> Option<Process>;
     /// Sets of signals of a process: pending for it, pending for its group, blocked, ignored, caught. Bit 0 is signal 1.
     fn signals(&self, pid: u32) -> [u64; 5];
+    /// Of the thread that asks: signals pending for it or for its group.
+    fn pending(&self) -> u64 {
+        let [own, group, ..] = self.signals(self.current().0);
+        own | group
+    }
     /// Nanoseconds since boot, and of them idle.
     fn uptime_ns(&self) -> [u64; 2];
     /// Seconds since 1970 at boot.

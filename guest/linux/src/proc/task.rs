@@ -80,7 +80,11 @@ impl<P: Platform> Linux<'_, P> {
             put!(out; name, "\t", real, "\t", effective, "\t", saved, "\t", effective, "\n");
         }
         let slots = process.files.map_or(0, |table| self.table_slots(table));
-        put!(out; "FDSize:\t", slots, "\nGroups:\t \nNStgid:\t", process.tgid, "\nNSpid:\t", process.pid, "\nNSpgid:\t", process.group);
+        put!(out; "FDSize:\t", slots, "\nGroups:\t");
+        for (index, group) in self.groups(process.cred.groups).enumerate() {
+            put!(out; if index == 0 { "" } else { " " }, group);
+        }
+        put!(out; " \nNStgid:\t", process.tgid, "\nNSpid:\t", process.pid, "\nNSpgid:\t", process.group);
         put!(out; "\nNSsid:\t", process.session, "\nKthread:\t0\n");
         if process.mm.is_some() {
             self.show_sizes(process, out);

@@ -181,6 +181,7 @@ impl<P: Platform> Linux<'_, P> {
             To::Process => &shared.pending,
         };
         self.queue(pending, info)?;
+        self.wake_signalfds();
         Ok(true)
     }
 

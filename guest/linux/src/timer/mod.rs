@@ -79,6 +79,8 @@ record! {
 
 /// [`Timer::which`] of those that `timer_create` made.
 const MADE: u64 = 3;
+/// The same of a descriptor's. Its owner is the description.
+pub(crate) const DESCRIPTOR: u64 = 4;
 /// Most that an overrun is told as. Source: Linux `DELAYTIMER_MAX`, `timer_overrun_to_int`.
 const OVERRUN_MAX: u64 = i32::MAX as u64;
 
@@ -194,7 +196,7 @@ fn is_cpu_clock(clock: u64) -> bool {
 }
 
 impl<P: Platform> Linux<'_, P> {
-    fn timer(&self, id: TimerId) -> Timer<'_> {
+    pub(crate) fn timer(&self, id: TimerId) -> Timer<'_> {
         Timer(object(self.memory, id.0))
     }
 
@@ -250,6 +252,9 @@ impl<P: Platform> Linux<'_, P> {
             if let Some(next) = times.checked_mul(interval).and_then(|passed| due.checked_add(passed)) {
                 self.enqueue_timer(queue, id, next);
             }
+        }
+        if timer.which() == DESCRIPTOR {
+            self.timerfd_due(timer, times);
         }
         Some(Expired {
             owner: timer.owner() as u32,
@@ -352,7 +357,7 @@ impl<P: Platform> Linux<'_, P> {
         Ok(before)
     }
 
-    fn alloc_timer(&self, owner: u32, which: u64) -> Result<TimerId, Errno> {
+    pub(crate) fn alloc_timer(&self, owner: u32, which: u64) -> Result<TimerId, Errno> {
         let id = TimerId(self.alloc_record(&self.timer_records)?);
         self.timer(id).set_owner(owner.into());
         self.timer(id).set_which(which);
@@ -360,8 +365,13 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     fn free_timer(&self, timers: &Timers, id: TimerId) {
+        self.free_timer_of(self.queue_of(timers, self.timer(id)), id);
+    }
+
+    /// The same, of a timer that belongs into this queue.
+    pub(crate) fn free_timer_of(&self, queue: &TimerQueue, id: TimerId) {
         let timer = self.timer(id);
-        self.dequeue_timer(self.queue_of(timers, timer), id);
+        self.dequeue_timer(queue, id);
         for word in timer.0 {
             word.set(0);
         }

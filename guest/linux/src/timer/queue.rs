@@ -63,7 +63,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Adds a timer that is in no queue.
-    pub(super) fn enqueue_timer(&self, queue: &TimerQueue, id: TimerId, expires: u64) {
+    pub(crate) fn enqueue_timer(&self, queue: &TimerQueue, id: TimerId, expires: u64) {
         let timer = self.timer(id);
         debug_assert!(!timer.queued(), "a timer is in one queue");
         queue.added.set(queue.added.get() + 1);
@@ -74,7 +74,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Takes a timer out of the queue that it is in; one that is in none stays so.
-    pub(super) fn dequeue_timer(&self, queue: &TimerQueue, id: TimerId) {
+    pub(crate) fn dequeue_timer(&self, queue: &TimerQueue, id: TimerId) {
         let timer = self.timer(id);
         if !timer.queued() {
             return;

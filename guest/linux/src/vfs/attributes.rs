@@ -83,7 +83,7 @@ impl<P: Platform> Linux<'_, P> {
         if !self.owns(cred, inode) {
             return Err(Errno::EPERM);
         }
-        let foreign = !cred.privileged() && cred.group.effective != object.i_gid();
+        let foreign = !cred.privileged() && !self.in_group(cred, object.i_gid());
         let mode = if foreign { mode & !s::ISGID } else { mode };
         Ok(self.memory.shmem_chmod(inode, mode)?)
     }
@@ -107,7 +107,7 @@ impl<P: Platform> Linux<'_, P> {
         let own = self.owns(cred, inode);
         let user_stays = owner.user == UNCHANGED || own && owner.user == object.i_uid();
         let group_may =
-            owner.group == UNCHANGED || own && [object.i_gid(), cred.group.effective].contains(&owner.group);
+            owner.group == UNCHANGED || own && (object.i_gid() == owner.group || self.in_group(cred, owner.group));
         if !(cred.privileged() || user_stays && group_may) {
             return Err(Errno::EPERM);
         }
@@ -115,7 +115,7 @@ impl<P: Platform> Linux<'_, P> {
         let or = |new: u32, old: u32| if new == UNCHANGED { old } else { new };
         let mode = object.i_mode();
         if mode & s::IFMT != s::IFDIR {
-            let foreign = !cred.privileged() && cred.group.effective != object.i_gid();
+            let foreign = !cred.privileged() && !self.in_group(cred, object.i_gid());
             let group = if mode & 0o010 != 0 || foreign { s::ISGID } else { 0 };
             object.set_i_mode(mode & !s::ISUID & !group);
         }

@@ -98,7 +98,7 @@ impl<P: Platform> Linux<'_, P> {
                 mode |= s::ISGID;
             } else if mode & (s::ISGID | 0o010) == s::ISGID | 0o010
                 && !cred.privileged()
-                && group != cred.group.effective
+                && !self.in_group(cred, group)
             {
                 mode &= !s::ISGID;
             }

@@ -1,6 +1,6 @@
 //! Who may do what with an object. Source: Linux, fs/namei.c (`generic_permission`, `may_create`, `may_delete`), fs/attr.c; path_resolution(7).
 //!
-//! Differs from Linux: no capabilities apart from the effective user 0, no supplementary groups, no `fs.protected_*`.
+//! Differs from Linux: no capabilities apart from the effective user 0, no `fs.protected_*`.
 
 use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, inode_flag, super_flag};
@@ -39,7 +39,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         let shift = match () {
             () if cred.user.effective == inode.i_uid() => 6,
-            () if cred.group.effective == inode.i_gid() => 3,
+            () if self.in_group(cred, inode.i_gid()) => 3,
             () => 0,
         };
         if mask & !(mode >> shift) & 7 != 0 {

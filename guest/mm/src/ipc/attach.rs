@@ -26,7 +26,7 @@ impl<P: Platform> Memory<P> {
             if flags & shm_flag::SHM_EXEC != 0 {
                 wanted |= 1;
             }
-            ipcperms(caller, segment, wanted)?;
+            self.ipcperms(caller, segment, wanted)?;
             let file = segment.file().ok_or(Error::Eidrm)?;
             (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
         };

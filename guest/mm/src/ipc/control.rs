@@ -129,7 +129,7 @@ impl<P: Platform> Memory<P> {
         let entry = self.ipc.table().load(self, u64::from(index));
         let segment = self.segment(shm_of_entry(entry).ok_or(Error::Einval)?);
         if !any {
-            ipcperms(caller, segment, 4)?;
+            self.ipcperms(caller, segment, 4)?;
         }
         Ok(((segment.id() as u32).cast_signed(), shmid_ds(segment)))
     }

@@ -20,7 +20,7 @@ impl<P: Platform> Memory<P> {
                     return Err(Error::Einval);
                 }
                 let flags = flags.cast_unsigned();
-                ipcperms(caller, segment, (flags >> 6 | flags >> 3 | flags) & 7)?;
+                self.ipcperms(caller, segment, (flags >> 6 | flags >> 3 | flags) & 7)?;
                 Ok((segment.id() as u32).cast_signed())
             }
             None if key != 0 && flags & shm_flag::IPC_CREAT == 0 => Err(Error::Enoent),
@@ -76,7 +76,7 @@ impl<P: Platform> Memory<P> {
     pub fn shm_stat(&self, caller: Caller, id: i32) -> Result<ShmidDs, Error> {
         let _guard = self.locks.ipc.lock();
         let segment = self.segment(self.shm_lookup(id)?);
-        ipcperms(caller, segment, 4)?;
+        self.ipcperms(caller, segment, 4)?;
         Ok(shmid_ds(segment))
     }
 
