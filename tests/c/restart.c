@@ -57,15 +57,15 @@ static void sleep_ns(long long ns)
 		;
 }
 
-/* Which call somebody is about to make, counted from 1: in memory that all share, behind the futex. */
-#define ABOUT (word[1])
+/* What all share, behind the futex: which call somebody is making, and which one somebody else is ready for, counted from 1; whom it waits for. */
+enum { ABOUT = 16, READY, OTHER };
 
 /* Until a process waits in its call: what /proc says of it. Or, after that, until it waits again, or has ended. */
 static void until_asleep(pid_t pid, unsigned index)
 {
 	char name[64], text[512];
 
-	while (((volatile unsigned *)word)[1] != index + 1)
+	while (((volatile unsigned *)word)[ABOUT] != index + 1)
 		sleep_ns(MS);
 
 	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
@@ -252,28 +252,34 @@ static long long call_wait(void)
 	return -1;
 }
 
+enum { PLAIN = 1, AGAIN = 2, STOP = 4, ALL = 7 };
+
 static const struct {
 	const char *name;
 	long long (*make)(void);
+	/* Which of the three parts it is in: not all of each kind are in each. */
+	int parts;
+	/* Whether a stop ends it. */
+	int fails;
 } calls[] = {
-	{"nanosleep", call_nanosleep},
-	{"clock_nanosleep", call_clock_nanosleep},
-	{"sleep until", call_sleep_until},
-	{"poll", call_poll},
-	{"ppoll", call_ppoll},
-	{"select", call_select},
-	{"pselect6", call_pselect},
-	{"epoll_wait", call_epoll},
-	{"rt_sigtimedwait", call_sigtimedwait},
-	{"rt_sigsuspend", call_sigsuspend},
-	{"pause", call_pause},
-	{"futex", call_futex},
-	{"futex for a time", call_futex_timed},
-	{"read", call_read},
-	{"flock", call_flock},
-	{"F_SETLKW", call_setlkw},
-	{"open of a FIFO", call_open},
-	{"wait4", call_wait},
+	{"nanosleep", call_nanosleep, ALL},
+	{"clock_nanosleep", call_clock_nanosleep, PLAIN},
+	{"sleep until", call_sleep_until, PLAIN},
+	{"poll", call_poll, PLAIN},
+	{"ppoll", call_ppoll, ALL},
+	{"select", call_select, PLAIN},
+	{"pselect6", call_pselect, STOP},
+	{"epoll_wait", call_epoll, ALL, 1},
+	{"rt_sigtimedwait", call_sigtimedwait, PLAIN | STOP, 1},
+	{"rt_sigsuspend", call_sigsuspend, AGAIN | STOP},
+	{"pause", call_pause, PLAIN},
+	{"futex", call_futex, AGAIN},
+	{"futex for a time", call_futex_timed, AGAIN | STOP},
+	{"read", call_read, ALL},
+	{"flock", call_flock, AGAIN},
+	{"F_SETLKW", call_setlkw, ALL},
+	{"open of a FIFO", call_open, AGAIN},
+	{"wait4", call_wait, AGAIN | STOP},
 };
 
 #define CALLS (sizeof(calls) / sizeof(*calls))
@@ -286,117 +292,146 @@ static int satisfies(unsigned index)
 	return make == call_futex || make == call_read || make == call_flock || make == call_setlkw || make == call_open || make == call_wait;
 }
 
-/* Holds the locks, writes, and wakes, when told to by a SIGUSR2; ends by SIGTERM. */
-static pid_t holder(unsigned index)
+/* Somebody to wait for. */
+static void begin_other(void)
 {
-	int told[2];
-	char byte;
+	other = fork();
+	if (other == 0)
+		for (;;)
+			pause();
+	word[OTHER] = other;
+}
+
+static void end_other(void)
+{
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+}
+
+/* Lets a call end that a process waits in. What it opens, it has from then on. */
+static int satisfy(unsigned index, int own)
+{
 	long long (*make)(void) = calls[index].make;
+	struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
-	pipe(told);
-	pid_t child = fork();
-	if (child == 0) {
-		int own = open(locked, O_RDWR);
-		struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-		sigset_t set;
-		int signal;
-
-		if (make == call_flock)
-			flock(own, LOCK_EX);
-		if (make == call_setlkw)
-			fcntl(own, F_SETLK, &all);
-		sigemptyset(&set);
-		sigaddset(&set, SIGUSR2);
-		sigprocmask(SIG_BLOCK, &set, NULL);
-		write(told[1], "", 1);
-		sigwait(&set, &signal);
-		if (make == call_read)
-			write(ends[1], "x", 1);
-		if (make == call_open)
-			open(fifo, O_WRONLY), pause();
-		if (make == call_futex)
-			while (syscall(SYS_futex, word, FUTEX_WAKE, 1) == 0)
-				sleep_ns(MS);
-		_exit(3);
-	}
-	read(told[0], &byte, 1);
-	close(told[0]);
-	close(told[1]);
-	return child;
+	if (make == call_read)
+		write(ends[1], "x", 1);
+	if (make == call_wait)
+		kill(word[OTHER], SIGTERM);
+	if (make == call_futex)
+		while (syscall(SYS_futex, word, FUTEX_WAKE, 1) == 0)
+			sleep_ns(MS);
+	flock(own, LOCK_UN);
+	fcntl(own, F_SETLK, &all);
+	return make == call_open ? open(fifo, O_WRONLY) : -1;
 }
 
-/* A handler in the middle: a child sends a signal as soon as the call waits, and lets it end if the call is made again. */
-static void handlers(int flags)
+/* Sends a signal whenever another process waits in its call, and lets the call end if it is made again. */
+static void helper(pid_t whom, int part)
 {
-	printf("handlers, %s\n", flags ? "SA_RESTART" : "plain");
+	int own = open(locked, O_RDWR);
+
 	for (unsigned index = 0; index < CALLS; index++) {
-		caught = 0;
-		on(SIGUSR1, count, flags);
-		other = holder(index);
-		ABOUT = 0;
-		pid_t own = getpid(), child = fork();
-		if (child == 0) {
-			until_asleep(own, index);
-			kill(own, SIGUSR1);
-			if (flags && satisfies(index)) {
-				/* The call goes on: nothing shows when, but that it is asleep again. */
-				until_asleep(own, index);
-				kill(other, SIGUSR2);
-			}
-			_exit(0);
+		struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+		if (!(calls[index].parts & part))
+			continue;
+		flock(own, LOCK_EX);
+		fcntl(own, F_SETLKW, &all);
+		word[READY] = index + 1;
+		until_asleep(whom, index);
+		kill(whom, SIGUSR1);
+		int opened = -1;
+		if (part == AGAIN && satisfies(index)) {
+			until_asleep(whom, index);
+			opened = satisfy(index, own);
 		}
-		printf("%s:", calls[index].name);
-		ABOUT = index + 1;
-		long long since = now(), left = calls[index].make();
-		int error = errno;
-		printf(" %ld %s, caught %d%s\n", result, result < 0 ? strerrorname_np(error) : "", caught, rest(left, since));
-		kill(other, SIGKILL);
-		while (wait(NULL) > 0)
-			;
+		/* What it holds is in nobody's way once the call is over. */
+		while (((volatile unsigned *)word)[ABOUT] == index + 1)
+			sleep_ns(MS);
+		close(opened);
 	}
+	_exit(0);
 }
 
-/* A stop in the middle: most calls go on for the rest of their time. */
+static void told(unsigned index, long long since, long long left, int error)
+{
+	printf("%s: %ld %s, caught %d%s\n", calls[index].name, result, result < 0 ? strerrorname_np(error) : "", caught, rest(left, since));
+}
+
+/* Makes a call, and tells what it came to. */
+static void make(unsigned index)
+{
+	if (calls[index].make == call_wait)
+		begin_other();
+	caught = 0;
+	word[ABOUT] = index + 1;
+	long long since = now(), left = calls[index].make();
+	int error = errno;
+	word[ABOUT] = 0;
+	if (calls[index].make == call_wait && result < 0)
+		end_other();
+	told(index, since, left, error);
+}
+
+/* A handler in the middle. */
+static void handlers(int part, int flags)
+{
+	pid_t own = getpid(), child = fork();
+
+	if (child == 0)
+		helper(own, part);
+	printf("handlers, %s\n", flags ? "SA_RESTART" : "plain");
+	on(SIGUSR1, count, flags);
+	for (unsigned index = 0; index < CALLS; index++) {
+		if (!(calls[index].parts & part))
+			continue;
+		while (((volatile unsigned *)word)[READY] != index + 1)
+			sleep_ns(MS);
+		make(index);
+	}
+	waitpid(child, NULL, 0);
+}
+
+/* A stop in the middle: most calls go on for the rest of their time, and end by a handler then. */
 static void stops(void)
 {
-	puts("stops");
-	for (unsigned index = 0; index < CALLS; index++) {
-		int status;
+	int status, own = open(locked, O_RDWR);
+	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-		other = 0;
-		if (calls[index].make != call_wait)
-			other = holder(index);
+	puts("stops");
+	flock(own, LOCK_EX);
+	fcntl(own, F_SETLK, &all);
+	on(SIGUSR1, count, 0);
+	pid_t child = fork();
+	if (child == 0) {
+		for (unsigned index = 0; index < CALLS; index++)
+			if (calls[index].parts & STOP) {
+				while (((volatile unsigned *)word)[READY] != index + 1)
+					sleep_ns(MS);
+				make(index);
+			}
 		fflush(stdout);
-		ABOUT = 0;
-		pid_t child = fork();
-		if (child == 0) {
-			caught = 0;
-			on(SIGUSR1, count, 0);
-			if (calls[index].make == call_wait)
-				other = holder(index);
-			ABOUT = index + 1;
-			long long since = now(), left = calls[index].make();
-			int error = errno;
-			printf("%s: %ld %s, caught %d%s\n", calls[index].name, result, result < 0 ? strerrorname_np(error) : "", caught,
-			       rest(left, since));
-			fflush(stdout);
-			if (calls[index].make == call_wait)
-				kill(other, SIGKILL);
-			_exit(0);
-		}
+		_exit(0);
+	}
+	for (unsigned index = 0; index < CALLS; index++) {
+		if (!(calls[index].parts & STOP))
+			continue;
+		word[READY] = index + 1;
 		until_asleep(child, index);
 		kill(child, SIGSTOP);
 		waitpid(child, &status, WUNTRACED);
-		sleep_ns(5 * MS);
 		kill(child, SIGCONT);
-		until_asleep(child, index);
-		kill(child, SIGUSR1);
-		waitpid(child, &status, 0);
-		if (other) {
-			kill(other, SIGKILL);
-			waitpid(other, NULL, 0);
+		if (calls[index].fails)
+			while (((volatile unsigned *)word)[ABOUT] == index + 1)
+				sleep_ns(MS);
+		else {
+			until_asleep(child, index);
+			kill(child, SIGUSR1);
 		}
 	}
+	waitpid(child, &status, 0);
+	close(own);
 }
 
 /* A handler that sleeps itself, and for a moment only. */
@@ -446,11 +481,11 @@ static void crowd(void)
 			_exit(0);
 		}
 	}
-	for (int round = 0; round < 12; round++) {
+	for (int round = 0; round < 10; round++) {
 		int before[2] = {shared[0], shared[1]};
 
 		write(ends[1], "x", 1);
-		sleep_ns(round * 1300000);
+		sleep_ns(round * 300000 + 2000000);
 		for (int index = 0; index < 2; index++)
 			kill(child[index], SIGUSR1);
 		/* Each comes back from its call, whenever the signal came. */
@@ -487,8 +522,8 @@ int main(void)
 	lock = open(locked, O_RDWR | O_CREAT, 0600);
 	unlink(fifo);
 	mkfifo(fifo, 0600);
-	handlers(0);
-	handlers(SA_RESTART);
+	handlers(PLAIN, 0);
+	handlers(AGAIN, SA_RESTART);
 	stops();
 	crowd();
 	unlink(fifo);

@@ -94,7 +94,13 @@ impl<P: Platform> Linux<'_, P> {
         let mut made = None;
         for index in 0..count {
             let added = group(index)
-                .and_then(|group| if group == UNCHANGED { Err(Errno::EINVAL) } else { Ok(group) })
+                .and_then(|group| {
+                    if group == UNCHANGED {
+                        Err(Errno::EINVAL)
+                    } else {
+                        Ok(group)
+                    }
+                })
                 .and_then(|group| self.add_group(&mut made, group));
             if let Err(errno) = added {
                 self.put_groups(made);
@@ -182,7 +188,9 @@ mod tests {
         let linux = Linux::new(&memory);
         for count in [0, 1, 12, 13, 14, 100] {
             // Every residue of a prime comes once, in some order.
-            let set = linux.make_groups(count, |index| Ok((index * 37 % 101) as u32)).expect("memory");
+            let set = linux
+                .make_groups(count, |index| Ok((index * 37 % 101) as u32))
+                .expect("memory");
             let mut expected: Vec<u32> = (0..count).map(|index| (index * 37 % 101) as u32).collect();
             expected.sort_unstable();
             assert_eq!(linux.groups(set).collect::<Vec<_>>(), expected);
@@ -208,7 +216,10 @@ mod tests {
         let refused = linux.make_groups(40, |index| Ok(if index == 30 { UNCHANGED } else { 5 }));
         assert_eq!(refused, Err(Errno::EINVAL));
         assert_eq!(linux.make_groups(GROUPS_MAX + 1, |_| Ok(1)), Err(Errno::EINVAL));
-        assert_eq!(linux.make_groups(20, |index| if index < 15 { Ok(1) } else { Err(Errno::EFAULT) }), Err(Errno::EFAULT));
+        assert_eq!(
+            linux.make_groups(20, |index| if index < 15 { Ok(1) } else { Err(Errno::EFAULT) }),
+            Err(Errno::EFAULT)
+        );
         assert_eq!(linux.group_infos.objects(), 0);
     }
 }

@@ -32,7 +32,9 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EINVAL);
         }
         let timer = self.alloc_timer(0, DESCRIPTOR)?;
-        let id = self.alloc_file().inspect_err(|_| self.free_timer_of(&self.timers, timer))?;
+        let id = self
+            .alloc_file()
+            .inspect_err(|_| self.free_timer_of(&self.timers, timer))?;
         self.timer(timer).set_clock(clock);
         self.timer(timer).set_owner(Some(id).to_word());
         self.set_file(id, Kind::Timer, None, o::RDWR | flags & o::NONBLOCK);

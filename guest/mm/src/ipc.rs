@@ -221,7 +221,9 @@ impl<P: Platform> Memory<P> {
     /// Whether the caller belongs to a segment's groups by one of its supplementary ones.
     #[cold]
     fn is_member(&self, segment: Segment<'_>) -> bool {
-        [segment.gid(), segment.cgid()].iter().any(|&group| self.platform.in_group(group))
+        [segment.gid(), segment.cgid()]
+            .iter()
+            .any(|&group| self.platform.in_group(group))
     }
 
     /// The segment with an id, if it is there and not an older one's id. Rule A17.

@@ -11,6 +11,12 @@ pub(super) fn current() -> Cred {
     process::current().cred.get()
 }
 
+/// The same, told from those that it has. A function of its own, so that calls about something else carry nothing of it.
+#[inline(never)]
+pub(super) fn change(to: impl FnOnce(Cred) -> Result<Cred, Refused>) -> Result<u64, Errno> {
+    set(to(current()))
+}
+
 /// Gives the running process other ids.
 pub(super) fn set(cred: Result<Cred, Refused>) -> Result<u64, Errno> {
     process::current().cred.set(cred?);
@@ -20,7 +26,8 @@ pub(super) fn set(cred: Result<Cred, Refused>) -> Result<u64, Errno> {
 
 /// `getresuid` and `getresgid`.
 #[inline(never)]
-pub(super) fn get(ids: Ids, addresses: [u64; 3]) -> Result<u64, Errno> {
+pub(super) fn get(ids: impl FnOnce(Cred) -> Ids, addresses: [u64; 3]) -> Result<u64, Errno> {
+    let ids = ids(current());
     for (id, address) in [ids.real, ids.effective, ids.saved].into_iter().zip(addresses) {
         uaccess::copy_to_user(address, &id.to_le_bytes())?;
     }
@@ -38,7 +45,9 @@ pub(super) fn setgroups(count: u64, list: u64) -> Result<u64, Errno> {
         return Err(Errno::EPERM);
     }
     let at = |index: u64| list.wrapping_add(index * GROUP_BYTES);
-    let groups = LINUX.make_groups(u64::from(count as u32), |index| uaccess::read(at(index)).map(u32::from_le_bytes))?;
+    let groups = LINUX.make_groups(u64::from(count as u32), |index| {
+        uaccess::read(at(index)).map(u32::from_le_bytes)
+    })?;
     LINUX.put_groups(own.groups);
     process::current().cred.set(Cred { groups, ..own });
     Ok(0)

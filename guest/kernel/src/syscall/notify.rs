@@ -121,7 +121,13 @@ fn signalfd(descriptor: u64, set: u64, bytes: u64, flags: u64) -> Result<u64, Er
 
 pub(super) fn signalfd_read(file: File<'_>, to: IovIter) -> Result<Call, Errno> {
     let own = process::current();
-    LINUX.signalfd_read(&own.waiter, (&own.signals, &own.leader().shared), file, to, signal::taken)
+    LINUX.signalfd_read(
+        &own.waiter,
+        (&own.signals, &own.leader().shared),
+        file,
+        to,
+        signal::taken,
+    )
 }
 
 fn pidfd_open(pid: i32, flags: u64) -> Result<u64, Errno> {

@@ -60,13 +60,7 @@ fn check(file: File<'_>, at: At, flags: u32) -> Result<(), Errno> {
     // Pipes among others have no offsets.
     let seekable = !matches!(
         file.kind(),
-        Kind::Pipe(_)
-            | Kind::Stream(_)
-            | Kind::Event { .. }
-            | Kind::Epoll
-            | Kind::Timer
-            | Kind::Signal
-            | Kind::Pid
+        Kind::Pipe(_) | Kind::Stream(_) | Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid
     );
     if at != At::Position && !seekable {
         return Err(Errno::ESPIPE);

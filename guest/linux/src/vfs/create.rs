@@ -96,9 +96,7 @@ impl<P: Platform> Linux<'_, P> {
             group = parent.i_gid();
             if mode & s::IFMT == s::IFDIR {
                 mode |= s::ISGID;
-            } else if mode & (s::ISGID | 0o010) == s::ISGID | 0o010
-                && !cred.privileged()
-                && !self.in_group(cred, group)
+            } else if mode & (s::ISGID | 0o010) == s::ISGID | 0o010 && !cred.privileged() && !self.in_group(cred, group)
             {
                 mode &= !s::ISGID;
             }
