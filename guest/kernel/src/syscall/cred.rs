@@ -2,7 +2,8 @@
 
 use faultlab_linux::cred::{Cred, Ids, Refused};
 
-use super::{Errno, limits};
+use super::{Errno, limits, nr};
+use crate::entry::VolatileRegs;
 use crate::platform::LINUX;
 use crate::{process, uaccess};
 
@@ -11,10 +12,20 @@ pub(super) fn current() -> Cred {
     process::current().cred.get()
 }
 
-/// The same, told from those that it has. A function of its own, so that calls about something else carry nothing of it.
+/// Calls about ids that are rare. It takes their arguments out of the registers itself, so that calls about something else carry nothing of it.
 #[inline(never)]
-pub(super) fn change(to: impl FnOnce(Cred) -> Result<Cred, Refused>) -> Result<u64, Errno> {
-    set(to(current()))
+pub(super) fn call(regs: &VolatileRegs) -> Result<u64, Errno> {
+    let VolatileRegs { rdi, rsi, rdx, .. } = *regs;
+    let (own, ids) = (current(), [rdi, rsi, rdx].map(|id| id as u32));
+    match regs.rax {
+        nr::SETUID => set(own.set_user(ids[0])),
+        nr::SETGID => set(own.set_group(ids[0])),
+        nr::SETRESUID => set(own.set_users(ids)),
+        nr::SETRESGID => set(own.set_groups(ids)),
+        nr::GETRESUID => get(own.user, [rdi, rsi, rdx]),
+        nr::GETRESGID => get(own.group, [rdi, rsi, rdx]),
+        _ => setgroups(rdi, rsi),
+    }
 }
 
 /// Gives the running process other ids.
@@ -25,9 +36,7 @@ pub(super) fn set(cred: Result<Cred, Refused>) -> Result<u64, Errno> {
 }
 
 /// `getresuid` and `getresgid`.
-#[inline(never)]
-pub(super) fn get(ids: impl FnOnce(Cred) -> Ids, addresses: [u64; 3]) -> Result<u64, Errno> {
-    let ids = ids(current());
+fn get(ids: Ids, addresses: [u64; 3]) -> Result<u64, Errno> {
     for (id, address) in [ids.real, ids.effective, ids.saved].into_iter().zip(addresses) {
         uaccess::copy_to_user(address, &id.to_le_bytes())?;
     }
@@ -38,8 +47,7 @@ pub(super) fn get(ids: impl FnOnce(Cred) -> Ids, addresses: [u64; 3]) -> Result<
 const GROUP_BYTES: u64 = 4;
 
 /// `setgroups`.
-#[inline(never)]
-pub(super) fn setgroups(count: u64, list: u64) -> Result<u64, Errno> {
+fn setgroups(count: u64, list: u64) -> Result<u64, Errno> {
     let own = current();
     if !own.privileged() {
         return Err(Errno::EPERM);

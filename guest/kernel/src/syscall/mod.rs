@@ -250,13 +250,9 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
         nr::GETGID => Ok(u64::from(cred::current().group.real)),
         nr::GETEGID => Ok(u64::from(cred::current().group.effective)),
-        nr::SETUID => cred::change(|own| own.set_user(rdi as u32)),
-        nr::SETGID => cred::change(|own| own.set_group(rdi as u32)),
-        nr::SETRESUID => cred::change(|own| own.set_users([rdi as u32, rsi as u32, rdx as u32])),
-        nr::SETRESGID => cred::change(|own| own.set_groups([rdi as u32, rsi as u32, rdx as u32])),
-        nr::GETRESUID => cred::get(|own| own.user, [rdi, rsi, rdx]),
-        nr::GETRESGID => cred::get(|own| own.group, [rdi, rsi, rdx]),
-        nr::SETGROUPS => cred::setgroups(rdi, rsi),
+        nr::SETUID | nr::SETGID | nr::SETRESUID | nr::SETRESGID | nr::GETRESUID | nr::GETRESGID | nr::SETGROUPS => {
+            cred::call(regs)
+        }
         nr::GETRLIMIT => limits::getrlimit(rdi, rsi),
         nr::SETRLIMIT => limits::setrlimit(rdi, rsi),
         nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
