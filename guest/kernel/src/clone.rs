@@ -9,6 +9,7 @@ use faultlab_linux::clone::{CloneArgs, flag};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, Process, Report, State};
+use crate::rseq::Rseq;
 use crate::syscall::{Errno, Outcome};
 use crate::x86::msr;
 use crate::{exit, fpu, sched, uaccess, x86};
@@ -108,6 +109,12 @@ fn copy_state(parent: &Process, child: &Process, regs: &PtRegs, args: &CloneArgs
     child.times.begin();
     child.vforked_by.set(0);
     child.robust_list.set(0);
+    // One in the same memory has its own to tell of.
+    child.rseq.set(if args.has(flag::VM) && !args.has(flag::VFORK) {
+        Rseq::NONE
+    } else {
+        parent.rseq.get()
+    });
     child.clear_child_tid.set(if args.has(flag::CHILD_CLEARTID) {
         args.child_tid
     } else {
@@ -132,6 +139,7 @@ fn begin_process(parent: &Process, child: &Process, args: &CloneArgs) {
     child.limits.set(leader.limits.get());
     child.times.set_limit_ns(leader.times.limit_ns());
     child.nice.set(leader.nice.get());
+    child.personality.set(leader.personality.get());
     child.policy.set(leader.policy.get());
     child.oom_score_adj.set(leader.oom_score_adj.get());
     child.group.set(leader.group.get());

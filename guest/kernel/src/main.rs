@@ -51,6 +51,7 @@ mod ram;
 mod random;
 mod ring3;
 mod rootfs;
+mod rseq;
 mod sched;
 mod segments;
 mod serial;

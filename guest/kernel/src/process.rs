@@ -37,6 +37,7 @@ use crate::entry::PtRegs;
 use crate::fpu::{self, FpuState};
 use crate::global::Global;
 use crate::platform::LINUX;
+use crate::rseq::Rseq;
 use crate::times::{self, Times};
 use crate::{clock, preempt, trace};
 
@@ -88,6 +89,8 @@ pub(crate) enum Interrupted {
     Restartable,
     /// One that fails after any handler.
     Once,
+    /// One that is made again after any handler.
+    Anyway,
     /// One that fails after any signal that was noticed: a handler, or a stop. Source: signal(7), "Interruption of system calls and library
     /// functions by stop signals".
     AtStops,
@@ -156,6 +159,10 @@ pub(crate) struct Process {
     pub(crate) clear_child_tid: Cell<u64>,
     /// Address of its list of robust futexes; 0 for none.
     pub(crate) robust_list: Cell<u64>,
+    /// What it said of its restartable sequences.
+    pub(crate) rseq: Cell<Rseq>,
+    /// Of a leader: `personality`; kept, and told.
+    pub(crate) personality: Cell<u32>,
     /// Of a leader: threads of its process that have not ended.
     pub(crate) threads: Cell<u32>,
     /// Of a leader: with which wait status all threads were ended.
@@ -217,6 +224,8 @@ impl Process {
             vforked_by: Cell::new(0),
             clear_child_tid: Cell::new(0),
             robust_list: Cell::new(0),
+            rseq: Cell::new(Rseq::NONE),
+            personality: Cell::new(0),
             threads: Cell::new(0),
             group_exit: Cell::new(None),
             shared: Shared::new(),
@@ -446,6 +455,7 @@ pub(crate) fn take_place_of_leader(thread: &Process) {
     leader.vforked_by.set(thread.vforked_by.take());
     leader.clear_child_tid.set(thread.clear_child_tid.take());
     leader.robust_list.set(thread.robust_list.take());
+    leader.rseq.set(thread.rseq.take());
     leader.interrupted.set(thread.interrupted.get());
     times::ended(thread);
     fpu::move_room(thread, leader);

@@ -15,7 +15,7 @@ use crate::global::Global;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Process, State};
 use crate::x86::msr;
-use crate::{clock, fpu, lab, panic, preempt, ram, terminal, timers, times, vmstat, x86};
+use crate::{clock, fpu, lab, panic, preempt, ram, rseq, terminal, timers, times, vmstat, x86};
 
 /// Whose turn it is. Others may come in between, because they waited for a time: it then goes on with the rest of its slice, or the next has
 /// its turn.
@@ -53,6 +53,7 @@ pub(crate) fn yield_now(regs: &mut PtRegs) {
 
 /// The same for a process that had its slice.
 pub(crate) fn preempt(regs: &mut PtRegs) {
+    rseq::interrupted(regs);
     times::switched_from(false);
     let to = next();
     switch(to, regs);
@@ -61,6 +62,7 @@ pub(crate) fn preempt(regs: &mut PtRegs) {
 /// Continues with a process that waited for a time, in slot `index`, if it can run.
 pub(crate) fn run_out_of_turn(index: usize, regs: &mut PtRegs) {
     if index != process::current_index() && can_run(index) {
+        rseq::interrupted(regs);
         keep_turn();
         times::switched_from(false);
         switch(index, regs);

@@ -21,7 +21,7 @@ use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, Process, Report, State};
 use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, sched, strace, syscall, trap, uaccess};
+use crate::{exit, fpu, log, rseq, sched, strace, syscall, trap, uaccess};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
 const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
@@ -222,7 +222,12 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
     }
     let moved = end_call(regs);
     // One that moved bytes already is not made again: it says how many.
-    if kind != Interrupted::Restartable || moved.is_some() || action.flags & sa::RESTART == 0 {
+    let again = match kind {
+        Interrupted::Anyway => true,
+        Interrupted::Restartable => action.flags & sa::RESTART != 0,
+        _ => false,
+    };
+    if !again || moved.is_some() {
         leave_call(moved, regs);
     }
 }
@@ -275,6 +280,7 @@ fn enter_handler(info: &Info, action: Action, regs: &mut PtRegs) -> Result<(), E
     }
     let altstack = process.signals.altstack();
     let onstack = action.flags & sa::ONSTACK != 0;
+    rseq::interrupted(regs);
     let place =
         Place::below(regs.volatile.rsp, altstack, onstack, format.frame_bytes() as u64).map_err(|_| Errno::EFAULT)?;
     fpu::copy_to_user(process, place.fpstate)?;

@@ -20,6 +20,7 @@ use super::{PATH_MAX, set_name, set_program};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::Process;
+use crate::rseq::Rseq;
 use crate::syscall::{Errno, Outcome};
 use crate::{exit, fpu, process, sched, times, uaccess};
 
@@ -59,6 +60,7 @@ pub(crate) fn execve(regs: &mut PtRegs, [path, argv, envp]: [u64; 3]) -> Result<
     }
     set_name(process, &name[..len]);
     process.executed.set(true);
+    process.rseq.set(Rseq::NONE);
     LINUX.exec_signals(&process.signals);
     LINUX.exec_timers(&process.timers);
     LINUX.close_on_exec(process::current_files());

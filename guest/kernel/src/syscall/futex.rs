@@ -3,13 +3,16 @@
 //! A thread that waits is in [`FUTEXES`] by the slot that it has, until its call returns: when it runs again and makes the call anew, it finds
 //! there whether it was woken. So it is woken once, however often it looks.
 //!
-//! Differs from Linux: there are no futexes with inheritance of priorities (`FUTEX_LOCK_PI` and the like are `ENOSYS`).
+//! Those with inheritance of priorities (`FUTEX_LOCK_PI`) have nothing to inherit, since all take turns alike: they are locks that the kernel
+//! hands from one thread to the next. Differs from Linux: waiting for a condition and then for such a lock in one call
+//! (`FUTEX_WAIT_REQUEUE_PI`), which C libraries do not use any more, is `ENOSYS`.
 //!
 //! Source: futex(2); Linux, kernel/futex/syscalls.c, waitwake.c, requeue.c, core.c (`exit_robust_list`).
 
 use faultlab_abi::layout::USER_END;
 use faultlab_linux::futex::{
-    BITSET_ANY, CLOCK_REALTIME, FUTEX_WAITERS, Futexes, Left, PRIVATE, Wait, WakeOp, left_by, op, walk_robust_list,
+    BITSET_ANY, CLOCK_REALTIME, FUTEX_TID_MASK, FUTEX_WAITERS, Futexes, Left, PRIVATE, Wait, WakeOp, left_by, op,
+    walk_robust_list,
 };
 use faultlab_mm::addr::VirtAddr;
 use faultlab_mm::mmap::FutexKey;
@@ -35,7 +38,7 @@ pub(super) fn futex(regs: &PtRegs) -> Result<Outcome, Errno> {
     let flags = v.rsi as u32;
     let private = flags & PRIVATE != 0;
     let command = flags & !(PRIVATE | CLOCK_REALTIME);
-    if flags & CLOCK_REALTIME != 0 && command != op::WAIT_BITSET {
+    if flags & CLOCK_REALTIME != 0 && !matches!(command, op::WAIT_BITSET | op::LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
     let count = |count: Result<u64, Errno>| count.map(Outcome::Value);
@@ -62,8 +65,99 @@ pub(super) fn futex(regs: &PtRegs) -> Result<Outcome, Errno> {
             [value, timeout as u32],
             WakeOp::decode(third),
         )),
+        // The first of the two is on the clock of the day always.
+        op::LOCK_PI => lock(addr, private, || until(timeout, true)),
+        op::LOCK_PI2 => lock(addr, private, || until(timeout, flags & CLOCK_REALTIME != 0)),
+        op::TRYLOCK_PI => try_lock(addr, private),
+        op::UNLOCK_PI => count(unlock(addr, private)),
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// A time of one of the two clocks that a program may leave out, on the monotonic one.
+fn until(addr: u64, of_the_day: bool) -> Result<Option<u64>, Errno> {
+    let end = span(addr)?;
+    Ok(end.map(|end| {
+        if of_the_day {
+            clock::monotonic_of_realtime(end)
+        } else {
+            end
+        }
+    }))
+}
+
+/// Takes a lock if nobody has it; whether it did, otherwise the word. Source: Linux `futex_lock_pi_atomic`.
+fn take(addr: u64) -> Result<Result<(), u32>, Errno> {
+    let (own, word) = (process::current().tid.get(), read(addr)?);
+    match word & FUTEX_TID_MASK {
+        0 => {
+            uaccess::copy_to_user(addr, &(own | word & !FUTEX_TID_MASK).to_le_bytes())?;
+            Ok(Ok(()))
+        }
+        owner if owner == own => Err(Errno::EDEADLK),
+        owner => match process::find_thread(owner).filter(|owner| owner.lives()) {
+            Some(_) => Ok(Err(word)),
+            None => Err(Errno::ESRCH),
+        },
+    }
+}
+
+/// `FUTEX_LOCK_PI`: who was woken was given the lock.
+fn lock(addr: u64, private: bool, deadline: impl FnOnce() -> Result<Option<u64>, Errno>) -> Result<Outcome, Errno> {
+    let (own, index) = (process::current(), process::current_index());
+    match FUTEXES.state(index) {
+        Wait::Idle => {
+            let deadline = deadline()?;
+            let key = key(addr, private)?;
+            let Err(word) = take(addr)? else {
+                return Ok(Outcome::Value(0));
+            };
+            uaccess::copy_to_user(addr, &(word | FUTEX_WAITERS).to_le_bytes())?;
+            FUTEXES.wait(index, key, BITSET_ANY);
+            process::set_deadline(own, deadline);
+        }
+        Wait::Queued => {}
+        Wait::Woken => {
+            leave(own);
+            return Ok(Outcome::Value(0));
+        }
+    }
+    match own.deadline.get() {
+        Some(deadline) if deadline <= clock::monotonic_ns() => {
+            leave(own);
+            Err(Errno::ETIMEDOUT)
+        }
+        _ => Ok(Outcome::Sleep(Interrupted::Anyway)),
+    }
+}
+
+/// `FUTEX_TRYLOCK_PI`.
+fn try_lock(addr: u64, private: bool) -> Result<Outcome, Errno> {
+    key(addr, private)?;
+    match take(addr)? {
+        Ok(()) => Ok(Outcome::Value(0)),
+        Err(_) => Err(Errno::EAGAIN),
+    }
+}
+
+/// `FUTEX_UNLOCK_PI`: the lock is the first one's who waits for it.
+fn unlock(addr: u64, private: bool) -> Result<u64, Errno> {
+    if read(addr)? & FUTEX_TID_MASK != process::current().tid.get() {
+        return Err(Errno::EPERM);
+    }
+    let word = hand_over(key(addr, private)?, 0);
+    uaccess::copy_to_user(addr, &word.to_le_bytes())?;
+    Ok(0)
+}
+
+/// Gives a lock to the first that waits for it: what its word is then, besides `more`; 0 if nobody does.
+fn hand_over(key: FutexKey, more: u32) -> u32 {
+    let mut word = more;
+    FUTEXES.wake(key, 1, BITSET_ANY, |index| {
+        word |= process::table()[index].tid.get();
+        woken(index);
+    });
+    if FUTEXES.any(key) { word | FUTEX_WAITERS } else { word }
 }
 
 /// A time that a program may leave out.
@@ -238,7 +332,13 @@ fn release_lock(mm: MmId, tid: u32, left: Left, wake_at: impl Fn(u64)) -> Option
         wake_at(left.addr);
         return Some(());
     }
-    if let Some(new) = left_by(tid, word) {
+    if let Some(mut new) = left_by(tid, word) {
+        if left.pi
+            && word & FUTEX_WAITERS != 0
+            && let Ok(key) = key_of(mm, left.addr, false)
+        {
+            new = hand_over(key, new & !(FUTEX_TID_MASK | FUTEX_WAITERS));
+        }
         uaccess::copy_to(mm, left.addr, &new.to_le_bytes()).ok()?;
         if !left.pi && word & FUTEX_WAITERS != 0 {
             wake_at(left.addr);

@@ -25,6 +25,7 @@
 //! | `prctl.rs` | `prctl` about huge pages |
 //! | `info.rs` | `uname getrandom` |
 //! | `time.rs` | `clock_gettime clock_settime clock_getres gettimeofday settimeofday time nanosleep clock_nanosleep` |
+//! | `told.rs` | `capget capset personality adjtimex clock_adjtime ioprio_get ioprio_set sync_file_range process_vm_readv process_vm_writev` |
 //! | `timer.rs` | `alarm getitimer setitimer timer_*` |
 //! | `usage.rs` | `getrusage times sysinfo getcpu` |
 //! | `scheduler.rs` | `sched_*`, `getpriority setpriority` |
@@ -34,7 +35,7 @@
 //! | `../exec/replace.rs` | `execve` |
 //! | `../clone.rs`, `../exit.rs` | `fork vfork clone clone3`, `exit exit_group` |
 //! | `futex.rs` | `futex` |
-//! | `thread.rs` | the same's arguments; `set_tid_address` |
+//! | `thread.rs` | the same's arguments; `set_tid_address rseq` |
 //!
 //! Source: Linux, arch/x86/entry/syscalls/syscall_64.tbl; the man page of each call.
 
@@ -82,6 +83,7 @@ mod task;
 mod thread;
 mod time;
 mod timer;
+mod told;
 mod usage;
 pub(crate) mod userfault;
 mod vectors;
@@ -358,6 +360,7 @@ pub(crate) fn call_slow(regs: &mut PtRegs) {
                 .or_else(|| info::call(regs))
                 .or_else(|| prctl::call(regs))
                 .or_else(|| task::call(regs))
+                .or_else(|| told::call(regs))
                 .unwrap_or_else(|| Err(unknown(number)));
             finish(result, regs);
         }

@@ -7,7 +7,7 @@ use faultlab_linux::clone::{CLONE3_BYTES, CloneArgs};
 
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
-use crate::{clone, process, uaccess};
+use crate::{clone, process, rseq, uaccess};
 
 mod nr {
     pub(super) const CLONE: u64 = 56;
@@ -45,8 +45,7 @@ pub(super) fn call(regs: &mut PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::SET_ROBUST_LIST => set_robust_list(rdi, rsi),
         nr::GET_ROBUST_LIST => get_robust_list(rdi as u32, rsi, rdx),
         nr::MEMBARRIER => membarrier(rdi as u32, rsi as u32),
-        // Libraries do without it, as on kernels that were built so.
-        nr::RSEQ => Err(Errno::ENOSYS),
+        nr::RSEQ => rseq::register(rdi, rsi as u32, rdx as u32, r10 as u32).map(Outcome::Value),
         _ => return None,
     })
 }

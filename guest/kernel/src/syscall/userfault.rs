@@ -14,7 +14,7 @@ use super::{Errno, Outcome, cred};
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, current_files, current_mm};
-use crate::{signal, uaccess};
+use crate::{rseq, signal, uaccess};
 
 /// `userfaultfd(flags)`.
 pub(super) fn userfaultfd(flags: u64) -> Result<u64, Errno> {
@@ -65,7 +65,10 @@ pub(super) fn ioctl(id: UserfaultId, number: u32, arg: u64) -> Result<u64, Errno
 /// `EFAULT`: nobody is asked.
 pub(crate) fn touched(regs: &mut PtRegs) -> Result<(), Errno> {
     match MEMORY.take_userfault() {
-        Some(fault) => wait(fault, false, signal::sleep, regs),
+        Some(fault) => {
+            rseq::interrupted(regs);
+            wait(fault, false, signal::sleep, regs)
+        }
         None => Ok(()),
     }
 }

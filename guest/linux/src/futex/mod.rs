@@ -36,6 +36,14 @@ pub mod op {
     pub const CMP_REQUEUE: u32 = 4;
     /// Changes another word, wakes who waits for the first, and perhaps who waits for the other.
     pub const WAKE_OP: u32 = 5;
+    /// Takes a lock, and waits for it until a time of the real clock.
+    pub const LOCK_PI: u32 = 6;
+    /// Gives it to the first that waits for it.
+    pub const UNLOCK_PI: u32 = 7;
+    /// Takes it if nobody has it.
+    pub const TRYLOCK_PI: u32 = 8;
+    /// As `LOCK_PI`, on either clock.
+    pub const LOCK_PI2: u32 = 13;
     /// Waits with a set of bits, and until a time.
     pub const WAIT_BITSET: u32 = 9;
     /// Wakes those with bits in common.

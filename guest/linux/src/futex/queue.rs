@@ -129,6 +129,19 @@ impl<const N: usize> Futexes<N> {
         waiter.state.replace(Wait::Idle)
     }
 
+    /// Whether any thread waits for a word.
+    #[must_use]
+    pub fn any(&self, key: FutexKey) -> bool {
+        let mut link = self.bucket(key).first.get();
+        while let Some((_, waiter)) = self.at(link) {
+            if waiter.key.get() == key {
+                return true;
+            }
+            link = waiter.next.get();
+        }
+        false
+    }
+
     /// Wakes at most `most` threads that wait for a word with a bit in common, and tells who they are; how many.
     pub fn wake(&self, key: FutexKey, most: u64, bitset: u32, mut woken: impl FnMut(usize)) -> u64 {
         let mut done = 0;

@@ -114,6 +114,52 @@ pub(super) fn utimensat(dirfd: u64, addr: u64, times: u64, flags: u64) -> Result
     LINUX.utimens(cred::current(), inode, times).map(|()| 0)
 }
 
+/// `utime`: whole seconds.
+pub(super) fn utime(addr: u64, times: u64) -> Result<u64, Errno> {
+    let times = match times {
+        0 => [Time::Now; 2],
+        times => {
+            let [access, change] = words::<2>(times)?;
+            [Time::of_timespec(access, 0)?, Time::of_timespec(change, 0)?]
+        }
+    };
+    let inode = find(super::CWD, addr, 0, 0)?;
+    LINUX.utimens(cred::current(), inode, times).map(|()| 0)
+}
+
+/// `futimesat`, and `utimes`: microseconds. Without a path, of the descriptor.
+pub(super) fn futimesat(dirfd: u64, addr: u64, times: u64) -> Result<u64, Errno> {
+    const US_PER_S: i64 = 1_000_000;
+    let times = match times {
+        0 => [Time::Now; 2],
+        times => {
+            let [access, access_us, change, change_us] = words::<4>(times)?;
+            if !(0..US_PER_S).contains(&access_us) || !(0..US_PER_S).contains(&change_us) {
+                return Err(Errno::EINVAL);
+            }
+            [
+                Time::of_timespec(access, access_us * 1000)?,
+                Time::of_timespec(change, change_us * 1000)?,
+            ]
+        }
+    };
+    let inode = if addr == 0 && dirfd as i32 >= 0 {
+        object(dirfd)?
+    } else {
+        find(dirfd, addr, 0, 0)?
+    };
+    LINUX.utimens(cred::current(), inode, times).map(|()| 0)
+}
+
+/// Signed words.
+fn words<const WORDS: usize>(addr: u64) -> Result<[i64; WORDS], Errno> {
+    let mut words = [0; WORDS];
+    for (word, at) in words.iter_mut().zip((addr..).step_by(8)) {
+        *word = i64::from_le_bytes(uaccess::read(at)?);
+    }
+    Ok(words)
+}
+
 pub(super) fn faccessat(dirfd: u64, addr: u64, rights: u64, flags: u64) -> Result<u64, Errno> {
     let at = &mut path_buffer();
     LINUX

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `mod.rs` | the dispatch; `open openat creat` |
 //! | `names.rs` | `mkdir rmdir unlink rename link symlink readlink mknod` and their `*at` |
-//! | `attributes.rs` | `stat lstat fstat newfstatat statx chmod chown utimensat access truncate umask` and their relatives |
+//! | `attributes.rs` | `stat lstat fstat newfstatat statx chmod chown utimensat access truncate umask` and their relatives, `utime utimes futimesat` |
 //! | `directory.rs` | `getdents64 chdir fchdir getcwd` |
 //! | `xattr.rs` | `setxattr getxattr listxattr removexattr` and their relatives for links and descriptors |
 //! | `copy.rs` | `sendfile copy_file_range` |
@@ -60,6 +60,7 @@ mod nr {
     pub(super) const FCHOWN: u64 = 93;
     pub(super) const LCHOWN: u64 = 94;
     pub(super) const UMASK: u64 = 95;
+    pub(super) const UTIME: u64 = 132;
     pub(super) const MKNOD: u64 = 133;
     pub(super) const STATFS: u64 = 137;
     pub(super) const FSTATFS: u64 = 138;
@@ -79,10 +80,12 @@ mod nr {
     pub(super) const LREMOVEXATTR: u64 = 198;
     pub(super) const FREMOVEXATTR: u64 = 199;
     pub(super) const GETDENTS64: u64 = 217;
+    pub(super) const UTIMES: u64 = 235;
     pub(super) const OPENAT: u64 = 257;
     pub(super) const MKDIRAT: u64 = 258;
     pub(super) const MKNODAT: u64 = 259;
     pub(super) const FCHOWNAT: u64 = 260;
+    pub(super) const FUTIMESAT: u64 = 261;
     pub(super) const NEWFSTATAT: u64 = 262;
     pub(super) const UNLINKAT: u64 = 263;
     pub(super) const RENAMEAT: u64 = 264;
@@ -151,6 +154,9 @@ pub(super) fn call(regs: &VolatileRegs) -> Option<Result<u64, Errno>> {
         nr::FCHOWN => attributes::fchown(a, b, c),
         nr::FCHOWNAT => attributes::fchownat(a, b, c, d, e),
         nr::UTIMENSAT => attributes::utimensat(a, b, c, d),
+        nr::UTIME => attributes::utime(a, b),
+        nr::UTIMES => attributes::futimesat(CWD, a, b),
+        nr::FUTIMESAT => attributes::futimesat(a, b, c),
         nr::ACCESS => attributes::faccessat(CWD, a, b, 0),
         nr::FACCESSAT => attributes::faccessat(a, b, c, 0),
         nr::FACCESSAT2 => attributes::faccessat(a, b, c, d),
