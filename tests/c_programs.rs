@@ -33,14 +33,9 @@ const OF_ROOT: &[(&str, i32)] = &[
     ("userfaultfd", 0),
     ("xattrs", 0),
     ("file_limits", 0),
-const OF_ROOT: &[(&str, i32)] = &[
-    ("userfaultfd", 0),
-    ("xattrs", 0),
-    ("file_limits", 0),
     ("swap_errors", 0),
     ("notify", 0),
     ("told", 0),
-];
 ];
 
 /// Adds one test a source.
