@@ -215,7 +215,7 @@ static void intervals(void)
 	value.it_interval.tv_usec = 1000;
 	value.it_value.tv_usec = 1;
 	setitimer(ITIMER_REAL, &value, NULL);
-	while (caught < 50)
+	while (caught < 20)
 		;
 	setitimer(ITIMER_REAL, NULL, NULL);
 	puts("every millisecond: the program goes on");

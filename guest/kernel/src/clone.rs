@@ -95,7 +95,8 @@ fn copy_state(parent: &Process, child: &Process, regs: &PtRegs, args: &CloneArgs
         .exe
         .set(parent.exe.get().inspect(|&program| MEMORY.ihold(program)));
     child.cred.set(parent.cred.get());
-    LINUX.share_groups(parent.cred.get().groups);
+    child.groups.set(parent.groups.get());
+    LINUX.share_groups(parent.groups.get());
     child.comm.set(parent.comm.get());
     child.fs_base.set(if args.has(flag::SETTLS) {
         args.tls

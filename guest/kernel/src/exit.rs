@@ -6,7 +6,6 @@
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
-use faultlab_linux::cred::Cred;
 use faultlab_linux::signal::{Handler, Info, Signal, sa};
 use faultlab_mm::oom::Candidate;
 
@@ -100,11 +99,7 @@ pub(crate) fn release(thread: &Process) {
     if let Some(program) = thread.exe.take() {
         MEMORY.iput(program);
     }
-    let cred = thread.cred.get();
-    if cred.groups.is_some() {
-        LINUX.put_groups(cred.groups);
-        thread.cred.set(Cred { groups: None, ..cred });
-    }
+    LINUX.put_groups(thread.groups.take());
 }
 
 /// A thread is about to leave its address space, by its end or by `execve`: those who wait for that learn of it. Source: Linux, kernel/fork.c

@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use faultlab_abi::layout::CMDLINE_MAX_BYTES;
 use faultlab_abi::vmstat::Item;
+use faultlab_linux::groups::GroupsId;
 use faultlab_linux::proc::{Cpu, Process as Shown, System};
 use faultlab_linux::signal::{Handler, Signal};
 use faultlab_linux::vfs::Fs;
@@ -97,6 +98,7 @@ impl System for Kernel {
             fs: process.fs.get().map_or(Fs::NONE, |fs| LINUX.fs(fs)),
             exe: process.exe.get(),
             cred: process.cred.get(),
+            groups: process.groups.get(),
             limits: leader.limits.get(),
             threads: leader.threads.get().max(1),
             start_ns: process.started.get(),
@@ -114,6 +116,10 @@ impl System for Kernel {
             let shared = process.leader().shared.pending();
             [signals.pending().0, shared.0, signals.blocked().0, ignored, caught]
         })
+    }
+
+    fn groups(&self) -> Option<GroupsId> {
+        process::current().groups.get()
     }
 
     fn pending(&self) -> u64 {

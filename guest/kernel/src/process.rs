@@ -24,6 +24,7 @@ use core::cell::Cell;
 use faultlab_linux::cred::Cred;
 use faultlab_linux::fdtable::TableId;
 use faultlab_linux::fs_struct::FsId;
+use faultlab_linux::groups::GroupsId;
 use faultlab_linux::limits::Limits;
 use faultlab_linux::signal::{Shared, Signal, Signals};
 use faultlab_linux::timer::Timers;
@@ -145,6 +146,8 @@ pub(crate) struct Process {
     /// The program that it runs.
     pub(crate) exe: Cell<Option<InodeId>>,
     pub(crate) cred: Cell<Cred>,
+    /// Supplementary groups, with one count for each thread that has them.
+    pub(crate) groups: Cell<Option<GroupsId>>,
     pub(crate) regs: Cell<PtRegs>,
     pub(crate) fs_base: Cell<u64>,
     pub(crate) gs_base: Cell<u64>,
@@ -214,6 +217,7 @@ impl Process {
             fs: Cell::new(None),
             exe: Cell::new(None),
             cred: Cell::new(Cred::ROOT),
+            groups: Cell::new(None),
             regs: Cell::new(PtRegs::ZERO),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
@@ -451,7 +455,8 @@ pub(crate) fn take_place_of_leader(thread: &Process) {
     leader.files.set(thread.files.take());
     leader.fs.set(thread.fs.take());
     leader.exe.set(thread.exe.take());
-    leader.cred.set(thread.cred.replace(Cred::ROOT));
+    leader.cred.set(thread.cred.get());
+    leader.groups.set(thread.groups.take());
     leader.vforked_by.set(thread.vforked_by.take());
     leader.clear_child_tid.set(thread.clear_child_tid.take());
     leader.robust_list.set(thread.robust_list.take());

@@ -5,8 +5,6 @@
 //!
 //! Source: Linux, kernel/sys.c (`__sys_setuid`, `__sys_setresuid`); credentials(7), capabilities(7).
 
-use crate::groups::GroupsId;
-
 /// "As it is", where an id is wanted; no id itself.
 pub const UNCHANGED: u32 = u32::MAX;
 
@@ -81,8 +79,6 @@ pub struct Cred {
     pub user: Ids,
     /// Group.
     pub group: Ids,
-    /// Groups besides, with one count for each thread that has them.
-    pub groups: Option<GroupsId>,
 }
 
 impl Cred {
@@ -90,7 +86,6 @@ impl Cred {
     pub const ROOT: Self = Self {
         user: Ids::ROOT,
         group: Ids::ROOT,
-        groups: None,
     };
 
     /// Whether it may do everything.

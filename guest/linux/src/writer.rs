@@ -9,7 +9,6 @@ use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, inode_flag};
 
 use crate::cred::Cred;
-use crate::groups::GroupsId;
 use crate::vfs::s;
 use crate::{Errno, Linux};
 
@@ -20,8 +19,6 @@ pub struct Writer {
     pub privileged: bool,
     /// Its effective group.
     pub group: u32,
-    /// Its groups besides.
-    pub groups: Option<GroupsId>,
     /// Bytes that its files may have: `RLIMIT_FSIZE`; `u64::MAX` is no limit.
     pub fsize: u64,
 }
@@ -32,7 +29,6 @@ impl Writer {
     pub(crate) const ANY: Self = Self {
         privileged: true,
         group: 0,
-        groups: None,
         fsize: u64::MAX,
     };
 
@@ -43,7 +39,6 @@ impl Writer {
         Self {
             privileged: cred.privileged(),
             group: cred.group.effective,
-            groups: cred.groups,
             fsize,
         }
     }
@@ -88,8 +83,7 @@ impl<P: Platform> Linux<'_, P> {
         self.remove_capability(inode);
         let object = self.object(inode);
         let mode = object.i_mode();
-        let member = |groups| self.has_group(groups, object.i_gid());
-        let foreign = writer.group != object.i_gid() && !writer.groups.is_some_and(member);
+        let foreign = writer.group != object.i_gid() && !self.has_group(object.i_gid());
         // Without the group's right to execute the bit means something else, and stays with the group's own.
         let group = if mode & 0o010 != 0 || foreign { s::ISGID } else { 0 };
         let gone = mode & (s::ISUID | group);

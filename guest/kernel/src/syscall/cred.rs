@@ -48,22 +48,20 @@ const GROUP_BYTES: u64 = 4;
 
 /// `setgroups`.
 fn setgroups(count: u64, list: u64) -> Result<u64, Errno> {
-    let own = current();
-    if !own.privileged() {
+    if !current().privileged() {
         return Err(Errno::EPERM);
     }
     let at = |index: u64| list.wrapping_add(index * GROUP_BYTES);
     let groups = LINUX.make_groups(u64::from(count as u32), |index| {
         uaccess::read(at(index)).map(u32::from_le_bytes)
     })?;
-    LINUX.put_groups(own.groups);
-    process::current().cred.set(Cred { groups, ..own });
+    LINUX.put_groups(process::current().groups.replace(groups));
     Ok(0)
 }
 
 /// `getgroups`: how many there are.
 pub(super) fn getgroups(room: u64, list: u64) -> Result<u64, Errno> {
-    let groups = current().groups;
+    let groups = process::current().groups.get();
     let room = u64::from(u32::try_from(room as i32).map_err(|_| Errno::EINVAL)?);
     let count = LINUX.groups(groups).count() as u64;
     if room == 0 {

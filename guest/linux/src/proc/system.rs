@@ -7,6 +7,7 @@ use faultlab_mm::vma::MmId;
 
 use crate::cred::Cred;
 use crate::fdtable::TableId;
+use crate::groups::GroupsId;
 use crate::limits::Limits;
 use crate::vfs::Fs;
 
@@ -37,6 +38,8 @@ pub struct Process {
     pub exe: Option<InodeId>,
     /// Ids.
     pub cred: Cred,
+    /// Supplementary groups.
+    pub groups: Option<GroupsId>,
     /// Resource limits.
     pub limits: Limits,
     /// Threads of its group.
@@ -84,6 +87,10 @@ pub trait System: Debug + Sync {
     fn process(&self, pid: u32) -> Option<Process>;
     /// Sets of signals of a process: pending for it, pending for its group, blocked, ignored, caught. Bit 0 is signal 1.
     fn signals(&self, pid: u32) -> [u64; 5];
+    /// Supplementary groups of the thread that asks.
+    fn groups(&self) -> Option<GroupsId> {
+        None
+    }
     /// Of the thread that asks: signals pending for it or for its group.
     fn pending(&self) -> u64 {
         let [own, group, ..] = self.signals(self.current().0);

@@ -81,7 +81,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         let slots = process.files.map_or(0, |table| self.table_slots(table));
         put!(out; "FDSize:\t", slots, "\nGroups:\t");
-        for (index, group) in self.groups(process.cred.groups).enumerate() {
+        for (index, group) in self.groups(process.groups).enumerate() {
             put!(out; if index == 0 { "" } else { " " }, group);
         }
         put!(out; " \nNStgid:\t", process.tgid, "\nNSpid:\t", process.pid, "\nNSpgid:\t", process.group);

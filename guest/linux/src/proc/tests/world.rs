@@ -150,6 +150,7 @@ impl<'m> World<'m> {
             fs: self.task.fs,
             exe: None,
             cred: Cred::ROOT,
+            groups: None,
             limits: Limits::INIT,
             threads: 1,
             start_ns: 5_000_000_000,
