@@ -11,13 +11,14 @@ use crate::support::{Needs, Suite, faultlab};
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    let simulated: [(&str, fn()); 6] = [
+    let simulated: [(&str, fn()); 7] = [
         ("words for its Linux reach it", appended),
         ("a program on Linux and in the guest", program_versus_linux),
         ("a program of this host runs there, with its libraries", foreign),
         ("SIGINT ends the command, whose partial report comes back", interrupted),
         ("a simulator that dies leaves nothing behind", killed),
         ("Linux stands beside the guest", versus_linux),
+        ("a file that leaves the page cache is on a disk", from_disk),
     ];
     for (name, body) in simulated {
         suite.test(format!("rig::{name}"), Needs::Simulator, body);
@@ -32,6 +33,32 @@ pub(crate) fn tests(suite: &mut Suite) {
             .run()
             .expect_refusal(2, &["--machine all", "run"]);
     });
+}
+
+/// Cold in the page cache costs less than cold on the disk, and more than present.
+fn from_disk() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("report.json");
+    let ran = faultlab("--quiet rig -- bench --scenario second-level-only,second-level-read --pages 64 --memory 16M")
+        .args(["--backing", "file,file-cold", "--json"])
+        .args([&path])
+        .run()
+        .expect(0);
+    let report = std::fs::read(&path).unwrap_or_else(|error| panic!("no report: {error}; {}", ran.stderr()));
+    let report: Value = serde_json::from_slice(&report).expect("valid JSON");
+    let median = |name: &str, backing: &str| {
+        let mut rows = report["scenarios"].as_array().expect("a list").iter();
+        let row = rows.find(|row| row["name"] == name && row["backing"] == backing);
+        let row = row.unwrap_or_else(|| panic!("no {name} on {backing} in\n{}", ran.stdout()));
+        row["cycles"]["p50"].as_u64().expect("a number")
+    };
+    for name in ["second-level-only", "second-level-read"] {
+        let (cached, cold) = (median(name, "file"), median(name, "file-cold"));
+        assert!(
+            cold > cached + 2000,
+            "{name}: {cached} in the page cache, {cold} from the disk"
+        );
+    }
 }
 
 fn appended() {

@@ -94,6 +94,7 @@ fn measure(args: &GateArgs, machine: Machine, pages: u64, quiet: bool) -> Result
         icount: true,
         mitigations: false,
         append: String::new(),
+        disk: false,
         timeout: Duration::from_secs(args.timeout),
     };
     let mut stdout = Vec::new();

@@ -97,6 +97,7 @@ pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
         icount: !args.no_icount,
         mitigations: args.mitigations,
         append: append(args),
+        disk: takes_disk(args),
         timeout: Duration::from_secs(args.timeout),
     }
 }
@@ -107,11 +108,10 @@ fn append(args: &RigArgs) -> String {
     if given.contains("hugepages=") || args.exec {
         return given;
     }
-    let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
-    let Ok(command) = Cli::try_parse_from(words) else {
+    let Some(command) = command_there(args) else {
         return given;
     };
-    let (vm, backings) = match &command.command {
+    let (vm, backings) = match &command {
         Command::Run(run) => (&run.vm, vec![run.backing]),
         Command::Exec(exec) => (&exec.vm, vec![exec.backing]),
         Command::Trace(trace) => (&trace.vm, vec![trace.backing]),
@@ -135,6 +135,27 @@ fn append(args: &RigArgs) -> String {
         .chain(pools)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The command in the machine, if it is faultlab's.
+fn command_there(args: &RigArgs) -> Option<Command> {
+    let words = std::iter::once(OsStr::new("faultlab")).chain(args.arguments.iter().map(AsRef::as_ref));
+    let parsed = (!args.exec).then(|| Cli::try_parse_from(words))?;
+    Some(parsed.ok()?.command)
+}
+
+/// Whether a file may back memory there: it is to have a disk behind it.
+fn takes_disk(args: &RigArgs) -> bool {
+    match command_there(args) {
+        Some(Command::Run(run)) => run.backing.is_file(),
+        Some(Command::Exec(exec)) => exec.backing.is_file(),
+        Some(Command::Trace(trace)) => trace.backing.is_file(),
+        Some(Command::Bench(bench)) => bench
+            .backing
+            .iter()
+            .any(|name| name == "all" || Backing::named(name).is_some_and(Backing::is_file)),
+        _ => false,
+    }
 }
 
 /// What a lab window takes at most that is not asked for, if that is more than one huge page.
@@ -225,6 +246,21 @@ mod tests {
             append(&["--append", "hugepages=96"], &bench("hugetlb-2m")),
             "hugepages=96"
         );
+    }
+
+    #[test]
+    fn a_file_has_a_disk_behind_it() {
+        let disk = |words: &[&str]| {
+            let line = [&["faultlab", "rig", "--"], words].concat();
+            let Command::Rig(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("not rig")
+            };
+            config(&args, Machine::Amd).disk
+        };
+        assert!(
+            disk(&["bench", "--backing", "anon,file-cold"]) && disk(&["bench"]) && disk(&["run", "--backing", "file"])
+        );
+        assert!(!disk(&["bench", "--backing", "anon"]) && !disk(&["run"]) && !disk(&["doctor"]));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use rustix::mm::{Advice, MapFlags};
 
 use super::area::Area;
 use super::backing::{Backed, Store, Unavailable};
+use crate::rig::DISK_VARIABLE;
 
 /// File systems without a disk. Source: statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -37,12 +38,12 @@ struct PageCache {
     drops_cache: bool,
 }
 
-/// Maps `bytes` of the file at `path` from byte `offset` on, or of a temporary one. At offset 0 the file is emptied.
+/// Maps `bytes` of the file at `path` from byte `offset` on, or of a temporary one: on the disk of a simulated machine, if it has one. At offset 0 the file is emptied.
 pub(super) fn map(bytes: u64, offset: u64, path: Option<&Path>, drops_cache: bool) -> Result<Backed, Unavailable> {
     let (file, offset, shown) = match path {
         Some(path) => (open(path, offset == 0)?, offset, path.to_owned()),
         None => {
-            let directory = std::env::temp_dir();
+            let directory = std::env::var_os(DISK_VARIABLE).map_or_else(std::env::temp_dir, Into::into);
             let file = tempfile::tempfile_in(&directory).map_err(|error| refused(&directory, &error))?;
             (file, 0, directory)
         }

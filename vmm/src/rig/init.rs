@@ -9,6 +9,7 @@
 //! Source: Linux, Documentation/filesystems/ramfs-rootfs-initramfs.rst; finit_module(2); reboot(2); termios(3).
 
 use std::env;
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
+use super::disk::{self, DISK_VARIABLE};
 use super::frame::{Frame, GREETING, PAYLOAD_MAX};
 use super::initramfs::INIT_PATH;
 use super::plan::{PLAN_PATH, Plan};
@@ -92,7 +94,20 @@ fn run(port: &Mutex<File>) -> Result<u8, String> {
         let (link, target) = (Path::new("/dev").join(name), Path::new("/proc/self").join(target));
         symlink(target, &link).map_err(|error| format!("cannot create {}: {error}", link.display()))?;
     }
-    plan.modules.iter().try_for_each(|path| load_module(path))?;
+    plan.modules.iter().try_for_each(|path| load_module(path, c""))?;
+    let mut plan = plan;
+    if !plan.formatter.as_os_str().is_empty() {
+        match set_up_disk(&plan) {
+            Ok(()) => plan
+                .environment
+                .push(format!("{DISK_VARIABLE}={}", disk::DIRECTORY).into()),
+            // Whoever needs it will say so.
+            Err(reason) => {
+                let line = format!("faultlab rig: no disk: {reason}\n");
+                send(port, &Frame::Stderr(line.into_bytes())).map_err(|error| format!("cannot send: {error}"))?;
+            }
+        }
+    }
     let status = run_program(&plan, port).map_err(|error| format!("cannot run faultlab: {error}"))?;
     for (path, index) in plan.outputs.iter().zip(0..) {
         send_file(&plan.directory.join(path), index, port)
@@ -142,12 +157,26 @@ fn pass_signals(port: File, program: Pid) {
     }
 }
 
-fn load_module(path: &Path) -> Result<(), String> {
+fn set_up_disk(plan: &Plan) -> Result<(), String> {
+    let parameters = |path: &Path| match path
+        .file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"brd."))
+    {
+        true => disk::PARAMETERS,
+        false => c"",
+    };
+    plan.disk_modules
+        .iter()
+        .try_for_each(|path| load_module(path, parameters(path)))?;
+    disk::set_up(&plan.formatter)
+}
+
+fn load_module(path: &Path, parameters: &CStr) -> Result<(), String> {
     let failed = |error: io::Error| format!("cannot load {}: {error}", path.display());
     let compressed = path.extension().is_some_and(|extension| extension != "ko");
     let flags = if compressed { COMPRESSED_MODULE } else { 0 };
     let file = File::open(path).map_err(failed)?;
-    match finit_module(&file, c"", flags) {
+    match finit_module(&file, parameters, flags) {
         // Built in as well, or loaded already.
         Err(rustix::io::Errno::EXIST) | Ok(()) => Ok(()),
         Err(error) => Err(failed(error.into())),

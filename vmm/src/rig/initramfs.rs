@@ -43,11 +43,16 @@ pub(super) fn build(mut plan: Plan, inputs: Vec<Input>) -> Result<Archive, RigEr
         let contents = read(&plan.program)?;
         add_libraries(&mut archive, &plan.program, &contents)?;
     }
-    plan.modules = plan
-        .modules
-        .iter()
-        .map(|path| add_module(&mut archive, path))
-        .collect::<Result<_, _>>()?;
+    if !plan.formatter.as_os_str().is_empty() {
+        let contents = read(&plan.formatter)?;
+        add_libraries(&mut archive, &plan.formatter, &contents)?;
+        archive.add_file(&plan.formatter, 0o755, contents);
+    }
+    for modules in [&mut plan.modules, &mut plan.disk_modules] {
+        for path in modules {
+            *path = add_module(&mut archive, path)?;
+        }
+    }
     archive.add_file(Path::new(PLAN_PATH), 0o400, plan.encode());
     Ok(archive)
 }

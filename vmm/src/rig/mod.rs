@@ -10,6 +10,7 @@
 //! | `files` | the files that the arguments name: taken along, brought back |
 //! | `elf`, `libraries` | what this program needs to run elsewhere |
 //! | `cpio`, `initramfs`, `plan` | the machine's file system, and what its first process is to do |
+//! | `disk` | a file system that is not memory to Linux |
 //! | `launch`, `qemu`, `bochs`, `cd_image` | what is told to the simulators, and what they need |
 //! | `machine`, `interrupt` | the simulator's process, and how it ends |
 //! | `frame` | what the two sides say to each other |
@@ -21,6 +22,7 @@
 mod bochs;
 mod cd_image;
 mod cpio;
+mod disk;
 mod elf;
 mod error;
 mod files;
@@ -46,6 +48,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub use disk::DISK_VARIABLE;
 pub use error::RigError;
 pub use init::{first_process, is_first_process};
 pub use interrupt::{Interrupter, Interrupts, interrupts};
@@ -124,6 +127,8 @@ pub struct RigConfig {
     pub mitigations: bool,
     /// Further words for its command line, separated by spaces: printable ASCII without quotes.
     pub append: String,
+    /// Whether there is to be a disk ([`DISK_VARIABLE`]), if kernel and host allow it; otherwise a warning says why not.
+    pub disk: bool,
     /// When to give up, from the simulator's start.
     pub timeout: Duration,
 }
@@ -172,13 +177,17 @@ pub fn run(
         config.kernel.as_deref(),
         config.modules.as_deref(),
         config.machine.kvm_module(),
+        config.disk,
     ))?;
+    let disk = disk(config, &kernel);
     let plan = Plan {
         program: config.program.clone().unwrap_or_default(),
         arguments: config.arguments.clone(),
         environment: environment(config, simulator.version()),
         directory: working_directory()?,
         modules: kernel.modules.clone(),
+        disk_modules: disk.modules,
+        formatter: disk.formatter,
         outputs: outputs.clone(),
         signals: simulator.signals_port().into(),
     };
@@ -272,6 +281,17 @@ impl Simulator {
             Simulator::Bochs(installation) => bochs::launch(boot, installation),
         }
     }
+}
+
+/// What the disk takes that is asked for; nothing if there is to be none.
+fn disk(config: &RigConfig, kernel: &kernel::Kernel) -> disk::Disk {
+    if !config.disk {
+        return disk::Disk::default();
+    }
+    disk::find(kernel).unwrap_or_else(|reason| {
+        log::warn!("no disk in the simulated machine: {reason}");
+        disk::Disk::default()
+    })
 }
 
 /// First line of what QEMU says about itself.

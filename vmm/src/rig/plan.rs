@@ -23,6 +23,10 @@ pub(super) struct Plan {
     pub(super) directory: PathBuf,
     /// Kernel modules to load, in order.
     pub(super) modules: Vec<PathBuf>,
+    /// More of them, without which there is no disk.
+    pub(super) disk_modules: Vec<PathBuf>,
+    /// What formats the disk; empty if there is to be none.
+    pub(super) formatter: PathBuf,
     /// Files to send back if they are there in the end, as the arguments name them.
     pub(super) outputs: Vec<PathBuf>,
     /// The serial port by which the other side says that the program is to end: each byte is a signal's number.
@@ -44,6 +48,8 @@ impl Plan {
         self.environment.iter().for_each(|text| put(b'e', text));
         put(b'd', self.directory.as_os_str());
         self.modules.iter().for_each(|path| put(b'm', path.as_os_str()));
+        self.disk_modules.iter().for_each(|path| put(b'k', path.as_os_str()));
+        put(b'f', self.formatter.as_os_str());
         self.outputs.iter().for_each(|path| put(b'o', path.as_os_str()));
         put(b's', self.signals.as_os_str());
         bytes
@@ -61,6 +67,8 @@ impl Plan {
                 b'e' => plan.environment.push(text),
                 b'd' => plan.directory = text.into(),
                 b'm' => plan.modules.push(text.into()),
+                b'k' => plan.disk_modules.push(text.into()),
+                b'f' => plan.formatter = text.into(),
                 b'o' => plan.outputs.push(text.into()),
                 b's' => plan.signals = text.into(),
                 _ => return None,
@@ -82,6 +90,8 @@ mod tests {
             environment: vec![OsString::from_vec(b"X=\xff=\0".to_vec())],
             directory: "/somewhere/else".into(),
             modules: vec!["/m/a.ko".into(), "/m/b.ko".into()],
+            disk_modules: vec!["/m/c.ko".into()],
+            formatter: "/sbin/f".into(),
             outputs: vec!["out.json".into()],
             signals: "/dev/ttyS1".into(),
         }

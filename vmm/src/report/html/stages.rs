@@ -1,4 +1,4 @@
-//! Where the time of traced faults went: a bar a row, a part a stage, all bars to one scale.
+//! Where the time of traced faults went: a bar a row, a part a stage, all bars to one scale; short ones once more, magnified.
 
 use maud::{Markup, html};
 
@@ -11,6 +11,9 @@ use crate::report::stages::{StageCost, Stages};
 
 /// Parts narrower than this many percent of the whole width have no text in them.
 const LABEL_MIN_PERCENT: f64 = 9.0;
+
+/// Bars that are shorter than the longest by this factor are drawn once more, as wide as the longest.
+const MAGNIFIED_FROM: f64 = 5.0;
 
 /// The bars of `report`; nothing if it was measured without tracing.
 pub(super) fn section(report: &Report) -> Markup {
@@ -28,10 +31,11 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         @if !traced.is_empty() {
             h3 { "Stages of a fault in the guest" }
-            p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it. All bars have one scale." }
+            p.note { "Mean " (unit) " a fault, tracing included; each stage has what passed since the one before it. All bars have one scale; short ones are drawn once more, magnified." }
             @for (name, stages) in &traced {
                 div.bar-name { b { (name) } " " (short_cost(stages.mean_sum_cycles())) " " (unit) (closing(stages)) (lost(stages)) }
                 div.bar { @for cost in &stages.stages { (part(cost, stages, longest, &names)) } }
+                (magnified(stages, longest, &names))
             }
             ul.legend {
                 @for (at, name) in names.iter().enumerate() {
@@ -42,6 +46,19 @@ pub(super) fn section(report: &Report) -> Markup {
             details {
                 summary { "The same in numbers" }
                 @for (name, stages) in &traced { (numbers(name, stages, unit)) }
+            }
+        }
+    }
+}
+
+/// A bar that is too short to be read, as wide as the longest.
+fn magnified(stages: &Stages, longest: f64, names: &[&str]) -> Markup {
+    let own = stages.mean_sum_cycles();
+    html! {
+        @if own > 0.0 && longest / own >= MAGNIFIED_FROM {
+            div.magnified {
+                span { (format!("\u{d7}{:.0}", longest / own)) }
+                div.bar { @for cost in &stages.stages { (part(cost, stages, own, names)) } }
             }
         }
     }

@@ -68,7 +68,18 @@ fn bars_have_one_scale() {
     for width in ["37.50%", "12.50%", "75.00%", "25.00%"] {
         assert!(page.contains(&format!("width:{width};")), "{width}");
     }
-    assert!(page.contains("3 were overwritten"));
+    assert!(page.contains("3 were overwritten") && !page.contains("class=\"magnified\""));
+}
+
+#[test]
+fn a_short_bar_is_magnified() {
+    let page = page(|report| {
+        let mut stages = report.scenarios[1].stages.clone().unwrap();
+        stages.stages.iter_mut().for_each(|cost| cost.total_cycles *= 8);
+        report.scenarios[2].stages = Some(stages);
+    });
+    assert_eq!(page.matches("class=\"magnified\"").count(), 1);
+    assert!(page.contains("<span>\u{d7}8</span>") && page.contains("width:75.00%;"));
 }
 
 #[test]

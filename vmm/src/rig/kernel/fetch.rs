@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::modules::BUILTIN_LIST;
 use super::{Kernel, files, in_root};
 use crate::rig::Machine;
 
@@ -53,8 +54,15 @@ fn keep_needed(unpacked: &Path, kept: &Path) -> Result<(), String> {
         .first()
         .ok_or("the package has no kernel with its KVM modules")?
         .image;
-    let modules: BTreeSet<&PathBuf> = kernels.iter().flat_map(|kernel| &kernel.modules).collect();
-    for path in modules.into_iter().chain([image]) {
+    let modules_of =
+        |kernel: &'_ Kernel| [kernel.modules.clone(), kernel.disk_modules.clone().unwrap_or_default()].concat();
+    let modules: BTreeSet<PathBuf> = kernels.iter().flat_map(modules_of).collect();
+    let builtin = unpacked
+        .join("lib/modules")
+        .join(&kernels[0].release)
+        .join(BUILTIN_LIST);
+    let builtin = builtin.exists().then_some(&builtin);
+    for path in modules.iter().chain(builtin).chain([image]) {
         let move_it = || -> io::Result<()> {
             let target = kept.join(path.strip_prefix(unpacked).map_err(io::Error::other)?);
             fs::create_dir_all(target.parent().unwrap_or(kept))?;
@@ -134,6 +142,8 @@ mod tests {
             ("lib/modules/6.1/kvm-amd.ko", &vec![]),
             ("lib/modules/6.1/kvm-intel.ko", &vec![]),
             ("lib/modules/6.1/kvm.ko", &vec![]),
+            ("lib/modules/6.1/brd.ko", &vec![]),
+            ("lib/modules/6.1/modules.builtin", &b"kernel/fs/ext4/ext4.ko\n".to_vec()),
             ("lib/modules/6.1/other.ko", &vec![]),
         ] {
             let path = unpacked.join(path);
@@ -145,8 +155,12 @@ mod tests {
         for machine in Machine::ALL {
             let kernel = in_root(&kept, None, machine.kvm_module()).unwrap();
             assert_eq!(
-                (kernel.release.as_str(), kernel.modules.len()),
-                ("6.1", 2),
+                (
+                    kernel.release.as_str(),
+                    kernel.modules.len(),
+                    kernel.disk_modules.map(|modules| modules.len())
+                ),
+                ("6.1", 2, Some(1)),
                 "{machine:?}"
             );
         }

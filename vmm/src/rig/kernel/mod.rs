@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::error::RigError;
 use super::packages::{Wanted, remedy};
 use fetch::fetch;
-use modules::find_modules;
+use modules::{find_disk_modules, find_modules};
 
 /// Bytes of a bzImage that hold its boot-sector and set-up code, where the version string is.
 const SETUP_MAX_BYTES: u64 = 64 * 512;
@@ -30,29 +30,47 @@ pub(super) struct Kernel {
     pub(super) release: String,
     /// Module files, each after those that it needs; built-in ones are not listed.
     pub(super) modules: Vec<PathBuf>,
+    /// The same of what a disk takes beside them; `None` if the kernel cannot have one.
+    pub(super) disk_modules: Option<Vec<PathBuf>>,
 }
 
 /// The kernel to boot on a machine of which `kvm_module` is the last module that it takes to have `/dev/kvm`. `image`
-/// and `modules` are the options `--kernel` and `--modules`.
-pub(super) fn find(image: Option<&Path>, modules: Option<&Path>, kvm_module: &'static str) -> Result<Kernel, RigError> {
+/// and `modules` are the options `--kernel` and `--modules`. One that can have a disk is preferred if `disk` is wanted.
+pub(super) fn find(
+    image: Option<&Path>,
+    modules: Option<&Path>,
+    kvm_module: &'static str,
+    disk: bool,
+) -> Result<Kernel, RigError> {
     if let Some(image) = image {
         return from_options(image, modules, kvm_module);
     }
     let cache = cache_directory().map(|cache| cache.join("kernels"));
     let cached = cache.iter().flat_map(|cache| subdirectories(cache));
-    if let Some(kernel) = std::iter::once(PathBuf::from("/"))
+    let mut found: Vec<Kernel> = std::iter::once(PathBuf::from("/"))
         .chain(cached)
-        .find_map(|root| in_root(&root, modules, kvm_module))
-    {
-        return Ok(kernel);
-    }
+        .filter_map(|root| in_root(&root, modules, kvm_module))
+        .collect();
+    found.sort_by_key(|kernel| disk && kernel.disk_modules.is_none());
+    let diskless = match found.into_iter().next() {
+        // An earlier version kept less of the package.
+        Some(kernel) if disk && modules.is_none() && kernel.disk_modules.is_none() => Some(kernel),
+        Some(kernel) => return Ok(kernel),
+        None => None,
+    };
     let no_kernel = |reason| RigError::NoKernel {
         module: kvm_module,
         reason,
         remedy: remedy(Wanted::Kernel),
     };
     let cache = cache.ok_or_else(|| no_kernel("no cache directory: set HOME or XDG_CACHE_HOME".into()))?;
-    let root = fetch(&cache).map_err(no_kernel)?;
+    let root = match (fetch(&cache), diskless) {
+        (Err(reason), Some(kernel)) => {
+            log::warn!("cannot fetch a kernel that can have a disk: {reason}");
+            return Ok(kernel);
+        }
+        (fetched, _) => fetched.map_err(no_kernel)?,
+    };
     in_root(&root, modules, kvm_module).ok_or_else(|| no_kernel(format!("none in {}", root.display())))
 }
 
@@ -85,9 +103,11 @@ fn from_options(image: &Path, modules: Option<&Path>, kvm_module: &'static str) 
             .map(|place| place.join(&release))
             .collect(),
     };
-    let found = places.iter().find_map(|place| find_modules(place, kvm_module));
+    let found = places
+        .iter()
+        .find_map(|place| Some((place, find_modules(place, kvm_module)?)));
     let directory = modules.map_or_else(|| Path::new("/lib/modules").join(&release), Path::to_path_buf);
-    let modules = found.ok_or_else(|| RigError::Modules {
+    let (place, modules) = found.ok_or_else(|| RigError::Modules {
         module: kvm_module,
         release: release.clone(),
         directory,
@@ -96,6 +116,7 @@ fn from_options(image: &Path, modules: Option<&Path>, kvm_module: &'static str) 
         image: image.into(),
         release,
         modules,
+        disk_modules: find_disk_modules(place),
     })
 }
 
@@ -115,15 +136,17 @@ fn in_root(root: &Path, modules: Option<&Path>, kvm_module: &'static str) -> Opt
         .collect();
     images.sort_by_key(|(release, _)| Reverse(version_key(release)));
     images.into_iter().find_map(|(release, image)| {
-        let place = |directory: &Path| find_modules(&directory.join(&release), kvm_module);
-        let modules = modules.map_or_else(
-            || place(&module_root),
-            |given| place(given).or_else(|| find_modules(given, kvm_module)),
-        )?;
+        let root = modules.unwrap_or(&module_root);
+        let mut places = vec![root.join(&release)];
+        places.extend(modules.map(Path::to_path_buf));
+        let (place, modules) = places
+            .iter()
+            .find_map(|place| Some((place, find_modules(place, kvm_module)?)))?;
         Some(Kernel {
             image,
             release,
             modules,
+            disk_modules: find_disk_modules(place),
         })
     })
 }

@@ -1,4 +1,4 @@
-//! The modules that make a kernel a KVM host, in the order in which they have to be loaded.
+//! The modules that make a kernel a KVM host, and give it a disk, in the order in which they have to be loaded.
 //!
 //! The order is fixed here instead of being computed from `modules.dep`, which only an installed kernel has (depmod(8)
 //! writes it at installation), or from the modules themselves, which may be compressed.
@@ -13,6 +13,13 @@ use super::files;
 /// distributions build some in or leave them out.
 const LOAD_ORDER: [&str; 4] = ["rng-core", "ccp", "irqbypass", "kvm"];
 
+/// What a disk needs beside them: its file system and what that needs, then the disk itself.
+const DISK_LOAD_ORDER: [&str; 6] = ["crc16", "crc32c-generic", "mbcache", "jbd2", FILE_SYSTEM, RAM_DISK];
+/// The modules that are part of the kernel, beside those that are not.
+pub(super) const BUILTIN_LIST: &str = "modules.builtin";
+const FILE_SYSTEM: &str = "ext4";
+const RAM_DISK: &str = "brd";
+
 /// The module files below `directory` in load order, `kvm_module` the last; `None` if the kernel cannot have
 /// `/dev/kvm` on a machine that needs that one.
 pub(super) fn find_modules(directory: &Path, kvm_module: &'static str) -> Option<Vec<PathBuf>> {
@@ -21,6 +28,15 @@ pub(super) fn find_modules(directory: &Path, kvm_module: &'static str) -> Option
     walk(directory, &wanted, &mut found);
     let complete = found.contains_key(kvm_module) || is_builtin(directory, kvm_module);
     complete.then(|| wanted.iter().filter_map(|name| found.remove(name)).collect())
+}
+
+/// The same for a disk in memory with a file system; `None` if the kernel cannot have one. The disk is made as large as it has to be by loading it.
+pub(super) fn find_disk_modules(directory: &Path) -> Option<Vec<PathBuf>> {
+    let mut found = BTreeMap::new();
+    walk(directory, &DISK_LOAD_ORDER, &mut found);
+    let has_file_system = found.contains_key(FILE_SYSTEM) || is_builtin(directory, FILE_SYSTEM);
+    let complete = has_file_system && found.contains_key(RAM_DISK);
+    complete.then(|| DISK_LOAD_ORDER.iter().filter_map(|name| found.remove(name)).collect())
 }
 
 /// Collects the `wanted` modules below `directory`. Symbolic links (`build`, `source`) are not followed.
@@ -47,7 +63,7 @@ fn module_name(path: &Path) -> Option<String> {
 
 /// Whether `modules.builtin` lists the module.
 fn is_builtin(directory: &Path, name: &str) -> bool {
-    let list = fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
+    let list = fs::read_to_string(directory.join(BUILTIN_LIST)).unwrap_or_default();
     list.lines()
         .any(|line| module_name(Path::new(line)).is_some_and(|builtin| builtin == name))
 }
@@ -83,6 +99,16 @@ mod tests {
             find_modules(tree.path(), "kvm-intel").unwrap().last(),
             Some(&tree.path().join("kernel/arch/x86/kvm/kvm-intel.ko.zst"))
         );
+    }
+
+    #[test]
+    fn a_disk_needs_its_file_system() {
+        let tree = tree(&["kernel/drivers/block/brd.ko", "kernel/lib/crc16.ko.xz"]);
+        assert_eq!(find_disk_modules(tree.path()), None);
+        fs::write(tree.path().join(BUILTIN_LIST), "kernel/fs/ext4/ext4.ko\n").unwrap();
+        let modules = find_disk_modules(tree.path()).unwrap();
+        let names: Vec<_> = modules.iter().map(|path| path.file_name().unwrap()).collect();
+        assert_eq!(names, ["crc16.ko.xz", "brd.ko"]);
     }
 
     #[test]
