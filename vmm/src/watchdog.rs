@@ -1,9 +1,9 @@
 //! Ends a guest that makes no progress, takes too long, or is to be stopped.
 //!
 //! A thread makes the vCPU return from the guest once a second. The vCPU's own thread then looks: was a stop asked for,
-//! is the time up, and did the guest do anything? A guest in ring 0 whose counters did not move for
-//! [`STILL_LIMIT_SECONDS`] looks in a row is stuck. Looks are counted instead of time, so that a process which was
-//! stopped or starved itself does not blame its guest. Ring 3 may spin as long as it likes: that is a program's right.
+//! is the time up, and did the guest do anything? A guest in ring 0 whose counters did not move while the vCPU's thread had the
+//! processor for [`STILL_LIMIT_SECONDS`] is stuck. It is the thread's own time that counts, so that a process which was
+//! stopped, or starved on a busy machine, does not blame its guest. Ring 3 may spin as long as it likes: that is a program's right.
 //!
 //! Locks: none; the thread shares two atomics and the kick ([`crate::vcpu::kick`]).
 
@@ -26,7 +26,7 @@ use crate::vcpu::kick::{ArmedGuard, StopHandle};
 /// Time between two looks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Looks without progress after which a guest is stuck.
+/// Time of the vCPU's thread without progress after which a guest is stuck, in seconds.
 pub const STILL_LIMIT_SECONDS: u32 = 10;
 
 /// The same before the kernel's first command: where ring 0 is emulated, preparing the page array of the largest RAM
@@ -152,19 +152,21 @@ impl Watch {
             BOOT_LIMIT_SECONDS
         };
         self.progress
-            .observe(ring == 0, heartbeat(bus, ram, hello), limit)
+            .observe(ring == 0, heartbeat(bus, ram, hello), thread_time(), limit)
             .map(|seconds| Stopped::Watchdog(WatchdogCause::NoProgress { seconds }))
     }
 }
 
 /// A number that changes whenever the guest gets something done: its own counters, commands, swap requests.
 fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
-    const ITEMS: [Item; 5] = [
+    const ITEMS: [Item; 6] = [
         Item::NrSyscalls,
         Item::Pgfault,
         Item::Pswpin,
         Item::Pswpout,
         Item::Pgalloc,
+        // The end of a large process frees for seconds where ring 0 is emulated.
+        Item::Pgfree,
     ];
     let devices = bus.lab.commands()
         + bus.lab.idle_waits()
@@ -183,19 +185,28 @@ fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
     })
 }
 
-/// Consecutive looks at a guest that did nothing in ring 0.
+/// Processor time that this thread has had, in the guest and outside it.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Since when a guest did nothing in ring 0.
 #[derive(Debug, Default)]
 struct Progress {
     heartbeat: u64,
-    still: u32,
+    /// The thread's time at the last look that found progress.
+    since: Duration,
 }
 
 impl Progress {
-    /// One look; `Some` with their number when `limit` looks in a row found ring 0 and the same heartbeat.
-    fn observe(&mut self, in_ring0: bool, heartbeat: u64, limit: u32) -> Option<u32> {
+    /// One look, when the thread has had `time`; `Some` with `limit`, in seconds, when each look found ring 0 and the same heartbeat for so much of it.
+    fn observe(&mut self, in_ring0: bool, heartbeat: u64, time: Duration, limit: u32) -> Option<u32> {
         let moved = heartbeat != std::mem::replace(&mut self.heartbeat, heartbeat);
-        self.still = if moved || !in_ring0 { 0 } else { self.still + 1 };
-        (self.still >= limit).then_some(self.still)
+        if moved || !in_ring0 {
+            self.since = time;
+        }
+        (time.saturating_sub(self.since) >= Duration::from_secs(limit.into())).then_some(limit)
     }
 }
 
@@ -203,35 +214,51 @@ impl Progress {
 mod tests {
     use super::*;
 
+    /// Looks at these moments of the thread's time, in seconds; the last one's answer, before which there was none.
+    fn observe(
+        progress: &mut Progress,
+        in_ring0: bool,
+        heartbeat: u64,
+        seconds: std::ops::RangeInclusive<u64>,
+    ) -> Option<u32> {
+        let mut last = None;
+        for second in seconds {
+            assert_eq!(last, None, "before {second} s");
+            last = progress.observe(in_ring0, heartbeat, Duration::from_secs(second), STILL_LIMIT_SECONDS);
+        }
+        last
+    }
+
     #[test]
-    fn only_consecutive_looks_at_a_still_ring_0_count() {
+    fn only_time_at_a_still_ring_0_counts() {
         let mut progress = Progress::default();
-        for _ in 0..STILL_LIMIT_SECONDS - 1 {
-            assert_eq!(progress.observe(true, 0, STILL_LIMIT_SECONDS), None);
+        assert_eq!(observe(&mut progress, true, 0, 0..=9), None);
+        assert_eq!(observe(&mut progress, true, 1, 10..=19), None, "the heartbeat moved");
+        assert_eq!(observe(&mut progress, false, 1, 20..=40), None, "a program runs");
+        assert_eq!(observe(&mut progress, true, 1, 41..=49), None);
+        assert_eq!(observe(&mut progress, true, 1, 50..=50), Some(STILL_LIMIT_SECONDS));
+    }
+
+    #[test]
+    fn looks_at_a_starved_thread_do_not_count() {
+        let mut progress = Progress::default();
+        for _ in 0..1000 {
+            assert_eq!(observe(&mut progress, true, 0, 1..=1), None);
         }
-        assert_eq!(
-            progress.observe(true, 1, STILL_LIMIT_SECONDS),
-            None,
-            "the heartbeat moved"
-        );
-        for _ in 0..STILL_LIMIT_SECONDS - 1 {
-            assert_eq!(progress.observe(true, 1, STILL_LIMIT_SECONDS), None);
-        }
-        assert_eq!(progress.observe(false, 1, STILL_LIMIT_SECONDS), None, "a program runs");
-        for _ in 0..STILL_LIMIT_SECONDS - 1 {
-            assert_eq!(progress.observe(true, 1, STILL_LIMIT_SECONDS), None);
-        }
-        assert_eq!(
-            progress.observe(true, 1, STILL_LIMIT_SECONDS),
-            Some(STILL_LIMIT_SECONDS)
-        );
     }
 
     #[test]
     fn a_heartbeat_that_falls_is_progress_too() {
         let mut progress = Progress::default();
-        progress.observe(true, 5, 2);
-        assert_eq!(progress.observe(true, 5, 2), None);
-        assert_eq!(progress.observe(true, 4, 2), None);
+        assert_eq!(observe(&mut progress, true, 5, 1..=10), None);
+        assert_eq!(observe(&mut progress, true, 4, 11..=20), None);
+    }
+
+    #[test]
+    fn a_thread_that_computes_has_had_time() {
+        let before = thread_time();
+        while thread_time() < before + Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
     }
 }
