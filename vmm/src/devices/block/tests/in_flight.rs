@@ -85,16 +85,23 @@ fn a_late_request_lets_others_pass() {
 #[test]
 fn late_requests_are_late_at_the_same_time() {
     each_thread(|how| {
-        let mut rig = Rig::with(how, &late(&[400]));
-        let since = Instant::now();
-        (0..SLOTS).for_each(|slot| rig.put_request(slot, 1));
-        rig.disk.notify(&rig.ram);
-        rig.wait_until(|rig| rig.used() == SLOTS);
-        let took = since.elapsed();
-        assert!(took >= Duration::from_millis(400), "{took:?}");
-        assert!(took < Duration::from_millis(1600), "one after the other: {took:?}");
-        let injected = rig.disk.counters().injected.unwrap();
-        assert_eq!((injected.delays, injected.delay_ns), (5, 2_000_000_000));
+        let took = || {
+            let mut rig = Rig::with(how, &late(&[400]));
+            let since = Instant::now();
+            (0..SLOTS).for_each(|slot| rig.put_request(slot, 1));
+            rig.disk.notify(&rig.ram);
+            rig.wait_until(|rig| rig.used() == SLOTS);
+            let took = since.elapsed();
+            assert!(took >= Duration::from_millis(400), "{took:?}");
+            let injected = rig.disk.counters().injected.unwrap();
+            assert_eq!((injected.delays, injected.delay_ns), (5, 2_000_000_000));
+            took
+        };
+        // One after the other they take two seconds every time; a busy machine makes only some runs slow.
+        assert!(
+            (0..10).any(|_| took() < Duration::from_millis(1600)),
+            "one after the other"
+        );
     });
 }
 
