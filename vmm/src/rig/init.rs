@@ -84,7 +84,7 @@ fn serve() -> Result<(), String> {
 /// Sets up the rest, runs the program, and sends what it leaves.
 fn run(port: &Mutex<File>) -> Result<u8, String> {
     let plan = fs::read(PLAN_PATH).map_err(|error| format!("cannot read {PLAN_PATH}: {error}"))?;
-    let plan = Plan::decode(&plan).ok_or_else(|| format!("{PLAN_PATH} is malformed"))?;
+    let mut plan = Plan::decode(&plan).ok_or_else(|| format!("{PLAN_PATH} is malformed"))?;
     for (kind, directory) in OPTIONAL_FILE_SYSTEMS {
         if let Err(reason) = mount_at(kind, directory) {
             eprintln!("faultlab rig: {reason}");
@@ -95,7 +95,6 @@ fn run(port: &Mutex<File>) -> Result<u8, String> {
         symlink(target, &link).map_err(|error| format!("cannot create {}: {error}", link.display()))?;
     }
     plan.modules.iter().try_for_each(|path| load_module(path, c""))?;
-    let mut plan = plan;
     if !plan.formatter.as_os_str().is_empty() {
         match set_up_disk(&plan) {
             Ok(()) => plan

@@ -55,7 +55,7 @@ fn keep_needed(unpacked: &Path, kept: &Path) -> Result<(), String> {
         .ok_or("the package has no kernel with its KVM modules")?
         .image;
     let modules_of =
-        |kernel: &'_ Kernel| [kernel.modules.clone(), kernel.disk_modules.clone().unwrap_or_default()].concat();
+        |kernel: &Kernel| [kernel.modules.clone(), kernel.disk_modules.clone().unwrap_or_default()].concat();
     let modules: BTreeSet<PathBuf> = kernels.iter().flat_map(modules_of).collect();
     let builtin = unpacked
         .join("lib/modules")
