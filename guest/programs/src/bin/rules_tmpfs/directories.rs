@@ -205,8 +205,7 @@ fn working() {
     line("C39", "a file in it", Plain(create(c"f")));
     line("C39", "what it is", Plain(stat_of(c".").map(|_| 0)));
     line("C39", "a directory beside where it was", Plain(mkdir(c"../b")));
-    line("C39", "a directory two above", Plain(mkdir(c"../../b")));
-    _ = rmdir(c"/dev/shm/b");
+    must(rmdir(c"/dev/shm/b"));
     // SAFETY: touches no memory.
     line("C39", "fchdir", Plain(unsafe { paths::fchdir([above.0]) }));
     line("C39", "working directory", Cwd);
