@@ -14,21 +14,30 @@ pub const NAME_MAX: usize = 249;
 mod flag {
     pub(super) const CLOEXEC: u64 = 1;
     pub(super) const ALLOW_SEALING: u64 = 2;
+    pub(super) const HUGETLB: u64 = 4;
     pub(super) const NOEXEC_SEAL: u64 = 8;
     pub(super) const EXEC: u64 = 0x10;
-    pub(super) const ALL: u64 = CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC;
+    pub(super) const ALL: u64 = CLOEXEC | ALLOW_SEALING | HUGETLB | NOEXEC_SEAL | EXEC;
+    /// Where the size of huge pages begins: its binary logarithm, 0 being the usual size.
+    pub(super) const HUGE_SHIFT: u32 = 26;
+    pub(super) const HUGE_MASK: u64 = 0x3f;
 }
 
 /// `S_IFREG`. Source: inode(7).
 const S_IFREG: u32 = 0o100_000;
 
-/// Whether flags are such that `memfd_create` looks at the name. There is no pool of huge pages: `MFD_HUGETLB` is unknown.
+/// Whether flags are such that `memfd_create` looks at the name. A size of huge pages is for those only.
 ///
 /// # Errors
 /// `EINVAL`.
 pub fn check_flags(flags: u64) -> Result<(), Errno> {
     let exec = flag::EXEC | flag::NOEXEC_SEAL;
-    if flags as u32 & !(flag::ALL as u32) != 0 || flags & exec == exec {
+    let sizes = if flags & flag::HUGETLB != 0 {
+        flag::HUGE_MASK << flag::HUGE_SHIFT
+    } else {
+        0
+    };
+    if flags as u32 & !((flag::ALL | sizes) as u32) != 0 || flags & exec == exec {
         return Err(Errno::EINVAL);
     }
     Ok(())
@@ -46,7 +55,7 @@ impl<P: Platform> Linux<'_, P> {
     /// [`Linux::memfd_create`] with a name, which is shown where the file is mapped.
     ///
     /// # Errors
-    /// `EMFILE`, `ENOMEM`.
+    /// `EMFILE`, `ENOMEM`; `ENODEV` for sizes of huge pages that there are not.
     pub fn memfd_create_named(&self, table: TableId, flags: u64, owner: (u32, u32), name: &[u8]) -> Result<u64, Errno> {
         let (mode, seals) = if flags & flag::NOEXEC_SEAL != 0 {
             // Implies that seals are allowed.
@@ -62,15 +71,18 @@ impl<P: Platform> Linux<'_, P> {
         let len = b"/memfd:".len() + name.len().min(NAME_MAX);
         shown[..7].copy_from_slice(b"/memfd:");
         shown[7..len].copy_from_slice(&name[..len - 7]);
-        let made = self
-            .memory
-            .memfd_create(S_IFREG | mode, owner, seals)
-            .and_then(|inode| {
-                self.memory
-                    .set_i_name(inode, &shown[..len])
-                    .inspect_err(|_| self.memory.iput(inode))?;
-                Ok(inode)
-            });
+        let object = if flags & flag::HUGETLB != 0 {
+            let size = flags >> flag::HUGE_SHIFT & flag::HUGE_MASK;
+            self.memory.memfd_create_hugetlb(size, S_IFREG | mode, owner, seals)
+        } else {
+            self.memory.memfd_create(S_IFREG | mode, owner, seals)
+        };
+        let made = object.and_then(|inode| {
+            self.memory
+                .set_i_name(inode, &shown[..len])
+                .inspect_err(|_| self.memory.iput(inode))?;
+            Ok(inode)
+        });
         match made {
             Ok(inode) => {
                 self.set_file(file, Kind::Object(inode), Some(inode), o::RDWR | o::LARGEFILE);

@@ -11,7 +11,7 @@ use crate::vfs::s;
 pub const STAT_BYTES: usize = 144;
 /// Bytes of a `struct statx`.
 pub const STATX_BYTES: usize = 256;
-/// Bytes of a block for input and output.
+/// Bytes of a block for input and output, of what has no pages.
 const BLKSIZE: u32 = 4096;
 
 /// What is known about something that can be opened.
@@ -72,6 +72,7 @@ impl Stat {
             gid: 0,
             size: 0,
             blocks: 0,
+            blksize: BLKSIZE,
             atime_ns: 0,
             mtime_ns: 0,
             ctime_ns: 0,
@@ -92,7 +93,7 @@ impl Stat {
         put.u32(32, stat.gid);
         put.u64(40, self.rdev);
         put.u64(48, stat.size);
-        put.u64(56, u64::from(BLKSIZE));
+        put.u64(56, u64::from(stat.blksize));
         put.u64(64, stat.blocks);
         for (at, time) in [(72, stat.atime_ns), (88, stat.mtime_ns), (104, stat.ctime_ns)] {
             put.time(at, time);
@@ -107,7 +108,7 @@ impl Stat {
         let (mut bytes, stat) = ([0; STATX_BYTES], &self.stat);
         let mut put = Fields(&mut bytes);
         put.u32(0, BASIC_STATS);
-        put.u32(4, BLKSIZE);
+        put.u32(4, stat.blksize);
         put.u32(16, stat.nlink as u32);
         put.u32(20, stat.uid);
         put.u32(24, stat.gid);

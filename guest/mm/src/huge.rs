@@ -174,6 +174,11 @@ impl<P: Platform> Memory<P> {
         self.thp.partly_mapped[0].get() != 0
     }
 
+    /// Counts leaves of pages of the pool, or (negative) no longer.
+    pub(crate) fn count_leaves(&self, by: i32) {
+        self.thp.leaves.set(self.thp.leaves.get().wrapping_add_signed(by));
+    }
+
     /// Panics when a huge page or a leaf is left. For tests.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn check_no_huge(&self) {

@@ -16,7 +16,7 @@
 //! Source: Linux, ipc/shm.c, ipc/util.c, include/uapi/linux/shm.h. Rules A1 to A20, A28 to A47, A49 to A61, A65.
 //! Differs from Linux: the table of keys does not grow.
 
-use crate::addr::{PAGE_SHIFT, VirtAddr, page_align, pages_for};
+use crate::addr::{PAGE_SHIFT, VirtAddr, pages_for};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::Platform;
@@ -82,6 +82,8 @@ record! {
         orphaned, set_orphaned: bool = 17;
         /// The key that it was made with, which is its name. Rule A15.
         made_with, set_made_with: u32 = 18;
+        /// Bytes that an attachment maps: whole pages of its memory.
+        mapped_bytes, set_mapped_bytes: u64 = 19;
     }
 }
 
@@ -101,6 +103,10 @@ pub mod shm_flag {
     pub const IPC_EXCL: i32 = 0o2000;
     /// `shmget`: not charged to the commit counter.
     pub const SHM_NORESERVE: i32 = 0o10000;
+    /// `shmget`: of huge pages; the binary logarithm of their size is in the bits from [`SHM_HUGE_SHIFT`] on, 0 being the usual size.
+    pub const SHM_HUGETLB: i32 = 0o4000;
+    /// Where the size of huge pages begins, 6 bits.
+    pub const SHM_HUGE_SHIFT: u32 = 26;
     /// `shmat`: attach for reading.
     pub const SHM_RDONLY: i32 = 0o10000;
     /// `shmat`: round the address down.

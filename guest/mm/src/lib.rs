@@ -20,6 +20,7 @@
 //! | `rbtree` | lib/rbtree.c | what both trees have in common |
 //! | [`mmap`] | mm/{mmap,mprotect,mremap,madvise,mlock,mincore,msync}.c, kernel/fork.c | what programs do to address spaces |
 //! | [`huge`] | mm/huge_memory.c | huge pages of private memory and of objects |
+//! | [`hugetlb`] | mm/hugetlb.c, fs/hugetlbfs/inode.c | pages set aside, and mappings that have no others |
 //! | [`pagetable`] | mm/memory.c | the four-level walk |
 //! | [`fault`] | mm/memory.c | `handle_mm_fault` |
 //! | [`rmap`] | mm/rmap.c | from a frame to its mappings |
@@ -49,6 +50,7 @@ pub mod fault;
 pub mod filemap;
 pub mod gfp;
 pub mod huge;
+pub mod hugetlb;
 mod interval_tree;
 pub mod ipc;
 pub mod lru;

@@ -53,6 +53,7 @@ pub struct Memory<P> {
     pub(crate) compact: crate::compaction::State,
     pub(crate) sysctl: Sysctl,
     pub(crate) thp: crate::huge::Thp,
+    pub(crate) hstate: crate::hugetlb::Hstate,
     pub(crate) locks: Locks,
 }
 
@@ -116,6 +117,7 @@ impl<P: Platform> Memory<P> {
             compact: crate::compaction::State::new(),
             sysctl: Sysctl::new(),
             thp: crate::huge::Thp::new(),
+            hstate: crate::hugetlb::Hstate::new(),
             locks: Locks {
                 mmap: Lock::new(),
                 ipc: Lock::new(),

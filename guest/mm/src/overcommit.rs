@@ -101,13 +101,19 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Pages that may be promised when overcommit is off. Source: `CommitLimit` in `/proc/meminfo`.
+    #[inline(never)]
     pub fn vm_commit_limit(&self) -> u64 {
         let of_ram = match self.overcommit.kbytes.get() {
             // Linux takes any number, and calculates without signs.
-            0 => self.totalram_pages().wrapping_mul(self.overcommit.ratio.get()) / 100,
+            0 => self.not_hugetlb_pages().wrapping_mul(self.overcommit.ratio.get()) / 100,
             kib => kib / 4,
         };
         of_ram + self.total_swap_pages()
+    }
+
+    /// Pages of RAM but those of the pool of huge pages. Source: Linux `hugetlb_total_pages`.
+    fn not_hugetlb_pages(&self) -> u64 {
+        self.totalram_pages() - self.hugetlb_counters().total * u64::from(crate::huge::HPAGE_PAGES)
     }
 
     /// Charges pages to the commit counter.

@@ -74,6 +74,8 @@ pub mod flag {
     pub const HEAD: u32 = 1 << 16;
     /// One of the others, once somebody had to look at its entry alone.
     pub const TAIL: u32 = 1 << 17;
+    /// Of the pool of huge pages, in use or free ([`crate::hugetlb`]).
+    pub const HUGETLB: u32 = 1 << 18;
     /// Read ahead of its use, and not used yet.
     pub const READAHEAD: u32 = 1 << 20;
 }

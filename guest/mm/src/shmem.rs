@@ -111,6 +111,10 @@ impl Inode<'_> {
     pub(crate) const XA_HEAD: usize = 1;
     /// Word with the marks of the page cache's head.
     pub(crate) const XA_FLAGS: usize = 2;
+    /// Word with the head of the reservation map, of objects that never are on the swap list: see [`crate::hugetlb`].
+    pub(crate) const RESV_HEAD: usize = 20;
+    /// Word with the marks of that map's head.
+    pub(crate) const RESV_FLAGS: usize = 21;
 }
 
 /// Bits of [`Inode::i_flags`].
@@ -135,6 +139,10 @@ pub mod inode_flag {
     pub(crate) const HUGE: u64 = 1 << 8;
     /// It is on its file system's list of objects with a huge page that reaches behind their end. Source: Linux `info->shrinklist`.
     pub(crate) const SHRINKLIST: u64 = 1 << 9;
+    /// Its pages are of the pool of huge pages: [`crate::hugetlb`].
+    pub(crate) const HUGETLB: u64 = 1 << 10;
+    /// It is no object, but what a private mapping of huge pages knows about its reservation.
+    pub(crate) const RESV_MAP: u64 = 1 << 11;
     /// Why pages are not written to swap.
     pub(crate) const STAYS: u64 = LOCKED | NOSWAP | RAMFS;
     /// Why reclaim does not even look at them. Source: Linux `AS_UNEVICTABLE`.
@@ -206,8 +214,8 @@ impl<P: Platform> Memory<P> {
 
     fn shmem_evict_inode(&self, id: InodeId) {
         let inode = self.inode(id);
-        if inode.i_flags() & inode_flag::SHRINKLIST != 0 {
-            self.shrinklist_del(id);
+        if inode.i_flags() & (inode_flag::SHRINKLIST | inode_flag::HUGETLB) != 0 {
+            self.evict_huge(id);
         }
         inode
             .i_pages()

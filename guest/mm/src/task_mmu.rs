@@ -65,6 +65,8 @@ pub struct Usage {
     pub locked: u64,
     pub anon_huge: u64,
     pub shmem_pmd_mapped: u64,
+    pub shared_hugetlb: u64,
+    pub private_hugetlb: u64,
 }
 
 /// Fraction bits of proportional sizes. Source: Linux `PSS_SHIFT`.
@@ -97,6 +99,7 @@ pub struct Sizes {
     pub exec: u64,
     pub tables: u64,
     pub swap: u64,
+    pub hugetlb: u64,
 }
 
 impl<P: Platform> Memory<P> {
@@ -151,6 +154,15 @@ impl<P: Platform> Memory<P> {
 
     fn account_leaf(&self, usage: &mut Usage, leaf: u64, locked: bool) {
         let (entry, head) = (P::Pte::small(leaf), P::Pte::pfn(leaf));
+        // Not among what is resident. Source: Linux `smaps_hugetlb_range`.
+        if self.is_hugetlb_page(head) {
+            if self.leaf_mapcount(head) > 1 {
+                usage.shared_hugetlb += HPAGE_SIZE;
+            } else {
+                usage.private_hugetlb += HPAGE_SIZE;
+            }
+            return;
+        }
         self.make_tails(head);
         for i in 0..HPAGE_PAGES {
             self.account_page(usage, P::Pte::with_pfn(entry, head.offset(i)), locked);
@@ -257,6 +269,7 @@ impl<P: Platform> Memory<P> {
             shmem: mm.rss_shmem(),
             tables: mm.nr_ptes(),
             swap: mm.swapents(),
+            hugetlb: mm.hugetlb_usage(),
             ..Sizes::default()
         };
         let mut addr = 0;

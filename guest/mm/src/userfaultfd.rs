@@ -322,7 +322,7 @@ impl<P: Platform> Memory<P> {
     /// Whether `UFFDIO_*` can be about a mapping: anonymous memory or a shmem object that programs made, minor faults only of the
     /// latter. Source: Linux `vma_can_userfault`; a segment's VMAs have operations of their own, so they are refused.
     fn can_userfault(&self, vma: VmArea<'_>, flags: u64) -> bool {
-        if vma.has(vm::PFNMAP) || vma.shm().is_some() {
+        if vma.vm_flags() & (vm::PFNMAP | vm::HUGETLB) != 0 || vma.shm().is_some() {
             return false;
         }
         match vma.vm_file() {

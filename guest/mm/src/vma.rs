@@ -4,7 +4,7 @@
 
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::ipc::ShmId;
-use crate::record::{id_type, record};
+use crate::record::{Field, id_type, record};
 use crate::rmap::AnonVmaId;
 use crate::shmem::InodeId;
 
@@ -62,7 +62,7 @@ record! {
 
 record! {
     /// An address space.
-    pub struct MmStruct[28] {
+    pub struct MmStruct[29] {
         /// Root of the page tables.
         pgd, set_pgd: Pfn = 0;
         /// Root of the tree of VMAs.
@@ -119,10 +119,20 @@ record! {
         env_end, set_env_end: u64 = 26;
         /// `prctl(PR_SET_THP_DISABLE)`.
         thp_disabled, set_thp_disabled: bool = 27;
+        /// Resident huge pages of the pool, in small pages.
+        hugetlb_usage, set_hugetlb_usage: u64 = 28;
     }
 }
 
 impl VmArea<'_> {
+    /// Of a private mapping of huge pages that reserved some: what it knows about that. It is in the word of [`Self::opened`]; see
+    /// [`crate::hugetlb`].
+    #[inline(always)]
+    #[must_use]
+    pub fn resv_map(self) -> Option<InodeId> {
+        Field::from_word(self.opened())
+    }
+
     /// Whether all bits of `mask` are set in its flags.
     #[inline(always)]
     #[must_use]
@@ -157,6 +167,16 @@ impl VmArea<'_> {
     pub fn address_of(self, index: u64) -> Option<VirtAddr> {
         let pages = index.wrapping_sub(self.vm_pgoff());
         (pages < self.pages()).then(|| self.vm_start().offset(pages << PAGE_SHIFT))
+    }
+
+    /// Bytes of its pages.
+    #[must_use]
+    pub fn page_size(self) -> u64 {
+        if self.has(vm::HUGETLB) {
+            crate::huge::HPAGE_SIZE
+        } else {
+            1 << PAGE_SHIFT
+        }
     }
 
     /// Whether its stores make private copies.
@@ -199,6 +219,8 @@ pub mod vm {
     pub const RAND_READ: u64 = 0x1_0000;
     /// Not for children.
     pub const DONTCOPY: u64 = 0x2_0000;
+    /// `mremap` makes it no larger, and nothing merges it.
+    pub const DONTEXPAND: u64 = 0x4_0000;
     /// With `LOCKED`: pages stay in memory once they are used.
     pub const LOCKONFAULT: u64 = 0x8_0000;
     /// Children see zeroes.
@@ -209,6 +231,8 @@ pub mod vm {
     pub const NORESERVE: u64 = 0x20_0000;
     /// Charged to the commit counter.
     pub const ACCOUNT: u64 = 0x10_0000;
+    /// Of huge pages of the pool only: [`crate::hugetlb`].
+    pub const HUGETLB: u64 = 0x40_0000;
     /// Huge pages would be good.
     pub const HUGEPAGE: u64 = 0x2000_0000;
     /// They would not.
@@ -219,6 +243,8 @@ pub mod vm {
     pub const TIMES: u64 = 1 << 40;
     /// A program answers faults of pages that are there, but not mapped.
     pub const UFFD_MINOR: u64 = 1 << 41;
+    /// Own: a page was taken away for who had reserved it. Source: Linux `HPAGE_RESV_UNMAPPED`.
+    pub const RESV_UNMAPPED: u64 = 1 << 43;
     /// Where the number of the context that answers begins: whose flags are equal have the same, so neither merging nor cutting has to know.
     pub const UFFD_CTX_SHIFT: u32 = 44;
     /// All about answered faults. Source: Linux `__VM_UFFD_FLAGS`, `vm_userfaultfd_ctx`.

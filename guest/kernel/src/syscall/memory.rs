@@ -20,6 +20,7 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     let pgoff = offset / PAGE_SIZE;
     match file::mmap_target(descriptor, prot, flags)? {
         MapTarget::File(object) => {
+            let flags = flags | MEMORY.hugetlb_flag(object.inode);
             return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
         }
         MapTarget::Anonymous => {

@@ -86,8 +86,18 @@ impl<P: Platform> Linux<'_, P> {
         line("ShmemPmdMapped:", huge.shmem_pmd_mapped * HPAGE);
         line("FileHugePages:", 0);
         line("FilePmdMapped:", 0);
-        put!(out; "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n");
-        put!(out; "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+        let pool = memory.hugetlb_counters();
+        for (name, pages) in [
+            ("HugePages_Total:", pool.total),
+            ("HugePages_Free:", pool.free),
+            ("HugePages_Rsvd:", pool.resv),
+            ("HugePages_Surp:", pool.surplus),
+        ] {
+            put!(out; Left(name, 16), Right(pages, 8), "\n");
+        }
+        let line = &mut |name: &str, pages: u64| put!(out; Left(name, 16), Right(pages * KIB, 8), " kB\n");
+        line("Hugepagesize:", HPAGE);
+        line("Hugetlb:", pool.total * HPAGE);
     }
 
     /// Levels first, as Linux has them, then what only rises.

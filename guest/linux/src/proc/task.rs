@@ -121,7 +121,8 @@ impl<P: Platform> Linux<'_, P> {
         line("VmLib:", 0);
         line("VmPTE:", sizes.tables);
         line("VmSwap:", sizes.swap);
-        put!(out; "HugetlbPages:\t       0 kB\nCoreDumping:\t0\nTHP_enabled:\t0\nuntag_mask:\t0xffffffffffffffff\n");
+        line("HugetlbPages:", sizes.hugetlb);
+        put!(out; "CoreDumping:\t0\nTHP_enabled:\t0\nuntag_mask:\t0xffffffffffffffff\n");
     }
 
     fn show_statm(&self, process: &Process, out: &mut Out<'_>) {

@@ -1,6 +1,7 @@
 //! A process's memory: `maps smaps smaps_rollup pagemap mem`. Source: Linux, fs/proc/task_mmu.c, fs/proc/base.c (`mem_rw`);
 //! proc_pid_maps(5), proc_pid_smaps(5), proc_pid_pagemap(5), proc_pid_mem(5). Rules I2, I3, B36.
 
+use faultlab_mm::huge::HPAGE_SIZE;
 use faultlab_mm::mmap::TASK_SIZE;
 use faultlab_mm::task_mmu::{MapInfo, PSS_SHIFT, PageInfo, Role, Usage};
 use faultlab_mm::vma::{MmId, vm};
@@ -75,7 +76,13 @@ impl<P: Platform> Linux<'_, P> {
             self.show_map(map, out);
             let usage = self.memory.map_usage(mm, map);
             kib("Size:", map.end - map.start, out);
-            put!(out; "KernelPageSize:        4 kB\nMMUPageSize:           4 kB\n");
+            let page = if map.flags & vm::HUGETLB != 0 {
+                HPAGE_SIZE
+            } else {
+                addr::PAGE_SIZE
+            };
+            kib("KernelPageSize:", page, out);
+            kib("MMUPageSize:", page, out);
             show_usage(&usage, false, out);
             put!(out; "THPeligible:           0\nVmFlags:");
             for (bit, name) in FLAGS {
@@ -224,8 +231,8 @@ fn show_usage(usage: &Usage, rollup: bool, out: &mut Out<'_>) {
     kib("AnonHugePages:", usage.anon_huge, out);
     kib("ShmemPmdMapped:", usage.shmem_pmd_mapped, out);
     kib("FilePmdMapped:", 0, out);
-    kib("Shared_Hugetlb:", 0, out);
-    kib("Private_Hugetlb:", 0, out);
+    kib("Shared_Hugetlb:", usage.shared_hugetlb, out);
+    kib("Private_Hugetlb:", usage.private_hugetlb, out);
     kib("Swap:", usage.swap, out);
     kib("SwapPss:", part(usage.swap_pss), out);
     kib("Locked:", part(usage.locked), out);
@@ -249,6 +256,8 @@ fn add(sum: &mut Usage, usage: &Usage) {
     sum.locked += usage.locked;
     sum.anon_huge += usage.anon_huge;
     sum.shmem_pmd_mapped += usage.shmem_pmd_mapped;
+    sum.shared_hugetlb += usage.shared_hugetlb;
+    sum.private_hugetlb += usage.private_hugetlb;
 }
 
 /// Source: Linux `show_smap_vma_flags`, in the order of the bits.
@@ -267,9 +276,11 @@ const FLAGS: &[(u64, &str)] = &[
     (vm::SEQ_READ, "sr"),
     (vm::RAND_READ, "rr"),
     (vm::DONTCOPY, "dc"),
+    (vm::DONTEXPAND, "de"),
     (vm::LOCKONFAULT, "lf"),
     (vm::ACCOUNT, "ac"),
     (vm::NORESERVE, "nr"),
+    (vm::HUGETLB, "ht"),
     (vm::WIPEONFORK, "wf"),
     (vm::DONTDUMP, "dd"),
     (vm::HUGEPAGE, "hg"),

@@ -26,6 +26,9 @@ impl<P: Platform> Memory<P> {
         access: Access,
     ) -> Result<Option<&Word>, Fault> {
         let (vma, write) = (self.vma(id), access == Access::Write);
+        if vma.has(vm::HUGETLB) {
+            return self.hugetlb_fault(mm, id, addr, access).map(|()| None);
+        }
         let resolved = match self.leaf(mm.pgd(), addr) {
             Some(_) => self.leaf_fault(mm, vma, addr, write),
             None => self.huge_fault(mm, id, addr, write)?,

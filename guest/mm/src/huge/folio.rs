@@ -72,6 +72,9 @@ impl<P: Platform> Memory<P> {
                 self.page(tail).flags.set(0);
             }
         }
+        if page.has(flag::HUGETLB) {
+            return self.free_hugetlb_folio(head);
+        }
         page.flags.set(0);
         page.refcount.set(0);
         self.platform.count(Vmstat::Pgfree, u64::from(HPAGE_PAGES));
@@ -134,7 +137,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// References to a huge page, of all its frames.
-    pub(super) fn huge_refcount(&self, head: Pfn) -> u64 {
+    pub(crate) fn huge_refcount(&self, head: Pfn) -> u64 {
         let tails: u64 = if self.has_tails(head) {
             self.tails(head)
                 .map(|tail| u64::from(self.page(tail).refcount.get()))

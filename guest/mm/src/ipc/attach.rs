@@ -2,6 +2,7 @@
 //! Source: Linux, ipc/shm.c (`do_shmat`, `ksys_shmdt`, `shm_open`, `shm_close`).
 
 use super::*;
+use crate::hugetlb::is_hpage_aligned;
 use crate::mmap::{Backing, MMAP_MIN_ADDR, Mapping, TASK_SIZE, map_flag};
 use crate::vma::{MmId, MmStruct, vm};
 use crate::vma_tree::{find_vma, find_vma_intersection};
@@ -28,9 +29,9 @@ impl<P: Platform> Memory<P> {
             }
             self.ipcperms(caller, segment, wanted)?;
             let file = segment.file().ok_or(Error::Eidrm)?;
-            (shm, file, page_align(segment.segsz()).ok_or(Error::Einval)?)
+            (shm, file, segment.mapped_bytes())
         };
-        let start = self.shmat_place(caller, mm, at, len, flags)?;
+        let start = self.shmat_place(caller, mm, at, (file, len), flags)?;
         self.set_current_pid(caller.pid);
         // Held while the mapping is made: a replaced mapping may be the last of this very segment. Rule A37.
         self.shm_get(shm);
@@ -84,6 +85,11 @@ impl<P: Platform> Memory<P> {
             shm: Some(shm),
             opened: 0,
         };
+        let mapping = if self.is_hugetlb(file) {
+            self.hugetlb_mapping(mapping).inspect_err(|_| self.shm_put(shm))?
+        } else {
+            mapping
+        };
         self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))?;
         // With `mlockall(MCL_FUTURE)`. Rule A40.
         self.populate_if_locked(mm, start..end);
@@ -96,12 +102,22 @@ impl<P: Platform> Memory<P> {
         caller: Caller,
         mm: MmStruct<'_>,
         at: Option<VirtAddr>,
-        len: u64,
+        (file, len): (InodeId, u64),
         flags: i32,
     ) -> Result<VirtAddr, Error> {
         let Some(start) = at else {
-            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, || Backing::NewObject);
+            let backing = || {
+                if self.is_hugetlb(file) {
+                    Backing::Object(file, 0)
+                } else {
+                    Backing::NewObject
+                }
+            };
+            return self.get_unmapped_area_for(mm, 0, len, map_flag::SHARED, backing);
         };
+        if !is_hpage_aligned(start.0) && self.is_hugetlb(file) {
+            return Err(Error::Einval);
+        }
         let end = start.0.checked_add(len);
         if flags & shm_flag::SHM_REMAP == 0 {
             let end = VirtAddr(end.ok_or(Error::Einval)?);
@@ -149,7 +165,7 @@ impl<P: Platform> Memory<P> {
             // The first part that matches says which segment, and how far to look. Rule A43.
             let (wanted, size) = match found {
                 Some(known) => known,
-                None => (shm, page_align(self.segment(shm).segsz()).unwrap_or(u64::MAX)),
+                None => (shm, self.segment(shm).mapped_bytes()),
             };
             found = Some((wanted, size));
             if shm == wanted {

@@ -54,7 +54,8 @@ impl<P: Platform> Memory<P> {
         if !may_change(caller, segment) || (caller.euid != 0 && memlock_bytes == 0) {
             return Err(Error::Eperm);
         }
-        if segment.mode() & mode::LOCKED != 0 {
+        // Huge pages stay anyway. Rule A26.
+        if segment.mode() & mode::LOCKED != 0 || segment.file().is_some_and(|file| self.is_hugetlb(file)) {
             return Ok(());
         }
         let pages = self.pages_locked_by(caller.euid) + pages_for(segment.segsz());

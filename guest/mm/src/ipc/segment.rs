@@ -1,6 +1,7 @@
 //! Segments come and go: `shmget`, `shmctl`. Source: Linux, ipc/shm.c (`newseg`, `ksys_shmget`, `do_shm_rmid`, `shm_destroy`).
 
 use super::*;
+use crate::hugetlb::{check_size, hpage_align};
 
 impl<P: Platform> Memory<P> {
     /// `shmget`: the id of the segment with `key`, made if asked to.
@@ -43,7 +44,13 @@ impl<P: Platform> Memory<P> {
         {
             return Err(Error::Enospc);
         }
-        let file = self.shmem_file_setup(size, flags & shm_flag::SHM_NORESERVE != 0 && !self.overcommits_never())?;
+        let mut mapped_bytes = pages << PAGE_SHIFT;
+        let file = if flags & shm_flag::SHM_HUGETLB != 0 {
+            mapped_bytes = hpage_align(size);
+            self.hugetlb_segment(caller, mapped_bytes, flags)?
+        } else {
+            self.shmem_file_setup(size, flags & shm_flag::SHM_NORESERVE != 0 && !self.overcommits_never())?
+        };
         let Some(shm) = self.segment_alloc() else {
             self.iput(file);
             return Err(Error::Enomem);
@@ -65,8 +72,29 @@ impl<P: Platform> Memory<P> {
         segment.set_cpid(caller.pid);
         segment.set_ctime(self.platform.now_s());
         segment.set_file(Some(file));
+        segment.set_mapped_bytes(mapped_bytes);
         self.ipc.shm_tot.add(pages);
         Ok((segment.id() as u32).cast_signed())
+    }
+
+    /// The memory of a new segment of `size` bytes, whole huge pages, which are reserved whatever the commit counter says.
+    ///
+    /// # Errors
+    /// [`Error::Einval`] for sizes of pages that there are not, [`Error::Eperm`] for who neither is root nor in the group that may,
+    /// [`Error::Enomem`] when the pool has too few. Rules A21 to A25.
+    #[cold]
+    #[inline(never)]
+    fn hugetlb_segment(&self, caller: Caller, size: u64, flags: i32) -> Result<InodeId, Error> {
+        let shift = u64::from(flags.cast_unsigned() >> shm_flag::SHM_HUGE_SHIFT & 0x3f);
+        let known = check_size(shift);
+        if known == Err(Error::Einval) {
+            return Err(Error::Einval);
+        }
+        if caller.euid != 0 && caller.egid != self.hugetlb_shm_group() {
+            return Err(Error::Eperm);
+        }
+        known?;
+        self.hugetlb_file_setup(size, flags & shm_flag::SHM_NORESERVE != 0)
     }
 
     /// `shmctl(IPC_STAT)`.

@@ -89,6 +89,11 @@ impl<P: Platform> Memory<P> {
 
     fn madvise_vma(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>, advice: i32) -> Result<(), Error> {
         let vma = self.vma(id);
+        if vma.has(vm::HUGETLB)
+            && let Some(done) = self.hugetlb_madvise(mm, id, &range, advice)
+        {
+            return done;
+        }
         let held = vma.vm_flags() & (vm::LOCKED | vm::PFNMAP) != 0;
         match advice {
             advice::DONTNEED | advice::PAGEOUT | advice::COLD if held => Err(Error::Einval),
@@ -191,7 +196,7 @@ impl<P: Platform> Memory<P> {
                 Err(Fault::BusAdrerr | Fault::Userfault) => return Err(Error::Efault),
                 Err(Fault::Oom) => return Err(Error::Enomem),
             }
-            addr = addr.offset(1 << PAGE_SHIFT);
+            addr = addr.offset(self.vma(id).page_size());
         }
         Ok(())
     }

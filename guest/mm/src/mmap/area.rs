@@ -54,6 +54,7 @@ impl<P: Platform> Memory<P> {
             Backing::Anonymous if addr == 0 && len.is_multiple_of(HPAGE_SIZE) => self.aligned_area(mm, len),
             Backing::Anonymous => self.get_unmapped_area(mm, addr, len, flags),
             Backing::NewObject => self.area_in_phase(mm, (addr, len, flags), self.shmem_policy(), 0),
+            Backing::Object(file, _) if self.is_hugetlb(file) => self.hugetlb_area(mm, addr, len),
             Backing::Object(file, pgoff) => {
                 let policy = self.policy_of(self.inode(file));
                 self.area_in_phase(mm, (addr, len, flags), policy, pgoff)

@@ -79,8 +79,8 @@ impl<P: Platform> Memory<P> {
             "an address space ends with something in it"
         );
         debug_assert_eq!(
-            (mm.rss_anon(), mm.rss_shmem(), mm.swapents()),
-            (0, 0, 0),
+            (mm.rss_anon(), mm.rss_shmem(), mm.swapents(), mm.hugetlb_usage()),
+            (0, 0, 0, 0),
             "pages of an ended address space are left"
         );
         self.free_table(mm.pgd());
@@ -154,7 +154,8 @@ impl<P: Platform> Memory<P> {
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(new_id));
         copy.set_shm(vma.shm());
-        copy.set_opened(vma.opened());
+        // What huge pages are promised is the parent's.
+        copy.set_opened(if vma.has(vm::HUGETLB) { 0 } else { vma.opened() });
         let wiped = vma.has(vm::WIPEONFORK);
         self.vma_opened(copy_id, vma.anon_vma().filter(|_| !wiped));
         vma_link(self, new, copy_id);
@@ -162,6 +163,8 @@ impl<P: Platform> Memory<P> {
         // Pages of objects can be faulted in again; only a VMA that has private pages must be copied. Source: `vma_needs_copy`.
         if vma.anon_vma().is_some() && !wiped {
             self.copy_page_range(old, new, vma.is_cow(), vma.vm_start()..vma.vm_end())?;
+        } else if vma.has(vm::HUGETLB) && !vma.has(vm::MAYSHARE) {
+            self.copy_hugetlb_page_range(old, new, vma.vm_start()..vma.vm_end())?;
         }
         Ok(())
     }

@@ -135,7 +135,7 @@ impl<P: Platform> Memory<P> {
     fn mlock_fixup(&self, mm: MmStruct<'_>, id: VmaId, part: Range<VirtAddr>, bits: u64) -> Result<(), Error> {
         let vma = self.vma(id);
         // Device pages are in memory anyway.
-        if vma.vm_flags() & LOCK_BITS == bits || vma.has(vm::PFNMAP) {
+        if vma.vm_flags() & LOCK_BITS == bits || vma.vm_flags() & (vm::PFNMAP | vm::HUGETLB) != 0 {
             return Ok(());
         }
         let (was, is) = (vma.has(vm::LOCKED), bits != 0);
@@ -239,7 +239,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// As Linux for `mmap` and `mlockall`: what cannot be had is left out. Rule B14.
-    pub(super) fn populate_ignoring_errors(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
+    pub(crate) fn populate_ignoring_errors(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
         let mut start = range.start;
         while start < range.end
             && let Some(id) = find_vma(self, mm, start).filter(|&id| self.vma(id).vm_start() < range.end)
@@ -276,7 +276,7 @@ impl<P: Platform> Memory<P> {
         let mut addr = range.start;
         while addr < range.end {
             self.fault_in(mm, id, addr, access)?;
-            addr = addr.offset(1 << PAGE_SHIFT);
+            addr = addr.offset(vma.page_size());
         }
         Ok(())
     }

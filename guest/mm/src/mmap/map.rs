@@ -73,7 +73,8 @@ fn check_seals(seals: u64, vm_flags: u64) -> Result<u64, Error> {
 }
 
 impl<P: Platform> Memory<P> {
-    /// `mmap`: maps `len` bytes of `file` from page `pgoff` on, or of zeroes, and returns where.
+    /// `mmap`: maps `len` bytes of `file` from page `pgoff` on, or of zeroes, and returns where. For an object of huge pages
+    /// ([`Memory::is_hugetlb`]), `flags` have [`map_flag::HUGETLB`], whether the program said so or not.
     ///
     /// # Errors
     /// As mmap(2); the order of the checks is Linux's. Rules B1 to B18.
@@ -89,10 +90,27 @@ impl<P: Platform> Memory<P> {
         pgoff: u64,
     ) -> Result<u64, Error> {
         let _guard = self.locks.mmap.lock();
-        let mm = self.mm(mm_id);
         if flags & map_flag::HUGETLB != 0 {
-            return Err(hugetlb_refusal(flags, file.is_some()));
+            return self.mmap_hugetlb(mm_id, addr, len, prot, flags, file, pgoff);
         }
+        self.do_mmap_locked::<false>(mm_id, addr, len, prot, flags, file, pgoff)
+    }
+
+    /// [`Memory::do_mmap`] with the `mmap_lock`. Only if `HUGETLB`, `file` may be an object of huge pages, and `len` a multiple of these: two
+    /// copies of the code, so that others do not pay for looking.
+    #[expect(clippy::too_many_arguments, reason = "those of mmap(2)")]
+    #[inline(always)]
+    pub(crate) fn do_mmap_locked<const HUGETLB: bool>(
+        &self,
+        mm_id: MmId,
+        addr: u64,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: Option<MapFile>,
+        pgoff: u64,
+    ) -> Result<u64, Error> {
+        let mm = self.mm(mm_id);
         if len == 0 {
             return Err(Error::Einval);
         }
@@ -140,7 +158,8 @@ impl<P: Platform> Memory<P> {
         if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
             return Err(Error::Einval);
         }
-        if flags & map_flag::NORESERVE != 0 && !self.overcommits_never() {
+        // What huge pages are promised has nothing to do with the commit counter.
+        if flags & map_flag::NORESERVE != 0 && (HUGETLB || !self.overcommits_never()) {
             vm_flags |= vm::NORESERVE;
         }
         if flags & map_flag::GROWSDOWN != 0 {
@@ -190,7 +209,13 @@ impl<P: Platform> Memory<P> {
                 }
             }
         };
-        self.mmap_region(mm_id, mapping)?;
+        if HUGETLB {
+            let mapping = self.hugetlb_mapping(mapping)?;
+            self.mmap_region(mm_id, mapping)
+                .inspect_err(|_| self.hugetlb_mapping_failed(&mapping))?;
+        } else {
+            self.mmap_region(mm_id, mapping)?;
+        }
         if flags & (map_flag::POPULATE | map_flag::NONBLOCK) == map_flag::POPULATE {
             self.populate_ignoring_errors(mm, start..end);
         } else {
@@ -251,7 +276,7 @@ impl<P: Platform> Memory<P> {
         let mm = self.mm(mm_id);
         let pages = (mapping.end.0 - mapping.start.0) >> PAGE_SHIFT;
         let mut mapping = mapping;
-        if mapping.vm_flags & vm::PFNMAP == 0 {
+        if mapping.vm_flags & (vm::PFNMAP | vm::HUGETLB) == 0 {
             mapping.vm_flags |= mm.def_flags();
         }
         if let Some(file) = mapping.file
@@ -259,7 +284,7 @@ impl<P: Platform> Memory<P> {
         {
             mapping.vm_flags |= vm::HUGE_OBJECT;
         }
-        let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
+        let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE | vm::HUGETLB) == vm::WRITE;
         let entered = (|| {
             self.may_expand_vm(mm, mapping.vm_flags, pages, None)?;
             if accountable {
@@ -339,15 +364,5 @@ impl<P: Platform> Memory<P> {
             }
         }
         Ok(start.0)
-    }
-}
-
-/// There is no hugetlb yet, so the pool of each size that x86-64 has is empty. Rule B12.
-fn hugetlb_refusal(flags: u64, has_file: bool) -> Error {
-    let size_log2 = flags >> map_flag::HUGE_SHIFT & 0x3f;
-    if has_file || !matches!(size_log2, 0 | 21 | 30) {
-        Error::Einval
-    } else {
-        Error::Enomem
     }
 }

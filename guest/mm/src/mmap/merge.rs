@@ -14,9 +14,10 @@ use core::ops::Range;
 use super::Mapping;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Error;
+use crate::hugetlb::may_split;
 use crate::memory::Memory;
 use crate::platform::Platform;
-use crate::vma::{MmStruct, VmArea, VmaId};
+use crate::vma::{MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::{find_vma_prev, vma_unlink};
 
 /// Whether two adjacent VMAs, `before` ending where `after` begins, could be one.
@@ -168,6 +169,8 @@ impl<P: Platform> Memory<P> {
     /// # Errors
     /// [`Error::Enomem`] without memory or beyond `max_map_count`. Rule B13.
     pub(super) fn split_vma(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<VmaId, Error> {
+        let flags = self.vma(id).vm_flags();
+        may_split(flags, addr)?;
         if mm.map_count() >= self.max_map_count() {
             return Err(Error::Enomem);
         }
@@ -175,7 +178,7 @@ impl<P: Platform> Memory<P> {
         let (vma, upper) = (self.vma(id), self.vma(upper_id));
         upper.set_vm_start(addr);
         upper.set_vm_end(vma.vm_end());
-        upper.set_vm_flags(vma.vm_flags());
+        upper.set_vm_flags(flags);
         upper.set_vm_pgoff(vma.linear_page_index(addr));
         upper.set_vm_file(vma.vm_file());
         upper.set_vm_mm(vma.vm_mm());
@@ -207,6 +210,9 @@ impl<P: Platform> Memory<P> {
         if let Some(file) = vma.vm_file() {
             self.ihold(file);
             self.i_mmap_link(id);
+            if vma.has(vm::HUGETLB) {
+                self.hugetlb_vm_op_open(vma);
+            }
         }
         if let Some(anon) = anon {
             self.anon_vma_link(id, anon);

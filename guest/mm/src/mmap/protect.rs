@@ -96,7 +96,9 @@ impl<P: Platform> Memory<P> {
         self.may_become_data(mm, old_flags, flags, (end.0 - start.0) >> PAGE_SHIFT)?;
         let id = self.cut_out(mm, id, start..end)?;
         // A private mapping that becomes writable will need frames of its own. Rule B18.
-        if new & vm::WRITE != 0 && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE) == vm::WRITE {
+        if new & vm::WRITE != 0
+            && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE | vm::HUGETLB) == vm::WRITE
+        {
             if let Err(error) = self.vm_enough_memory(self.vma(id).pages()) {
                 self.merge_around(mm, id);
                 return Err(error);
@@ -115,6 +117,9 @@ impl<P: Platform> Memory<P> {
     pub(super) fn shift_boundary(&self, id: VmaId, start: VirtAddr, end: VirtAddr, flags: u64) -> Option<VmaId> {
         let vma = self.vma(id);
         vma.shm()?;
+        if vma.has(vm::HUGETLB) {
+            return None;
+        }
         let (neighbour, distance) = match (vma.vm_start() == start, vma.vm_end() == end) {
             (true, false) => (vma.vm_prev()?, self.vma(vma.vm_prev()?).vm_end().0 ^ start.0),
             (false, true) => (vma.vm_next()?, self.vma(vma.vm_next()?).vm_start().0 ^ end.0),

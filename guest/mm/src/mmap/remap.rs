@@ -19,6 +19,7 @@ use core::ops::Range;
 use super::{Backing, TASK_SIZE, map_flag};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
 use crate::error::Error;
+use crate::hugetlb::{hpage_align, is_hpage_aligned};
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::vma::{MmId, MmStruct, VmaId, vm};
@@ -59,6 +60,20 @@ impl Request {
 
     fn old_end(self) -> VirtAddr {
         self.addr.offset(self.old_len)
+    }
+
+    /// The same for a mapping of huge pages, which grows never. Source: Linux `align_hugetlb`. Rule A26.
+    fn of_huge_pages(self) -> Result<Self, Error> {
+        let (old_len, new_len) = (hpage_align(self.old_len), hpage_align(self.new_len));
+        let target = if self.has(remap_flag::FIXED) { self.new_addr } else { 0 };
+        if !is_hpage_aligned(self.addr.0 | target) || new_len > old_len {
+            return Err(Error::Einval);
+        }
+        Ok(Self {
+            old_len,
+            new_len,
+            ..self
+        })
     }
 
     /// What can be refused without looking at the address space. Source: Linux `check_mremap_params`.
@@ -117,7 +132,7 @@ impl<P: Platform> Memory<P> {
         let id = find_vma(self, mm, request.addr)
             .filter(|&id| self.vma(id).vm_start() <= request.addr)
             .ok_or(Error::Efault)?;
-        self.check_resize(mm_id, id, request)?;
+        let request = self.check_resize(mm_id, id, request)?;
         if request.has(remap_flag::FIXED | remap_flag::DONTUNMAP) {
             return self.mremap_to(mm_id, request);
         }
@@ -165,7 +180,7 @@ impl<P: Platform> Memory<P> {
                 new_addr: request.new_addr + (start.0 - request.addr.0),
                 ..request
             };
-            self.check_resize(mm_id, id, part)?;
+            let part = self.check_resize(mm_id, id, part)?;
             self.mremap_to(mm_id, part)?;
             at = next;
         }
@@ -176,14 +191,19 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Whether the VMA can become what is asked for. Source: Linux `check_prep_vma`.
-    fn check_resize(&self, mm_id: MmId, id: VmaId, request: Request) -> Result<(), Error> {
+    /// Whether the VMA can become what is asked for, in whole pages of its size. Source: Linux `check_prep_vma`.
+    fn check_resize(&self, mm_id: MmId, id: VmaId, request: Request) -> Result<Request, Error> {
         let vma = self.vma(id);
+        let request = if vma.has(vm::HUGETLB) {
+            request.of_huge_pages()?
+        } else {
+            request
+        };
         // Without pages of its own a copy has nothing to show. Rule B28.
         if request.old_len == 0 && !vma.has(vm::SHARED) {
             return Err(Error::Einval);
         }
-        if request.has(remap_flag::DONTUNMAP) && vma.has(vm::PFNMAP) {
+        if request.has(remap_flag::DONTUNMAP) && vma.vm_flags() & (vm::PFNMAP | vm::DONTEXPAND) != 0 {
             return Err(Error::Einval);
         }
         if request.new_len > request.old_len {
@@ -204,7 +224,7 @@ impl<P: Platform> Memory<P> {
         if moves && request.old_len.min(request.new_len) > vma.vm_end().0 - request.addr.0 {
             return Err(Error::Efault);
         }
-        Ok(())
+        Ok(request)
     }
 
     /// Lets the VMA grow upwards over free addresses; `false` when something is in the way.
@@ -280,6 +300,7 @@ impl<P: Platform> Memory<P> {
         if self.move_page_tables(mm, old.clone(), to).is_err() {
             // All tables of the old range are still there.
             let moved = to..to.offset(request.old_len);
+            self.hand_over_resv_map(copy, id);
             self.move_tables_back(mm, moved.clone(), request.addr);
             let back = self.move_page_tables(mm, moved, request.addr);
             debug_assert!(back.is_ok(), "entries have no place to go back to");
@@ -328,8 +349,9 @@ impl<P: Platform> Memory<P> {
         copy.set_vm_file(vma.vm_file());
         copy.set_vm_mm(Some(mm_id));
         copy.set_shm(vma.shm());
-        copy.set_opened(vma.opened());
+        copy.set_opened(if vma.has(vm::HUGETLB) { 0 } else { vma.opened() });
         self.vma_opened(copy_id, vma.anon_vma());
+        self.hand_over_resv_map(id, copy_id);
         vma_link(self, mm, copy_id);
         mm.set_total_vm(mm.total_vm() + pages);
         if copy.has(vm::LOCKED) {
@@ -338,10 +360,22 @@ impl<P: Platform> Memory<P> {
         Ok(copy_id)
     }
 
+    /// What a mapping of huge pages was promised goes with its pages.
+    fn hand_over_resv_map(&self, from: VmaId, to: VmaId) {
+        let (from, to) = (self.vma(from), self.vma(to));
+        if from.has(vm::HUGETLB) {
+            Self::tie_hugetlb_vma(to, from.resv_map());
+            Self::tie_hugetlb_vma(from, None);
+        }
+    }
+
     /// Moves the entries of `from` to the range at `to`. On failure some are here, some there.
     fn move_page_tables(&self, mm: MmStruct<'_>, from: Range<VirtAddr>, to: VirtAddr) -> Result<(), Error> {
         let start = from.start.0;
         if self.has_leaves() {
+            if find_vma(self, mm, from.start).is_some_and(|id| self.vma(id).has(vm::HUGETLB)) {
+                return self.move_hugetlb_page_tables(mm, from, to);
+            }
             self.move_leaves(mm, from.clone(), to);
         }
         let moved = self.for_each_pte(mm.pgd(), from, |addr, pte| {

@@ -43,6 +43,10 @@ impl<P: Platform> Memory<P> {
             return self.is_in_swap_cache(P::Pte::swap_entry(entry));
         }
         let vma = self.vma(id);
+        // Source: Linux `mincore_hugetlb`.
+        if vma.has(vm::HUGETLB) && self.pmd(mm.pgd(), addr).0.is_some() {
+            return false;
+        }
         let Some(file) = vma.vm_file() else { return false };
         let cached = self.filemap_get_entry(self.inode(file), vma.linear_page_index(addr));
         match cached.as_value() {

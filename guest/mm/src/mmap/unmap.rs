@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::swap::SwapSlot;
 use crate::sync::Word;
-use crate::vma::{MmId, MmStruct, VmaId, vm};
+use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma;
 
 /// Above so many pages, forgetting the whole TLB is cheaper than page by page. Source: Linux
@@ -97,7 +97,7 @@ impl<P: Platform> Memory<P> {
         } else {
             return false;
         };
-        if vma.shm().is_some() || vma.has(vm::LOCKED) {
+        if vma.shm().is_some() || vma.vm_flags() & (vm::LOCKED | vm::HUGETLB) != 0 {
             return false;
         }
         self.zap_page_range(mm, id, part.clone());
@@ -160,8 +160,8 @@ impl<P: Platform> Memory<P> {
     /// Removes the pages that a VMA maps in `range`. The TLB has forgotten them when this returns.
     pub(super) fn zap_page_range(&self, mm: MmStruct<'_>, id: VmaId, range: Range<VirtAddr>) {
         let vma = self.vma(id);
-        if vma.has(vm::PFNMAP) {
-            return self.zap_device_range(mm, range);
+        if vma.vm_flags() & (vm::PFNMAP | vm::HUGETLB) != 0 {
+            return self.zap_special_range(mm, vma, range);
         }
         // A shared mapping maps pages of the cache only: where there are none, no table has to be searched.
         let no_pages = |file| self.inode(file).nrpages() == 0;
@@ -197,10 +197,13 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// [`Memory::zap_page_range`] for device memory, whose pages are nobody's.
+    /// [`Memory::zap_page_range`] for device memory, whose pages are nobody's, and for a whole VMA of huge pages that is about to go.
     #[cold]
     #[inline(never)]
-    fn zap_device_range(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) {
+    fn zap_special_range(&self, mm: MmStruct<'_>, vma: VmArea<'_>, range: Range<VirtAddr>) {
+        if vma.has(vm::HUGETLB) {
+            return self.hugetlb_unmap_vma(mm, vma);
+        }
         self.for_each_pte(mm.pgd(), range, |_, pte| {
             pte.set(0);
             true

@@ -33,6 +33,7 @@ impl<P: Platform> Memory<P> {
     /// # Errors
     /// Only if nothing was copied: as a read of the one and a write of the other.
     pub fn shmem_copy(&self, from: Position, to: Position, len: u64) -> Result<u64, Error> {
+        self.may_splice(from.id)?;
         let len = len.min(self.i_size(from.id).saturating_sub(from.pos));
         let mut done = 0;
         while done < len {
@@ -50,6 +51,15 @@ impl<P: Platform> Memory<P> {
             self.content_changed(to.id);
         }
         Ok(done)
+    }
+
+    /// Huge pages of the pool are read by `read` and mappings only.
+    fn may_splice(&self, id: InodeId) -> Result<(), Error> {
+        if self.is_hugetlb(id) {
+            Err(Error::Einval)
+        } else {
+            Ok(())
+        }
     }
 
     fn copy_chunk(&self, from: Position, to: Position, len: u64) -> Result<(), Error> {
@@ -95,6 +105,7 @@ impl<P: Platform> Memory<P> {
     /// # Errors
     /// [`Error::Eio`], [`Error::Enomem`].
     pub fn shmem_read_part(&self, from: Position, to: (Pfn, usize), len: usize) -> Result<(), Error> {
+        self.may_splice(from.id)?;
         match self.page_or_hole(from)? {
             Some(pfn) => {
                 self.platform

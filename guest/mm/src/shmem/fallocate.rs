@@ -58,6 +58,9 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Eopnotsupp`] for modes that shmem has not, [`Error::Eperm`] where a seal forbids it, [`Error::Enomem`] without memory, or
     /// when what the call adds fills it; [`Error::Eintr`] when a signal waits: then every page that the call added is gone again. Rules C24 to C28.
     pub fn shmem_fallocate(&self, id: InodeId, mode: u32, offset: u64, len: u64) -> Result<(), Error> {
+        if self.is_hugetlb(id) {
+            return self.hugetlb_fallocate(id, mode, offset, len);
+        }
         match mode {
             0 | falloc::KEEP_SIZE => self.allocate_range(id, mode, offset, offset + len),
             mode if mode == falloc::KEEP_SIZE | falloc::PUNCH_HOLE => self.punch_range(id, offset, offset + len),

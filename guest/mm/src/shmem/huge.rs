@@ -48,6 +48,9 @@ impl<P: Platform> Memory<P> {
         if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
             return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
         }
+        if inode.i_flags() & inode_flag::HUGETLB != 0 {
+            return self.hugetlb_getpage(id, index);
+        }
         let mut entry = self.filemap_get_entry(inode, index);
         self.platform.stage(Stage::FilemapGetEntry, index);
         let wanted = entry.is_null() && sgp != Sgp::Falloc && self.shmem_wants_huge(inode, index, vm_flags);
@@ -173,8 +176,18 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// An object that has to do with huge pages goes.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn evict_huge(&self, id: InodeId) {
+        if self.is_hugetlb(id) {
+            return self.hugetlb_evict_inode(id);
+        }
+        self.shrinklist_del(id);
+    }
+
     /// An object goes.
-    pub(super) fn shrinklist_del(&self, id: InodeId) {
+    fn shrinklist_del(&self, id: InodeId) {
         let inode = self.inode(id);
         let Some(sb) = inode.i_sb().map(|sb| self.sb(sb)) else {
             return;

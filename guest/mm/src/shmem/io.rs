@@ -153,8 +153,14 @@ impl<P: Platform> Memory<P> {
     pub(super) fn may_write(&self, id: InodeId, end: u64) -> Result<(), Error> {
         let inode = self.inode(id);
         let seals = inode.seals();
-        if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 || (seals & seal::GROW != 0 && end > inode.i_size()) {
-            return Err(Error::Eperm);
+        if seals & (seal::WRITE | seal::FUTURE_WRITE | seal::NO_WRITE) != 0
+            || (seals & seal::GROW != 0 && end > inode.i_size())
+        {
+            return Err(if seals & seal::NO_WRITE != 0 {
+                Error::Einval
+            } else {
+                Error::Eperm
+            });
         }
         Ok(())
     }

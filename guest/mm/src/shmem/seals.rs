@@ -22,6 +22,8 @@ pub mod seal {
     pub const EXEC: u64 = 0x20;
     /// All of them.
     pub const ALL: u64 = 0x3f;
+    /// Own, never shown: there is no `write` for such an object.
+    pub(crate) const NO_WRITE: u64 = 1 << 32;
 }
 
 /// Any right to execute, in `st_mode`.
@@ -34,6 +36,22 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Enomem`].
     pub fn memfd_create(&self, mode: u32, owner: (u32, u32), seals: u64) -> Result<InodeId, Error> {
         let id = self.shmem_file_setup(0, true)?;
+        self.set_memfd(id, mode, owner, seals);
+        Ok(id)
+    }
+
+    /// The same with huge pages, of which `1 << shift` bytes are one; 0 is the usual size. Rule C46.
+    ///
+    /// # Errors
+    /// [`Error::Enodev`] for sizes that cannot be had, [`Error::Enomem`].
+    pub fn memfd_create_hugetlb(&self, shift: u64, mode: u32, owner: (u32, u32), seals: u64) -> Result<InodeId, Error> {
+        crate::hugetlb::check_size(shift).map_err(|_| Error::Enodev)?;
+        let id = self.hugetlb_file_setup(0, true)?;
+        self.set_memfd(id, mode, owner, seals | seal::NO_WRITE);
+        Ok(id)
+    }
+
+    fn set_memfd(&self, id: InodeId, mode: u32, owner: (u32, u32), seals: u64) {
         let (inode, now) = (self.inode(id), self.platform.now_ns());
         inode.set_i_mode(mode);
         inode.set_i_uid(owner.0);
@@ -42,12 +60,11 @@ impl<P: Platform> Memory<P> {
         inode.set_i_atime(now);
         inode.set_i_mtime(now);
         inode.set_i_ctime(now);
-        Ok(id)
     }
 
     /// The [`seal`] bits of an object.
     pub fn seals(&self, id: InodeId) -> u64 {
-        self.inode(id).seals()
+        self.inode(id).seals() & seal::ALL
     }
 
     /// Adds seals.

@@ -28,6 +28,10 @@ impl<P: Platform> Memory<P> {
         if offset >= size {
             return Err(Error::Enxio);
         }
+        // There, everything is data.
+        if self.is_hugetlb(id) {
+            return Ok(if whence == Whence::Data { offset } else { size });
+        }
         let mut index = offset >> PAGE_SHIFT;
         loop {
             let found = inode.i_pages().find(self, index, (size - 1) >> PAGE_SHIFT, Filter::Any);

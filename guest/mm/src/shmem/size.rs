@@ -22,6 +22,9 @@ impl<P: Platform> Memory<P> {
     /// [`Error::Einval`] beyond 2^63-1, [`Error::Eperm`] where a seal forbids it; [`Error::Enomem`], [`Error::Eio`] when the last page
     /// cannot be read back from swap, and nothing changed. Rules C18, C49.
     pub fn shmem_truncate(&self, id: InodeId, size: u64) -> Result<(), Error> {
+        if self.is_hugetlb(id) {
+            return self.hugetlb_truncate(id, size);
+        }
         let inode = self.inode(id);
         let old = inode.i_size();
         if i64::try_from(size).is_err() {

@@ -1,6 +1,8 @@
 //! What is known about an object. Source: Linux, fs/stat.c, `struct kstat`. Rules C8, C25.
 
 use super::InodeId;
+use crate::addr::PAGE_SHIFT;
+use crate::huge::HPAGE_SHIFT;
 use crate::memory::Memory;
 use crate::platform::Platform;
 
@@ -26,6 +28,8 @@ pub struct Kstat {
     pub size: u64,
     /// Units of 512 bytes, in memory and in swap.
     pub blocks: u64,
+    /// Bytes of a block for input and output: of a page.
+    pub blksize: u32,
     /// Last read, nanoseconds since 1970.
     pub atime_ns: i64,
     /// Last change of the content, nanoseconds since 1970.
@@ -52,6 +56,11 @@ impl<P: Platform> Memory<P> {
             gid: inode.i_gid(),
             size: inode.i_size(),
             blocks: inode.alloced() * 8,
+            blksize: if self.is_hugetlb(id) {
+                1 << HPAGE_SHIFT
+            } else {
+                1 << PAGE_SHIFT
+            },
             atime_ns: inode.i_atime(),
             mtime_ns: inode.i_mtime(),
             ctime_ns: inode.i_ctime(),
