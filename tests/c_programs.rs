@@ -32,6 +32,7 @@ const OF_MUSL: &[(&str, i32)] = &[("processes", 5), ("threads", 3), ("thread_gro
 const OF_ROOT: &[(&str, i32)] = &[
     ("userfaultfd", 0),
     ("xattrs", 0),
+    ("pointers", 0),
     ("file_limits", 0),
     ("swap_errors", 0),
     ("notify", 0),
@@ -59,10 +60,43 @@ pub(crate) fn tests(suite: &mut Suite) {
     });
     // Sets the machine's pool of huge pages, where it may.
     suite.test("c_programs::hugetlb".to_owned(), Needs::KvmStaticCAndRoot, hugetlb);
+    // Most of it is the guest kernel's, which the simulated machine executes faster than a KVM that interprets it.
+    suite.test("c_programs::fuzz".to_owned(), Needs::SimulatorAndStaticC, || {
+        fuzz("--quiet rig -- exec -q --", 1, 10_000);
+    });
+    suite.test("c_programs::fuzz here".to_owned(), Needs::KvmAndStaticC, || {
+        fuzz("exec -q --", 2, 300);
+    });
     suite.test(
         "c_programs::what a file, a page and a segment take".to_owned(),
         Needs::SimulatorAndStaticC,
         memory_costs,
+    );
+}
+
+/// Names another seed of `fuzz`, and another number of calls: `FAULTLAB_FUZZ=7:1000000`.
+const FUZZ_VARIABLE: &str = "FAULTLAB_FUZZ";
+
+/// Calls of any kind with any arguments do not end the guest, and who made them can be taken away. `faultlab_arguments` say which guest.
+fn fuzz(faultlab_arguments: &str, seed: u64, calls: u32) {
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static"]).arg(source("c/fuzz.c"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, "fuzz", cc);
+    let wanted = std::env::var(FUZZ_VARIABLE).ok();
+    let wanted = wanted.as_deref().map(|text| {
+        let (seed, calls) = text.split_once(':').expect("SEED:CALLS");
+        (seed.parse().expect("a seed"), calls.parse().expect("a number of calls"))
+    });
+    let (seed, calls) = wanted.unwrap_or((seed, calls));
+    let ran = faultlab(faultlab_arguments)
+        .args([&program])
+        .args(["--seed", &seed.to_string(), "--calls", &calls.to_string()])
+        .run()
+        .expect(0);
+    assert_eq!(
+        ran.stdout(),
+        format!("{calls} calls, and nobody is left of those who made them\n")
     );
 }
 

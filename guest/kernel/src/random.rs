@@ -4,6 +4,8 @@
 
 use core::cell::Cell;
 
+use faultlab_abi::layout::{PAGE_SIZE, USER_END};
+
 use crate::global::Global;
 use crate::syscall::Errno;
 use crate::{uaccess, x86};
@@ -18,14 +20,25 @@ pub(crate) fn next() -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// Fills a program's buffer.
+/// Fills a program's buffer, as far as it is there; how many bytes that was.
 ///
 /// # Errors
-/// `EFAULT`.
+/// `EFAULT` if nothing of it is there.
 pub(crate) fn read(addr: u64, len: u64) -> Result<u64, Errno> {
-    for done in (0..len).step_by(8) {
-        let word = next().to_le_bytes();
-        uaccess::copy_to_user(addr.wrapping_add(done), &word[..(len - done).min(8) as usize])?;
+    if addr.checked_add(len).is_none_or(|end| end > USER_END) {
+        return Err(Errno::EFAULT);
     }
-    Ok(len)
+    let mut done = 0;
+    while done < len {
+        let at = addr + done;
+        // A word that a page's end divides is copied in two parts, of which the second may fail.
+        let bytes = (len - done).min(8).min(PAGE_SIZE - at % PAGE_SIZE);
+        let word = next().to_le_bytes();
+        match uaccess::copy_to_user(at, &word[..bytes as usize]) {
+            Err(_) if done != 0 => break,
+            copied => copied?,
+        }
+        done += bytes;
+    }
+    Ok(done)
 }

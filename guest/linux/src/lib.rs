@@ -83,7 +83,7 @@ mod tests;
 pub use errno::Errno;
 
 use faultlab_mm::record::ObjId;
-use faultlab_mm::slab::Cache;
+use faultlab_mm::slab::{Cache, Usage};
 use faultlab_mm::sync::Word;
 use faultlab_mm::{Memory, Platform};
 
@@ -163,24 +163,29 @@ impl<'m, P: Platform> Linux<'m, P> {
         allocated.ok_or(Errno::ENOMEM)
     }
 
+    /// What each kind of record takes.
+    pub fn slabs(&self) -> [Usage; 15] {
+        [
+            self.files.usage("file"),
+            self.tables.usage("files_cache"),
+            self.fs_structs.usage("fs_cache"),
+            self.actions.usage("sighand_cache"),
+            self.queued.usage("sigqueue"),
+            self.timer_records.usage("timer"),
+            self.names.dentries.usage("dentry"),
+            self.names.long.usage("long_name"),
+            self.texts.usage("link_target"),
+            self.mounts.cache.usage("mount"),
+            self.chunks.usage("seq_text"),
+            self.file_locks.usage("file_lock"),
+            self.ep_items.usage("eventpoll_epi"),
+            self.pipes.usage("pipe"),
+            self.group_infos.usage("groups"),
+        ]
+    }
+
     /// Records of each kind, for tests that nothing leaks: (name, objects).
     pub fn live_records(&self) -> [(&'static str, u64); 15] {
-        [
-            ("file", self.files.objects()),
-            ("descriptor table", self.tables.objects()),
-            ("working directory", self.fs_structs.objects()),
-            ("signal actions", self.actions.objects()),
-            ("queued signal", self.queued.objects()),
-            ("timer", self.timer_records.objects()),
-            ("dentry", self.names.dentries.objects()),
-            ("long name", self.names.long.objects()),
-            ("link target", self.texts.objects()),
-            ("mount", self.mounts.cache.objects()),
-            ("text of proc", self.chunks.objects()),
-            ("file lock", self.file_locks.objects()),
-            ("epoll item", self.ep_items.objects()),
-            ("pipe", self.pipes.objects()),
-            ("groups", self.group_infos.objects()),
-        ]
+        self.slabs().map(|slab| (slab.name, slab.objects))
     }
 }

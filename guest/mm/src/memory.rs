@@ -11,7 +11,7 @@ use crate::platform::{Platform, Vmstat};
 use crate::record::ObjId;
 use crate::rmap::{AnonVma, AnonVmaId};
 use crate::shmem::{Inode, InodeId, Name, NameId, SuperBlock, SuperId};
-use crate::slab::{Cache, Frames, object};
+use crate::slab::{Cache, Frames, Usage, object};
 use crate::swap::Swap;
 use crate::sync::{Lock, Word32};
 use crate::sysctl::Sysctl;
@@ -197,20 +197,25 @@ records! {
 }
 
 impl<P: Platform> Memory<P> {
-    /// Frames that each kind of record holds, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 10] {
+    /// What each kind of record takes.
+    pub fn slabs(&self) -> [Usage; 10] {
         [
-            ("xarray nodes", self.caches.nodes.objects()),
-            ("vm_area_struct", self.caches.vmas.objects()),
-            ("mm_struct", self.caches.mms.objects()),
-            ("inode", self.caches.inodes.objects()),
-            ("anon_vma", self.caches.anon_vmas.objects()),
-            ("shmid_kernel", self.caches.segments.objects()),
-            ("super_block", self.caches.supers.objects()),
-            ("userfaultfd_ctx", self.caches.userfaults.objects()),
-            ("userfaultfd_wait", self.caches.waiters.objects()),
-            ("name of an object", self.caches.names.objects()),
+            self.caches.nodes.usage("radix_tree_node"),
+            self.caches.vmas.usage("vm_area_struct"),
+            self.caches.mms.usage("mm_struct"),
+            self.caches.inodes.usage("inode"),
+            self.caches.anon_vmas.usage("anon_vma"),
+            self.caches.segments.usage("shmid_kernel"),
+            self.caches.supers.usage("super_block"),
+            self.caches.userfaults.usage("userfaultfd_ctx"),
+            self.caches.waiters.usage("userfaultfd_wait"),
+            self.caches.names.usage("object_name"),
         ]
+    }
+
+    /// Records of each kind, for tests that nothing leaks: (name, objects).
+    pub fn live_records(&self) -> [(&'static str, u64); 10] {
+        self.slabs().map(|slab| (slab.name, slab.objects))
     }
 }
 

@@ -74,6 +74,21 @@ pub struct Cache<const WORDS: usize> {
     lock: Lock,
 }
 
+/// What a cache holds. Source: slabinfo(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Its name.
+    pub name: &'static str,
+    /// Objects in use.
+    pub objects: u64,
+    /// Frames held.
+    pub frames: u64,
+    /// Bytes of an object.
+    pub object_bytes: usize,
+    /// Objects in a frame.
+    pub slots: usize,
+}
+
 impl<const WORDS: usize> Default for Cache<WORDS> {
     fn default() -> Self {
         Self::new()
@@ -148,6 +163,17 @@ impl<const WORDS: usize> Cache<WORDS> {
     #[inline(always)]
     pub fn frames(&self) -> u64 {
         self.frames.get()
+    }
+
+    /// What the cache holds, under a name.
+    pub fn usage(&self, name: &'static str) -> Usage {
+        Usage {
+            name,
+            objects: self.objects.get(),
+            frames: self.frames.get(),
+            object_bytes: WORDS * 8,
+            slots: Self::SLOTS,
+        }
     }
 
     /// Gives back all frames without used objects. Source: Linux `kmem_cache_shrink`.

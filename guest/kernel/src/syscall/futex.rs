@@ -177,7 +177,8 @@ fn key_of(mm: MmId, addr: u64, private: bool) -> Result<FutexKey, Errno> {
     if !addr.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
-    if addr >= USER_END {
+    // As Linux has it: the first address that is none passes.
+    if addr > USER_END {
         return Err(Errno::EFAULT);
     }
     if private {

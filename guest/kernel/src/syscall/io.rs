@@ -1,6 +1,7 @@
 //! Bytes in and out of descriptors. Memory objects are the system-call layer's; the standard streams go out through the lab device.
 
 use faultlab_abi::lab::kind;
+use faultlab_abi::layout::USER_END;
 use faultlab_linux::file::{File, Kind};
 use faultlab_linux::read_write::{At, Buffer, RW_MAX_BYTES};
 
@@ -149,10 +150,19 @@ pub(super) fn for_each_vector(
     if count > UIO_MAXIOV {
         return Err(Errno::EINVAL);
     }
-    // Bad vectors are noticed before anything moves.
+    // Bad vectors are noticed before anything moves: lengths first. Source: Linux, lib/iov_iter.c (`copy_iovec_from_user`, `__import_iovec`).
     for index in 0..count {
         if vector(vectors, index)?[1].cast_signed() < 0 {
             return Err(Errno::EINVAL);
+        }
+    }
+    let mut left = RW_MAX_BYTES;
+    for index in 0..count {
+        let [base, len] = vector(vectors, index)?;
+        let len = len.min(left);
+        left -= len;
+        if base.checked_add(len).is_none_or(|end| end > USER_END) {
+            return Err(Errno::EFAULT);
         }
     }
     let mut moved = 0u64;

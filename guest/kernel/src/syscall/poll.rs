@@ -2,6 +2,7 @@
 //!
 //! Source: poll(2), select(2); Linux, fs/select.c (`do_poll`, `do_select`, `poll_select_finish`).
 
+use faultlab_abi::layout::USER_END;
 use faultlab_linux::fdtable::NOFILE;
 use faultlab_linux::file::{File, Kind};
 use faultlab_linux::poll::{Ready, event};
@@ -237,6 +238,10 @@ fn poll(fds: u64, count: u64, patience: &Patience) -> Result<Outcome, Errno> {
     }
     if !is_over(found, patience, keys) {
         return Ok(Outcome::Sleep(Interrupted::Once));
+    }
+    // Also where nothing is written. Source: Linux `do_sys_poll` (`user_write_access_begin`).
+    if at(count) < fds || at(count) > USER_END {
+        return Err(Errno::EFAULT);
     }
     for index in 0..count {
         let revents = poll_one(pollfd(at(index))?).mask as u16;

@@ -8,7 +8,6 @@ use super::{Errno, Outcome, usage};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
 use crate::process::{self, Interrupted, Process, Report, State};
-use crate::times::Usage;
 use crate::uaccess;
 
 mod nr {
@@ -186,18 +185,29 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
         (P_PGID, group) if group.cast_signed() > 0 => Which::Group(group),
         _ => return Err(Errno::EINVAL),
     };
-    let (bytes, used) = match look(which, options)? {
-        Found::Child(child, status) => (child_info(child, status).encode(), usage::of_child(child)),
-        Found::Nothing => ([0; INFO_BYTES], Usage::default()),
-        Found::Sleep => return Ok(Outcome::Sleep(Interrupted::Restartable)),
+    let (bytes, used) = match look(which, options) {
+        Ok(Found::Child(child, status)) => (child_info(child, status).encode(), Some(usage::of_child(child))),
+        Ok(Found::Nothing) => ([0; INFO_BYTES], None),
+        Ok(Found::Sleep) => return Ok(Outcome::Sleep(Interrupted::Restartable)),
+        // Without a child, too, the structure is cleared. Source: Linux, kernel/exit.c (`waitid`).
+        Err(errno) => {
+            tell(info, &[0; INFO_BYTES])?;
+            return Err(errno);
+        }
     };
-    if info != 0 {
-        uaccess::copy_to_user(info, &bytes)?;
-    }
-    if rusage != 0 {
+    if let Some(used) = used.filter(|_| rusage != 0) {
         usage::write_rusage(rusage, used)?;
     }
+    tell(info, &bytes)?;
     Ok(Outcome::Value(0))
+}
+
+/// Stores a `siginfo_t`, if it is wanted.
+fn tell(info: u64, bytes: &[u8; INFO_BYTES]) -> Result<(), Errno> {
+    match info {
+        0 => Ok(()),
+        info => uaccess::copy_to_user(info, bytes),
+    }
 }
 
 /// What a wait status says, as `siginfo_t`.

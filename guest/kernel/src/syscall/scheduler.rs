@@ -128,7 +128,10 @@ fn interval(process: &Process, addr: u64) -> Result<u64, Errno> {
 
 /// There is one processor, which has to be in the set.
 fn setaffinity(pid: u64, bytes: u32, addr: u64) -> Result<u64, Errno> {
-    let mask: [u8; 1] = if bytes == 0 { [0] } else { uaccess::read(addr)? };
+    // What is longer than the kernel's own mask is not looked at.
+    let mut mask = [0; 8];
+    let given = mask.len().min(bytes as usize);
+    uaccess::copy_from_user(&mut mask[..given], addr)?;
     let process = find(pid).map_err(|_| Errno::ESRCH)?;
     if !may_change(process) {
         return Err(Errno::EPERM);

@@ -143,12 +143,12 @@ fn who_waits_for_each_other_is_told() {
     assert_eq!(take(&one, first, 2), Ok(Call::Done(0)));
     // Two that touch are one.
     assert_eq!(
-        linux.live_records().iter().find(|(name, _)| *name == "file lock"),
-        Some(&("file lock", 1))
+        linux.live_records().iter().find(|(name, _)| *name == "file_lock"),
+        Some(&("file_lock", 1))
     );
     linux.close_table(first);
     assert_eq!(
-        linux.live_records().iter().find(|(name, _)| *name == "file lock"),
-        Some(&("file lock", 0))
+        linux.live_records().iter().find(|(name, _)| *name == "file_lock"),
+        Some(&("file_lock", 0))
     );
 }

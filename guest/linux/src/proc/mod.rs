@@ -9,6 +9,7 @@
 //! | `knobs` | kernel/sysctl.c, ipc/ipc_sysctl.c | `/proc/sys` |
 //! | `memory` | fs/proc/meminfo.c, mm/vmstat.c | `meminfo vmstat zoneinfo buddyinfo` |
 //! | `kernel` | fs/proc/*.c, ipc/shm.c | `stat uptime cpuinfo filesystems sysvipc/shm` and so on |
+//! | `slabinfo` | mm/slab_common.c | records of each kind |
 //! | `mounts` | fs/proc_namespace.c | `mounts mountinfo` |
 //! | `task` | fs/proc/array.c, fs/proc/base.c | processes |
 //! | `task_mmu` | fs/proc/task_mmu.c | their memory |
@@ -28,6 +29,7 @@ mod lookup;
 mod memory;
 mod mounts;
 mod read;
+mod slabinfo;
 mod snapshot;
 pub mod system;
 mod task;

@@ -73,6 +73,7 @@ impl<P: Platform> Linux<'_, P> {
             Shown::Filesystems => self.show_filesystems(out),
             Shown::Loadavg => self.show_loadavg(out),
             Shown::Meminfo => self.show_meminfo(out),
+            Shown::Slabinfo => self.show_slabinfo(out),
             Shown::Stat => self.show_stat(out),
             Shown::Swaps => crate::proc_swaps::show(self.memory, out.0),
             Shown::Uptime => self.show_uptime(out),

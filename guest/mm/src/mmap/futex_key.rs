@@ -61,6 +61,8 @@ impl<P: Platform> Memory<P> {
                 holder: FutexKey::OBJECT | u64::from(object.object().get()),
                 word: vma.linear_page_index(addr) * PAGE_SIZE + addr.0 % PAGE_SIZE,
             },
+            // A page of one's own that is not written to will not change. Source: Linux `get_futex_key`.
+            _ if !vma.has(vm::WRITE) => return Err(Error::Efault),
             _ => FutexKey {
                 holder: FutexKey::SHARED | u64::from(mm_id.object().get()),
                 word: addr.0,

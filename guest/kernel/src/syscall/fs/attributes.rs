@@ -38,10 +38,11 @@ pub(super) fn statx(dirfd: u64, addr: u64, flags: u64, mask: u64, to: u64) -> Re
     uaccess::copy_to_user(to, &stat.encode_statx()).map(|()| 0)
 }
 
-/// The descriptor, if a call is about what it names: with the empty path, if flags allow that. Such a descriptor may have no inode.
+/// The descriptor, if a call is about what it names: with the empty path, or, since Linux 6.11, none, if flags allow that. Such a descriptor may
+/// have no inode.
 fn itself(dirfd: u64, addr: u64, flags: u64) -> Result<Option<u64>, Errno> {
     let asked = flags as u32 & at::EMPTY_PATH != 0 && (dirfd as i32) >= 0;
-    Ok((asked && uaccess::read::<1>(addr)? == [0]).then_some(dirfd))
+    Ok((asked && (addr == 0 || uaccess::read::<1>(addr)? == [0])).then_some(dirfd))
 }
 
 /// The object that a call is about.

@@ -248,7 +248,7 @@ impl<'m> World<'m> {
         self.linux.umount(&self.task, b"/proc", 0).expect("unused");
         self.linux.close_table(self.task.table);
         self.memory.mmput(self.mm, 2);
-        let names = ["file", "descriptor table", "text of proc", "name of an object"];
+        let names = ["file", "files_cache", "seq_text", "object_name"];
         for (name, objects) in self.linux.live_records().into_iter().chain(self.memory.live_records()) {
             assert!(!names.contains(&name) || objects == 0, "{name} left");
         }

@@ -69,7 +69,7 @@ fn counts_that_overflow_their_byte() {
         assert_eq!(memory.swap_users(slots[1]), 200 - n as u64);
     }
     assert_eq!(memory.swap_inuse_pages(), 0);
-    assert_eq!(memory.live_records()[0], ("xarray nodes", 0));
+    assert_eq!(memory.live_records()[0], ("radix_tree_node", 0));
     memory.check_invariants();
 }
 
