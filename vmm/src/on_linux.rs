@@ -6,8 +6,10 @@
 //!
 //! Source: memfd_create(2); prctl(2), `PR_SET_PDEATHSIG`.
 
+mod swap;
 mod whole;
 
+pub use swap::Swap;
 pub use whole::{Whole, run};
 
 use std::ffi::OsString;

@@ -144,9 +144,18 @@ fn command_there(args: &RigArgs) -> Option<Command> {
     Some(parsed.ok()?.command)
 }
 
-/// Whether a file may back memory there: it is to have a disk behind it.
+/// Whether a file may back memory there, or Linux itself is to swap: then there is to be a disk.
 fn takes_disk(args: &RigArgs) -> bool {
-    match command_there(args) {
+    let command = command_there(args);
+    let scenarios = match &command {
+        Some(Command::Run(run)) if args.versus_linux || run.versus_linux => &run.scenario[..],
+        Some(Command::Bench(bench)) if args.versus_linux || bench.versus_linux => &bench.scenario[..],
+        _ => &[],
+    };
+    if scenarios.iter().any(|name| name.starts_with("swap-")) {
+        return true;
+    }
+    match command {
         Some(Command::Run(run)) => run.backing.is_file(),
         Some(Command::Exec(exec)) => exec.backing.is_file(),
         Some(Command::Trace(trace)) => trace.backing.is_file(),
@@ -260,6 +269,8 @@ mod tests {
         assert!(
             disk(&["bench", "--backing", "anon,file-cold"]) && disk(&["bench"]) && disk(&["run", "--backing", "file"])
         );
+        let swap = ["bench", "--backing", "anon", "--scenario", "minor,swap-in"];
+        assert!(disk(&[&swap[..], &["--versus-linux"]].concat()) && !disk(&swap));
         assert!(!disk(&["bench", "--backing", "anon"]) && !disk(&["run"]) && !disk(&["doctor"]));
     }
 

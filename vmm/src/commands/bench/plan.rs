@@ -151,6 +151,11 @@ impl<'a> Plan<'a> {
         wanted
     }
 
+    /// Whether a scenario swaps.
+    pub(super) fn needs_swap(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.needs_swap())
+    }
+
     /// Every row that is to come of a process on Linux itself.
     pub(super) fn wanted_on_linux(&self) -> Vec<Wanted> {
         let mut wanted = self.wanted();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use faultlab::exit;
-use faultlab::on_linux::Process;
+use faultlab::on_linux::{Process, Swap};
 use faultlab::report::{Builder, Collection, Regime, Report, header, side_by_side};
 
 use super::described;
@@ -55,6 +55,14 @@ fn on_linux(plan: &Plan<'_>, ready: &Ready) -> Result<(Report, Option<i32>), Fai
     let command = plan.command(ready.budget_ms);
     let name = command.first().and_then(|name| name.to_str()).unwrap_or_default();
     let program = faultlab_images::program(name).ok_or_else(|| Failure::Usage(format!("no bundled program {name}")))?;
+    // Where it cannot be had the program says so, and leaves its scenarios out.
+    let _swap = match plan.needs_swap() {
+        true => Swap::on(plan.vm.swap).unwrap_or_else(|error| {
+            log::warn!("no swap for Linux: {error}");
+            None
+        }),
+        false => None,
+    };
     let process = Process::start(program, &command).map_err(Failure::OnLinux)?;
     let came = Arc::new(AtomicI32::new(0));
     let (ender, seen) = (process.ender(), Arc::clone(&came));
