@@ -18,6 +18,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         ("SIGINT ends the command, whose partial report comes back", interrupted),
         ("a simulator that dies leaves nothing behind", killed),
         ("Linux stands beside the guest", versus_linux),
+        ("Linux swaps beside the guest", swap_versus_linux),
         ("a file that leaves the page cache is on a disk", from_disk),
     ];
     for (name, body) in simulated {
@@ -179,4 +180,27 @@ fn versus_linux() {
     let ratio = format!("{:.3}", in_guest as f64 / on_linux as f64);
     let told = |line: &str| line.starts_with("minor ") && line.ends_with(&ratio);
     assert!(ran.stdout().lines().any(told), "{}", ran.stdout());
+}
+
+/// Every page goes out and comes back alone, on both sides. A kernel without the modules for a disk leaves the rows out, and says why.
+fn swap_versus_linux() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("reports.json");
+    let options = "--backing anon --scenario swap-in,swap-out --pages 128";
+    faultlab(&format!("--quiet rig --versus-linux -- bench {options} --json"))
+        .args([&path])
+        .run()
+        .expect(0);
+    let collection: Value = serde_json::from_slice(&std::fs::read(&path).expect("reports")).expect("JSON");
+    let linux = &collection["reports"][0];
+    let (rows, skipped) = (linux["scenarios"].as_array(), linux["skipped"].as_array());
+    let (rows, skipped) = (rows.expect("rows"), skipped.expect("a list"));
+    let reasons: Vec<_> = skipped.iter().map(|row| &row["reason"]).collect();
+    println!("not measured on Linux: {reasons:?}");
+    assert_eq!(rows.len() + skipped.len(), 2, "{linux}");
+    for row in rows {
+        // Thousands of instructions, of which the copy of the page is one; a wait for a disk would be millions.
+        let p50 = row["cycles"]["p50"].as_u64().expect("a median");
+        assert!((4000..40_000).contains(&p50), "{row}");
+    }
 }
