@@ -99,7 +99,9 @@ pub(super) fn caption(report: &Report) -> String {
         CostUnit::Cycles => "a warm touch is one of more pages of 4 KiB than the TLB holds.",
         CostUnit::Instructions => "what a TLB misses takes no instructions, so warm touches are not shown.",
     };
-    format!("Small and huge pages, in {unit}; first touches are of what the guest has mapped and the host has not; {warm}")
+    format!(
+        "Small and huge pages, in {unit}; first touches are of what the guest has mapped and the host has not; {warm}"
+    )
 }
 
 #[cfg(test)]
@@ -153,7 +155,11 @@ mod tests {
         report.cost_unit = CostUnit::Instructions;
         report.scenarios[1].checks[0].ok = false;
         let shown = rows(&report);
-        assert_eq!(shown[2].join("|"), "2 MiB|4 KiB|memfd|-|-|256|5376|-", "a row that failed, and the TLB");
+        assert_eq!(
+            shown[2].join("|"),
+            "2 MiB|4 KiB|memfd|-|-|256|5376|-",
+            "a row that failed, and the TLB"
+        );
         assert!(caption(&report).contains("no instructions"));
         report.scenarios.retain(|row| row.page_bytes == SMALL);
         assert!(rows(&report).is_empty(), "there is nothing to compare");

@@ -68,10 +68,10 @@ impl Region {
             huge_pages,
             file: Some(file),
         };
-        // SAFETY: the file is ours; nothing else is mapped there, and one region lives at a time.
-        unsafe { files::ftruncate([file as usize, bytes]) }
-            .and_then(|_| unsafe { memory::map_file_fixed(ADDRESS, bytes, file) })
-            .map_err(|errno| Failure::Call("mmap", errno))?;
+        // SAFETY: the file is ours.
+        unsafe { files::ftruncate([file as usize, bytes]) }.map_err(|errno| Failure::Call("ftruncate", errno))?;
+        // SAFETY: nothing else is mapped there; one region lives at a time.
+        unsafe { memory::map_file_fixed(ADDRESS, bytes, file) }.map_err(|errno| Failure::Call("mmap", errno))?;
         // The machine of others is left alone.
         if in_lab {
             set_shmem_enabled(b"advise").map_err(|errno| Failure::Call("write to shmem_enabled", errno))?;
@@ -102,9 +102,11 @@ impl Region {
     #[inline(always)]
     fn give_back(&self, huge_page: usize) {
         let offset = huge_page * HUGE_BYTES;
-        // SAFETY: of the region, whose contents nobody reads. A refused call shows as a fault too few.
+        // A refused call shows as a fault too few.
         _ = match self.file {
+            // SAFETY: of the region, whose contents nobody reads.
             Some(file) => unsafe { files::fallocate([file as usize, PUNCH_HOLE, offset, HUGE_BYTES]) }.map(drop),
+            // SAFETY: the same.
             None => unsafe { memory::discard(ADDRESS + offset, HUGE_BYTES) },
         };
     }

@@ -97,11 +97,13 @@ impl Answered {
         let file = unsafe { files::memfd_create([c"answered".as_ptr() as usize, 0]) }
             .map_err(|errno| Failure::Call("memfd_create", errno))? as i32;
         self.file = Some(file);
-        // SAFETY: the file is ours; nothing else is mapped there, and one region lives at a time.
-        unsafe { files::ftruncate([file as usize, self.bytes()]) }
-            .and_then(|_| unsafe { files::fallocate([file as usize, 0, 0, self.bytes()]) })
-            .and_then(|_| unsafe { memory::map_file_fixed(ADDRESS, self.bytes(), file) })
-            .map_err(|errno| Failure::Call("mmap", errno))
+        let bytes = self.bytes();
+        // SAFETY: the file is ours.
+        unsafe { files::ftruncate([file as usize, bytes]) }.map_err(|errno| Failure::Call("ftruncate", errno))?;
+        // SAFETY: the same.
+        unsafe { files::fallocate([file as usize, 0, 0, bytes]) }.map_err(|errno| Failure::Call("fallocate", errno))?;
+        // SAFETY: nothing else is mapped there; one region lives at a time.
+        unsafe { memory::map_file_fixed(ADDRESS, bytes, file) }.map_err(|errno| Failure::Call("mmap", errno))
     }
 
     fn register(&self, answer: Answer) -> Result<(), Failure> {
