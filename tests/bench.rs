@@ -90,7 +90,7 @@ fn everything() {
         rows(&report).len(),
         faultlab_abi::scenario::ALL
             .iter()
-            .filter(|each| !each.is_growth())
+            .filter(|each| !each.is_special())
             .count(),
         "{table}"
     );

@@ -67,6 +67,17 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("c_programs::fuzz here".to_owned(), Needs::KvmAndStaticC, || {
         fuzz("exec -q --", 2, 300);
     });
+    suite.test("c_programs::huge".to_owned(), Needs::KvmStaticCAndRoot, || {
+        compare_recorded("huge", allows_huge_pages());
+    });
+    // What it sets holds for the whole machine, and for every other test that runs meanwhile: on Linux only where that is said to be fine.
+    suite.test("c_programs::huge_knobs".to_owned(), Needs::KvmAndStaticC, || {
+        let allowed = std::env::var_os("FAULTLAB_HOST_KNOBS").is_some_and(|set| set == "1");
+        compare_recorded(
+            "huge_knobs",
+            allowed.then_some(()).ok_or("FAULTLAB_HOST_KNOBS=1 is not set"),
+        );
+    });
     suite.test(
         "c_programs::what a file, a page and a segment take".to_owned(),
         Needs::SimulatorAndStaticC,
@@ -132,6 +143,67 @@ fn compare_rust(name: &str, status: i32) {
     rustc.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static"]);
     rustc.arg(source(&format!("rust/{name}.rs")));
     compare_compiled(name, rustc, status);
+}
+
+/// Whether this host lets programs have huge pages as the programs here expect it, and has the memory for them.
+fn allows_huge_pages() -> Result<(), &'static str> {
+    let knob = |name: &str| {
+        let path = Path::new("/sys/kernel/mm/transparent_hugepage").join(name);
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    if !["[always]", "[madvise]"]
+        .iter()
+        .any(|word| knob("enabled").contains(word))
+    {
+        return Err("transparent_hugepage/enabled is neither always nor madvise");
+    }
+    if ["[deny]", "[force]"]
+        .iter()
+        .any(|word| knob("shmem_enabled").contains(word))
+        || knob("shmem_enabled").is_empty()
+    {
+        return Err("transparent_hugepage/shmem_enabled is deny or force");
+    }
+    // Free blocks of 2 MiB and more are counted in the last columns.
+    let buddy = std::fs::read_to_string("/proc/buddyinfo").unwrap_or_default();
+    let large = |line: &str| -> u64 {
+        let columns = line.split_ascii_whitespace().skip(4 + 9);
+        columns.filter_map(|count| count.parse::<u64>().ok()).sum()
+    };
+    if buddy.lines().map(large).sum::<u64>() < 64 {
+        return Err("free memory is in pieces of less than 2 MiB");
+    }
+    Ok(())
+}
+
+/// Compiles a program, and runs it in the guest: it prints what it printed on Linux 6.18 (`tests/c/NAME.txt`). And here, if that is possible.
+fn compare_recorded(name: &str, here: Result<(), &str>) {
+    let recorded = std::fs::read_to_string(source(&format!("c/{name}.txt"))).expect("what it printed");
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-Wno-unused-result", "-static"]);
+    cc.arg(source(&format!("c/{name}.c")));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, name, cc);
+    match here {
+        Ok(()) => {
+            let mut host = Command::new(&program);
+            host.stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            let host = wait(host.spawn().expect("a program that runs"), Instant::now()).expect(0);
+            assert_eq!(
+                host.stdout(),
+                recorded,
+                "standard output, this host's and what is recorded"
+            );
+        }
+        Err(reason) => println!("{name}: SKIPPED on this host: {reason}"),
+    }
+    let guest = faultlab("exec -q --").args([&program]).run().expect(0);
+    assert_eq!(
+        guest.stdout(),
+        recorded,
+        "standard output, the guest's and what is recorded"
+    );
 }
 
 fn source(path: &str) -> PathBuf {

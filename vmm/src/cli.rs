@@ -26,10 +26,6 @@ use self::values::{
     parse_ring, parse_size, parse_swap, parse_window, scenario_names, with_all, with_groups,
 };
 
-/// The group of scenarios that show how the cost of a minor fault grows. Not part of `all`: making thousands of mappings takes a
-/// minute where ring 0 is emulated.
-pub(crate) const GROWTH: &str = "growth";
-
 const EXIT_STATUSES: &str = "\
 Exit status:
     0  success
@@ -247,7 +243,7 @@ pub(crate) struct BenchArgs {
     /// Also write the report to this file as JSON, all of it or nothing
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Scenarios, separated by commas; all: all but those that show growth, which are the group growth (--list says what they are)
+    /// Scenarios, separated by commas; all: all but those of the groups growth, four-way and userfault (--list says what they are)
     #[arg(
         long,
         value_name = "LIST",

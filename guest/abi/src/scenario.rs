@@ -93,6 +93,13 @@ catalogue! {
     CowReuse = "cow-reuse", Stores, 64, "private memory that was shared, and is owned alone again", "1 fault";
     SwapOut = "swap-out", Nothing, 64, "madvise(MADV_PAGEOUT) of one shared page", "1 page written";
     SwapIn = "swap-in", Pages, 64, "a shared page on swap", "1 major fault, 1 frame, 1 page read";
+    HugeAnon = "huge-anon", Stores, 4, "private memory, never touched, that gets a page of 2 MiB", "1 fault, 513 frames, 1 call";
+    HugeShmem = "huge-shmem", Stores, 4, "a hole of a memory file that gets a page of 2 MiB", "1 fault, 512 frames, 1 call";
+    ColdPages = "cold-pages", Stores, 1024, "every page of 4 KiB in turn, mapped, of memory that the host has not backed", "1 violation a page of the host";
+    HugeColdPages = "huge-cold-pages", Stores, 1024, "the same, mapped in pages of 2 MiB", "1 violation a page of the host";
+    HugeTlbMiss = "huge-tlb-miss", Pages, 1024, "as tlb-miss, mapped in pages of 2 MiB", "nothing";
+    UffdCopy = "uffd-copy", Stores, 16, "private memory, never touched; another process copies the page there (userfaultfd)", "1 fault, 1 frame";
+    UffdContinue = "uffd-continue", Stores, 16, "a cached page of a memory file; another process lets it be mapped (userfaultfd)", "1 fault";
     Getppid = "getppid", Nothing, 64, "getppid(): the way into the kernel and back", "1 call";
     MmapMunmap = "mmap-munmap", Nothing, 64, "mmap() and munmap() of one private page, untouched", "2 calls";
     Munmap = "munmap", Nothing, 64, "munmap() of one touched private page", "1 call";
@@ -107,6 +114,56 @@ catalogue! {
     CpuidExit = "cpuid-exit", Nothing, 64, "one CPUID, from ring 0", "no exit to the VMM";
     HaltExit = "halt-exit", Nothing, 64, "one HLT, from ring 0; the vCPU's thread resumes it at once", "1 exit";
     HaltWake = "halt-wake", Nothing, 64, "one HLT, from ring 0; another thread wakes the vCPU's", "1 exit";
+}
+
+/// Scenarios that show something together, and can be asked for by one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// How a cost grows.
+    Growth,
+    /// What small and huge pages cost, in the guest and on the host.
+    FourWay,
+    /// What it costs to have a program answer faults, beside the kernel.
+    Userfault,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Group; 3] = [Group::Growth, Group::FourWay, Group::Userfault];
+
+    /// Its name, on every command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Growth => "growth",
+            Self::FourWay => "four-way",
+            Self::Userfault => "userfault",
+        }
+    }
+
+    /// Whether a scenario is of it.
+    #[must_use]
+    pub const fn has(self, scenario: Scenario) -> bool {
+        use Scenario as S;
+        match self {
+            Self::Growth => scenario.is_growth(),
+            Self::FourWay => matches!(
+                scenario,
+                S::TlbMiss
+                    | S::AllocWarm
+                    | S::Anon
+                    | S::HugeAnon
+                    | S::HugeShmem
+                    | S::ColdPages
+                    | S::HugeColdPages
+                    | S::HugeTlbMiss
+            ),
+            Self::Userfault => matches!(
+                scenario,
+                S::Minor | S::Anon | S::AllocCold | S::SecondLevelOnly | S::UffdCopy | S::UffdContinue
+            ),
+        }
+    }
 }
 
 /// How many there are.
@@ -159,6 +216,23 @@ impl Scenario {
                 | Self::Minor1000Vmas
                 | Self::Minor10000Vmas
         )
+    }
+
+    /// Whether it is measured only when it, or a group that it is of, is asked for: what it sets up takes long (thousands of mappings, a
+    /// minute where ring 0 is emulated), or much of a guest's memory.
+    #[must_use]
+    pub const fn is_special(self) -> bool {
+        self.is_growth()
+            || matches!(
+                self,
+                Self::HugeAnon
+                    | Self::HugeShmem
+                    | Self::ColdPages
+                    | Self::HugeColdPages
+                    | Self::HugeTlbMiss
+                    | Self::UffdCopy
+                    | Self::UffdContinue
+            )
     }
 
     /// Whether it cannot be had without a swap area.

@@ -59,11 +59,13 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         }
         mount(task, b"tmpfs", b"/dev/shm")?;
         directory(task, b"/proc")?;
-        mount(task, b"proc", b"/proc")
+        mount(task, b"proc", b"/proc")?;
+        directory(task, b"/sys")?;
+        mount(task, b"sysfs", b"/sys")
     };
     devices().unwrap_or_else(|Errno(number)| {
         boot::fail(&line![
-            "boot: no /dev or /proc (errno ",
+            "boot: no /dev, /proc or /sys (errno ",
             u32::from(number),
             "); give the guest more memory"
         ])

@@ -220,6 +220,9 @@ pub(crate) fn present_frame(addr: u64) -> Option<Pfn> {
             return None;
         }
         table = X86Pte::pfn(entry);
+        if shift == 21 && !X86Pte::is_table(entry) {
+            return Some(table.offset((addr >> 12) as u32 & 511));
+        }
     }
     Some(table)
 }

@@ -42,7 +42,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{AnonPolicy, ShmemPolicy};
+pub use policy::{AnonPolicy, Defrag, ShmemPolicy};
 pub(crate) use split::HugeEntry;
 
 use crate::addr::{PAGE_SHIFT, VirtAddr};
@@ -78,6 +78,8 @@ pub(crate) struct Thp {
     enabled: Word32,
     /// [`ShmemPolicy`] of objects without a mounted file system.
     shmem_enabled: Word32,
+    /// [`Defrag`].
+    defrag: Word32,
     /// Leaves in all page tables.
     leaves: Word32,
     /// Two huge pages of private memory that lost a mapping of some frame last; 0 is none, and they may be gone.
@@ -142,6 +144,7 @@ impl Thp {
         Self {
             enabled: Word32::new(AnonPolicy::Madvise as u32),
             shmem_enabled: Word32::new(ShmemPolicy::Never as u32),
+            defrag: Word32::new(Defrag::Madvise as u32),
             leaves: Word32::new(0),
             partly_mapped: [const { Word32::new(0) }; 2],
             counts: Counts([const { Word::new(0) }; COUNTS]),

@@ -237,12 +237,12 @@ pub mod vm {
     pub const HUGEPAGE: u64 = 0x2000_0000;
     /// They would not.
     pub const NOHUGEPAGE: u64 = 0x4000_0000;
-    /// Own: of an object that may have huge pages.
-    pub const HUGE_OBJECT: u64 = 1 << 42;
+    /// Own: of an object that may have huge pages. As the next two below bit 32, so that a fault looks at all of them in one instruction.
+    pub const HUGE_OBJECT: u64 = 0x800;
     /// Own: of a file that was opened. A store that faults changes its times. Rule B44.
-    pub const TIMES: u64 = 1 << 40;
+    pub const TIMES: u64 = 0x1000;
     /// A program answers faults of pages that are there, but not mapped.
-    pub const UFFD_MINOR: u64 = 1 << 41;
+    pub const UFFD_MINOR: u64 = 0x800_0000;
     /// Own: a page was taken away for who had reserved it. Source: Linux `HPAGE_RESV_UNMAPPED`.
     pub const RESV_UNMAPPED: u64 = 1 << 43;
     /// Where the number of the context that answers begins: whose flags are equal have the same, so neither merging nor cutting has to know.

@@ -5,7 +5,7 @@ use faultlab::swap_file::SWAP_MIN_BYTES;
 use faultlab_abi::layout::{PAGE_SIZE, RAM_MAX_BYTES, RAM_MIN_BYTES, WINDOW_MAX_BYTES};
 use faultlab_abi::scenario;
 
-use super::{GROWTH, Pages, Pattern, show_size};
+use super::{Pages, Pattern, show_size};
 
 /// What a sparse temporary file may promise.
 const SWAP_MAX_BYTES: u64 = 64 << 30;
@@ -102,7 +102,7 @@ pub(super) fn backing_names() -> Vec<&'static str> {
 
 pub(super) fn with_groups(names: Vec<&'static str>) -> Vec<&'static str> {
     let mut names = with_all(names);
-    names.insert(1, GROWTH);
+    names.splice(1..1, scenario::Group::ALL.map(scenario::Group::name));
     names
 }
 

@@ -31,6 +31,7 @@ const VALUES: &[&str] = &[
     "none",
     "all",
     "growth",
+    "four-way",
     "seq",
     "rand",
     "stride:3",

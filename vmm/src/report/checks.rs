@@ -12,6 +12,7 @@
 //! | `cold`, memory that userfaultfd serves | pages served | `expect_cold` |
 //! | `cold`, EPT and NPT | KVM's `pf_taken` | `expect_cold` |
 //! | `cold`, shadow, pages that are mapped in the guest | KVM's `pf_taken` | `expect_cold` |
+//! | `cold`, shadow, several pages mapped in the guest to one of the host | the vCPU thread's `minflt` and `majflt` | `expect_cold` |
 //! | `cold`, shadow, other rows | the vCPU thread's `minflt` and `majflt` | `expect_cold` |
 //! | `exits`, rows without swap I/O | port and device-memory accesses, and halts, carried by the VMM | `expect_exits` |
 //! | `exits`, rows with swap I/O | of these, those to ports | `expect_exits` |
@@ -33,7 +34,7 @@
 //!
 //! With shadow page tables KVM intercepts every guest page fault and fills shadow entries besides, so `pf_taken` says
 //! something about cold pages only where the guest itself does not fault: there each violation is one page without
-//! backing. In other rows the evidence is the host's side of the same event. KVM resolves a missing page by
+//! backing, unless the host backs several of the guest's as one: then KVM fills as many shadow entries as it thinks fit. In other rows the evidence is the host's side of the same event. KVM resolves a missing page by
 //! `get_user_pages` in the context of the vCPU's thread, which Linux accounts to that thread as one minor fault, or major
 //! if it read a file (mm/memory.c, `mm_account_fault`); so does the emulator's own access to guest memory when ring 0 is interpreted.
 //! While a phase runs that thread does nothing else that can fault: its buffers are allocated before.
@@ -205,7 +206,7 @@ fn cold(row: &Row) -> Verdict {
             let uncached = counter(&row.net.kvm, "pf_taken", each, args.count);
             if uncached.ok { uncached } else { verdict }
         }
-        Regime::Shadow if row.measured.touches_mapped_pages() => by_violations(),
+        Regime::Shadow if row.measured.touches_mapped_pages() && !row.measured.shares_cold_pages() => by_violations(),
         Regime::Shadow | Regime::Linux => host_faults(row),
     }
 }

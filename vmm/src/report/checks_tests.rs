@@ -110,6 +110,20 @@ fn cold_with_shadow_paging_is_violations_only_of_mapped_pages() {
     }
 }
 
+/// Of several small pages on one of the host's, KVM may fill shadow entries as it likes; the host's fault is one.
+#[test]
+fn cold_with_shadow_paging_is_host_faults_where_pages_share_one_of_the_hosts() {
+    let mut measured = phase("second-level-only", Regime::Shadow);
+    measured.args.expect_cold = 1;
+    *measured.moved.kvm.get_mut("pf_taken").unwrap() = 3;
+    *measured.moved.host.get_mut(host_fault::MINFLT).unwrap() = 1;
+    *measured.moved.host.get_mut(host_fault::MAJFLT).unwrap() = 0;
+    assert_eq!(failing(&measured, Regime::Shadow), [""; 0]);
+    *measured.moved.host.get_mut(host_fault::MINFLT).unwrap() = 2;
+    assert_eq!(failing(&measured, Regime::Shadow), ["cold"]);
+    assert_eq!(failing(&measured, Regime::TwoDimensional), ["cold"]);
+}
+
 #[test]
 fn cold_with_shadow_paging_is_host_faults_elsewhere() {
     for scenario in [

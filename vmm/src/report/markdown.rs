@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario};
 use super::table::{CounterColumn, EXPLAINED, counter_columns, notes, short};
-use super::{header, host_side, stage_table};
+use super::{four_way, header, host_side, stage_table};
 
 /// All of `reports`, one table each.
 #[must_use]
@@ -30,6 +30,7 @@ fn one(report: &Report) -> String {
     let explained = EXPLAINED.map(str::to_owned).into_iter();
     let notes = notes(report, host_side::warnings(report));
     text.push_str(&block(&explained.chain(notes).collect::<Vec<_>>()));
+    four_way_table(&mut text, report);
     // Wide tables that people read row by row: as they stand on a terminal.
     let stages = stage_table::render(report);
     if !stages.is_empty() {
@@ -59,6 +60,23 @@ fn table(text: &mut String, report: &Report) {
     let naming = Naming::of_rows(&report.scenarios);
     for row in &report.scenarios {
         line(text, &cells(row, report, naming, &counters));
+    }
+}
+
+/// Small and huge pages, if the report has both.
+fn four_way_table(text: &mut String, report: &Report) {
+    let rows = four_way::rows(report);
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}\n", four_way::caption(report));
+    line(text, &four_way::HEADINGS.map(str::to_owned));
+    let rule = (0..four_way::HEADINGS.len()).map(|at| if at < four_way::WORDS { ":--" } else { "--:" });
+    line(text, &rule.map(str::to_owned).collect::<Vec<_>>());
+    for mut row in rows {
+        // What the report calls its backing is text like any other.
+        row[four_way::WORDS - 1] = span(&row[four_way::WORDS - 1]);
+        line(text, &row);
     }
 }
 

@@ -79,6 +79,14 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// Whether several of the pages that are touched are one that the host does not back.
+    #[must_use]
+    pub fn shares_cold_pages(&self) -> bool {
+        (1..self.args.count).contains(&self.args.expect_cold)
+    }
+}
+
 impl From<PhaseRecord> for Measured {
     fn from(record: PhaseRecord) -> Self {
         // Differences wrap: a level that fell becomes negative, as it should.

@@ -10,6 +10,7 @@
 //! | [`model`] | the report as a value, in the shape of the JSON |
 //! | [`halves`] | the two halves of a row as one |
 //! | [`closure`] | whether two ways to learn a second-level fault's cost agree |
+//! | `four_way` | small and huge pages, in the guest and on the host, in one table |
 //! | [`build`] | joins all of these |
 //! | [`schema`] | the shape of the JSON as a JSON Schema |
 //! | [`read`] | a file of either shape back into reports |
@@ -36,6 +37,7 @@ pub mod compare;
 pub mod csv;
 pub mod distribution;
 pub mod file;
+mod four_way;
 mod halves;
 pub mod header;
 pub mod host_side;

@@ -9,7 +9,7 @@ use comfy_table::{Attribute, Cell, Color, Table};
 use super::closure::Closure;
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario, Skipped};
-use super::plain;
+use super::{four_way, plain};
 
 /// A column of a counter per fault: three lines of heading, and where the number is found.
 pub(super) struct CounterColumn {
@@ -81,6 +81,16 @@ pub fn render(report: &Report, header: &[String], colours: bool) -> String {
     }
     line("");
     footer(report).iter().for_each(|each| line(each));
+    let four_way = four_way::rows(report);
+    if !four_way.is_empty() {
+        line("");
+        line(&four_way::caption(report));
+        let mut table = plain::table(colours);
+        table.set_header(four_way::HEADINGS.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+        four_way.into_iter().for_each(|row| _ = table.add_row(row));
+        plain::align(&mut table, 2, |at, _| at < four_way::WORDS);
+        table.to_string().lines().for_each(line);
+    }
     text
 }
 

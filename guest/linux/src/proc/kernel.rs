@@ -62,7 +62,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     pub(super) fn show_filesystems(&self, out: &mut Out<'_>) {
-        put!(out; "nodev\ttmpfs\nnodev\tproc\nnodev\tramfs\n");
+        put!(out; "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tramfs\n");
     }
 
     pub(super) fn show_devices(&self, out: &mut Out<'_>) {

@@ -35,10 +35,14 @@ const fn range(knob: Knob) -> (i128, i128) {
 }
 
 impl<P: Platform> Linux<'_, P> {
-    /// Whether an object is of `/proc/sys`.
+    /// Whether an object is of `/proc/sys`, or of sysfs.
     #[inline]
     pub(crate) fn is_knob(&self, id: InodeId) -> bool {
-        self.is_proc(id) && matches!(self.shows(id).what(), What::Knob(_) | What::Word(_))
+        self.is_proc(id)
+            && matches!(
+                self.shows(id).what(),
+                What::Knob(_) | What::Word(_) | What::Attribute(_)
+            )
     }
 
     fn knob(&self, knob: Knob) -> i128 {

@@ -2,7 +2,9 @@
 //! `pid_revalidate`, `proc_pid_readdir`), fs/proc/generic.c (`proc_lookup_de`, `proc_readdir_de`).
 
 use faultlab_mm::Platform;
-use faultlab_mm::shmem::{InodeId, inode_flag};
+use faultlab_mm::shmem::{FsType, InodeId, inode_flag};
+
+use faultlab_mm::addr::PAGE_SIZE;
 
 use super::text::Digits;
 use super::tree::{self, NODES};
@@ -25,9 +27,14 @@ impl<P: Platform> Linux<'_, P> {
         Shows::from_word(self.object(id).i_shows())
     }
 
-    /// Makes a new file system's root that of proc.
-    pub(crate) fn init_proc(&self, root: InodeId) {
-        self.object(root).set_i_shows(Shows::ROOT.to_word());
+    /// Makes a new file system's root that of proc, or of sysfs.
+    pub(crate) fn init_proc(&self, root: InodeId, kind: FsType) {
+        let shows = if kind == FsType::Sysfs {
+            Shows::SYSFS
+        } else {
+            Shows::ROOT
+        };
+        self.object(root).set_i_shows(shows.to_word());
         self.object(root).set_i_ino(Shows::ROOT.ino());
     }
 
@@ -75,6 +82,10 @@ impl<P: Platform> Linux<'_, P> {
                 // Source: Linux `proc_pid_instantiate` and its neighbours; nobody knows why 64.
                 if mode & s::IFMT == s::IFLNK && shows.pid != 0 {
                     object.set_i_size(64);
+                }
+                // Source: Linux `sysfs_add_file_mode_ns`.
+                if matches!(shows.what(), What::Attribute(_)) {
+                    object.set_i_size(PAGE_SIZE);
                 }
                 self.add_name(entry, dir, name, inode);
                 if mode & s::IFMT == s::IFDIR {

@@ -6,6 +6,7 @@
 //! | `lookup` | fs/proc/base.c, fs/proc/generic.c | names become objects, and are listed |
 //! | `link` | fs/proc/base.c, fs/proc/self.c, fs/proc/fd.c | where links lead |
 //! | `snapshot`, `read` | fs/seq_file.c | reading |
+//! | `sysfs` | fs/sysfs/file.c, mm/huge_memory.c | sysfs, mounted on `/sys` |
 //! | `knobs` | kernel/sysctl.c, ipc/ipc_sysctl.c | `/proc/sys` |
 //! | `memory` | fs/proc/meminfo.c, mm/vmstat.c | `meminfo vmstat zoneinfo buddyinfo` |
 //! | `kernel` | fs/proc/*.c, ipc/shm.c | `stat uptime cpuinfo filesystems sysvipc/shm` and so on |
@@ -31,6 +32,7 @@ mod mounts;
 mod read;
 mod slabinfo;
 mod snapshot;
+mod sysfs;
 pub mod system;
 mod task;
 mod task_mmu;

@@ -83,7 +83,7 @@ impl<P: Platform> Linux<'_, P> {
                 }
             }
             FsType::Ramfs if mode != 0o755 => put!(out; ",mode=", Octal0(u64::from(mode), 1)),
-            FsType::Ramfs | FsType::Proc => {}
+            FsType::Ramfs | FsType::Proc | FsType::Sysfs => {}
         }
     }
 }
@@ -93,6 +93,7 @@ fn kind(sb: SuperBlock<'_>) -> &'static str {
         FsType::Tmpfs => "tmpfs",
         FsType::Ramfs => "ramfs",
         FsType::Proc => "proc",
+        FsType::Sysfs => "sysfs",
     }
 }
 

@@ -31,6 +31,10 @@ impl<P: Platform> Linux<'_, P> {
                 self.show_word(word, out);
                 Ok(())
             })?,
+            What::Attribute(attribute) => self.read_text(file, pos, to, len, |out| {
+                self.show_attribute(attribute, out);
+                Ok(())
+            })?,
             What::Pagemap => self.read_pagemap(shows, pos, buffer, len)?,
             What::Mem => self.copy_mem(shows, pos, buffer, len, false)?,
             What::Dir(_) | What::Link(_) | What::Stream => return Err(Errno::EINVAL),
@@ -106,6 +110,7 @@ impl<P: Platform> Linux<'_, P> {
         let shows = self.shows(inode);
         let done = match shows.what() {
             What::Knob(knob) => self.write_knob(knob, pos, &bytes[..wanted], len)?,
+            What::Attribute(attribute) => self.store_attribute(attribute, &bytes[..wanted], len)?,
             What::File(Shown::Process(show)) => self.write_process(show, shows, &bytes[..wanted], len)?,
             What::Mem => self.copy_mem(shows, pos, buffer, len, true)?,
             What::Pagemap => return Err(Errno::EINVAL),

@@ -121,8 +121,9 @@ impl<P: Platform> Linux<'_, P> {
         line("VmLib:", 0);
         line("VmPTE:", sizes.tables);
         line("VmSwap:", sizes.swap);
+        let thp = u64::from(process.mm.is_some_and(|mm| !self.memory.thp_disabled(mm)));
         line("HugetlbPages:", sizes.hugetlb);
-        put!(out; "CoreDumping:\t0\nTHP_enabled:\t0\nuntag_mask:\t0xffffffffffffffff\n");
+        put!(out; "CoreDumping:\t0\nTHP_enabled:\t", thp, "\nuntag_mask:\t0xffffffffffffffff\n");
     }
 
     fn show_statm(&self, process: &Process, out: &mut Out<'_>) {

@@ -1,6 +1,7 @@
 //! A process's memory: `maps smaps smaps_rollup pagemap mem`. Source: Linux, fs/proc/task_mmu.c, fs/proc/base.c (`mem_rw`);
 //! proc_pid_maps(5), proc_pid_smaps(5), proc_pid_pagemap(5), proc_pid_mem(5). Rules I2, I3, B36.
 
+use faultlab_mm::addr::VirtAddr;
 use faultlab_mm::huge::HPAGE_SIZE;
 use faultlab_mm::mmap::TASK_SIZE;
 use faultlab_mm::task_mmu::{MapInfo, PSS_SHIFT, PageInfo, Role, Usage};
@@ -84,7 +85,8 @@ impl<P: Platform> Linux<'_, P> {
             kib("KernelPageSize:", page, out);
             kib("MMUPageSize:", page, out);
             show_usage(&usage, false, out);
-            put!(out; "THPeligible:           0\nVmFlags:");
+            let eligible = self.memory.thp_eligible(mm, VirtAddr(map.start));
+            put!(out; "THPeligible:           ", u64::from(eligible), "\nVmFlags:");
             for (bit, name) in FLAGS {
                 if map.flags & bit != 0 {
                     put!(out; " ", *name);

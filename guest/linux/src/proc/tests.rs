@@ -1,5 +1,6 @@
 //! Proc over a fake machine with two processes.
 
+use faultlab_mm::huge::{AnonPolicy, Defrag, ShmemPolicy};
 use faultlab_mm::mmap::{map_flag, prot};
 use faultlab_mm::testing::machine;
 
@@ -251,6 +252,8 @@ fn mounts_are_shown_with_their_options() {
         ("tmpfs", "", "rw,relatime"),
         ("ramfs", "mode=711", "rw,relatime,mode=711"),
         ("proc", "", "rw,relatime"),
+        ("sysfs", "", "rw,relatime"),
+        ("tmpfs", "huge=within_size", "rw,relatime,huge=within_size"),
     ] {
         let arguments = MountArguments {
             source: b"a\tsource",
@@ -263,13 +266,69 @@ fn mounts_are_shown_with_their_options() {
         let mounts = world.read("/proc/mounts").expect("there");
         let line = format!("a\\011source /a\\040b {kind} {shown} 0 0\n");
         assert!(mounts.ends_with(&line), "{mounts}");
-        assert_eq!(world.read("/proc/self/mountinfo").expect("there").lines().count(), 3);
+        assert_eq!(world.read("/proc/self/mountinfo").expect("there").lines().count(), 4);
         world.linux.umount(task, b"/a b", 0).expect("unused");
     }
     world
         .linux
         .unlinkat(task, PathAt::cwd(b"/a b"), at::REMOVEDIR)
         .expect("empty");
+    world.end();
+}
+
+/// G1: each knob takes what it shows, and nothing else; and what it takes is in force.
+#[test]
+fn knobs_of_huge_pages() {
+    let (memory, system) = (machine(2048, 0), Processes::default());
+    let world = World::new(&memory, &system);
+    let path = |name: &str| format!("/sys/kernel/mm/transparent_hugepage/{name}");
+    for (name, words) in [
+        ("enabled", "always madvise never"),
+        ("shmem_enabled", "always within_size advise never deny force"),
+        ("defrag", "always defer defer+madvise madvise never"),
+    ] {
+        for word in words.split(' ') {
+            for text in [word.to_owned(), format!("{word}\n")] {
+                assert_eq!(
+                    world.write(&path(name), &text),
+                    Ok(text.len() as u64),
+                    "{name} {text:?}"
+                );
+            }
+            let shown = world.read(&path(name)).expect("there");
+            let expected: Vec<String> = words
+                .split(' ')
+                .map(|each| {
+                    if each == word {
+                        format!("[{each}]")
+                    } else {
+                        each.to_owned()
+                    }
+                })
+                .collect();
+            assert_eq!(shown, expected.join(" ") + "\n", "{name}");
+            for wrong in [&format!("{word} "), &format!(" {word}"), &format!("{word}x"), "1", "\n"] {
+                assert_eq!(world.write(&path(name), wrong), Err(Errno::EINVAL), "{name} {wrong:?}");
+            }
+            assert_eq!(world.read(&path(name)), Ok(shown));
+        }
+    }
+    for (policy, word) in AnonPolicy::ALL.map(|policy| (policy, policy.name())) {
+        world.write(&path("enabled"), word).expect("known");
+        assert_eq!(memory.anon_policy(), policy);
+    }
+    for (policy, word) in ShmemPolicy::ALL.map(|policy| (policy, policy.name())) {
+        world.write(&path("shmem_enabled"), word).expect("known");
+        assert_eq!(memory.shmem_policy(), policy);
+    }
+    for (defrag, word) in Defrag::ALL.map(|defrag| (defrag, defrag.name())) {
+        world.write(&path("defrag"), word).expect("known");
+        assert_eq!(memory.defrag(), defrag);
+    }
+    assert_eq!(world.read(&path("hpage_pmd_size")), Ok("2097152\n".to_owned()));
+    assert_eq!(world.open(&path("hpage_pmd_size"), o::WRONLY), Err(Errno::EACCES));
+    assert_eq!(world.read(&path("use_zero_page")), Ok("0\n".to_owned()));
+    assert_eq!(world.write(&path("use_zero_page"), "1"), Err(Errno::EINVAL));
     world.end();
 }
 

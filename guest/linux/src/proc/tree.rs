@@ -2,6 +2,7 @@
 //!
 //! Source: Linux, fs/proc/root.c, fs/proc/base.c (`tgid_base_stuff`), kernel/sysctl.c; proc(5).
 
+use super::sysfs::Attribute;
 use crate::vfs::s;
 
 /// A directory.
@@ -22,6 +23,11 @@ pub(crate) enum Dir {
     Fd,
     /// Of a process: its descriptors, as text.
     FdInfo,
+    /// The root of sysfs, and what leads to what is in it.
+    Sysfs,
+    SysfsKernel,
+    SysfsMm,
+    Thp,
 }
 
 /// Text that is made when it is read.
@@ -124,6 +130,8 @@ pub(crate) enum What {
     Link(Link),
     Knob(Knob),
     Word(Word),
+    /// A file of sysfs.
+    Attribute(Attribute),
     /// Of a process: what each page of it is, 8 bytes each.
     Pagemap,
     /// Of a process: its memory.
@@ -224,6 +232,15 @@ const fn word(dir: Dir, name: &'static str, word: Word) -> Node {
     }
 }
 
+const fn attribute(name: &'static str, rights: u32, attribute: Attribute) -> Node {
+    Node {
+        dir: Dir::Thp,
+        name,
+        rights,
+        what: What::Attribute(attribute),
+    }
+}
+
 /// Numbers of nodes that have no name of their own.
 pub(crate) const ROOT: u16 = 0;
 pub(crate) const PROCESS: u16 = 1;
@@ -231,6 +248,7 @@ pub(crate) const THREAD: u16 = 2;
 pub(crate) const DESCRIPTOR: u16 = 3;
 pub(crate) const DESCRIPTOR_INFO: u16 = 4;
 pub(crate) const STREAM: u16 = 5;
+pub(crate) const SYSFS: u16 = 6;
 /// Name of a stream's node in the root of proc, before its number.
 pub(crate) const STREAM_NAME: &[u8] = b"stream:";
 
@@ -243,7 +261,7 @@ pub const VERSION: &str = "#1";
 /// The machine's name.
 pub const HOSTNAME: &str = "faultlab";
 
-/// All of it. The first six have names that are numbers, or none.
+/// All of it. The first seven have names that are numbers, or none.
 pub(crate) static NODES: &[Node] = &[
     dir(Dir::Root, "", Dir::Root),
     dir(Dir::Root, "", Dir::Process),
@@ -266,6 +284,7 @@ pub(crate) static NODES: &[Node] = &[
         rights: 0o600,
         what: What::Stream,
     },
+    dir(Dir::Sysfs, "", Dir::Sysfs),
     file("buddyinfo", File::Buddyinfo),
     file("cmdline", File::Cmdline),
     file("cpuinfo", File::Cpuinfo),
@@ -371,6 +390,14 @@ pub(crate) static NODES: &[Node] = &[
     show("status", 0o444, Show::Status),
     dir(Dir::Process, "task", Dir::Task),
     show("wchan", 0o444, Show::Wchan),
+    dir(Dir::Sysfs, "kernel", Dir::SysfsKernel),
+    dir(Dir::SysfsKernel, "mm", Dir::SysfsMm),
+    dir(Dir::SysfsMm, "transparent_hugepage", Dir::Thp),
+    attribute("defrag", 0o644, Attribute::Defrag),
+    attribute("enabled", 0o644, Attribute::Enabled),
+    attribute("hpage_pmd_size", 0o444, Attribute::HpagePmdSize),
+    attribute("shmem_enabled", 0o644, Attribute::ShmemEnabled),
+    attribute("use_zero_page", 0o644, Attribute::UseZeroPage),
 ];
 
 /// The node of a name that is no number.
@@ -396,11 +423,16 @@ pub(crate) struct Shows {
 }
 
 impl Shows {
-    pub(crate) const ROOT: Self = Self {
-        node: ROOT,
-        descriptor: 0,
-        pid: 0,
-    };
+    pub(crate) const ROOT: Self = Self::of_root(ROOT);
+    pub(crate) const SYSFS: Self = Self::of_root(SYSFS);
+
+    const fn of_root(node: u16) -> Self {
+        Self {
+            node,
+            descriptor: 0,
+            pid: 0,
+        }
+    }
 
     pub(crate) fn to_word(self) -> u64 {
         u64::from(self.pid) << 32 | u64::from(self.descriptor) << 16 | u64::from(self.node)

@@ -173,8 +173,8 @@ impl<P: Platform> Linux<'_, P> {
         self.mounts.last_dev.add(1);
         if let Some(root) = self.super_block(sb).s_root() {
             self.init_dir(root);
-            if kind == FsType::Proc {
-                self.init_proc(root);
+            if matches!(kind, FsType::Proc | FsType::Sysfs) {
+                self.init_proc(root, kind);
             }
         }
         Ok(sb)
@@ -281,6 +281,7 @@ impl<P: Platform> Linux<'_, P> {
             Some(b"tmpfs") => FsType::Tmpfs,
             Some(b"ramfs") => FsType::Ramfs,
             Some(b"proc") => FsType::Proc,
+            Some(b"sysfs") => FsType::Sysfs,
             Some(_) => return Err(Errno::ENODEV),
         };
         let total = self.memory.totalram_pages();
@@ -300,6 +301,8 @@ impl<P: Platform> Linux<'_, P> {
                 Limits { blocks: 0, inodes: 0 },
                 0o555,
             ),
+            // No options are known; Linux ignores what it is given, too.
+            FsType::Sysfs => (Options::of_sysfs(), Limits { blocks: 0, inodes: 0 }, 0o555),
         };
         if !is_dir(self.object(target)) {
             return Err(Errno::ENOTDIR);
@@ -343,6 +346,7 @@ impl<P: Platform> Linux<'_, P> {
                 ..Options::of_ramfs(arguments.data)?
             },
             FsType::Proc => Options::of_proc(arguments.data)?,
+            FsType::Sysfs => Options::of_sysfs(),
         };
         let readonly = arguments.flags & mount_flag::RDONLY != 0;
         if readonly && sb.writers() != 0 {

@@ -88,6 +88,17 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Those of sysfs, which has none.
+    pub(crate) fn of_sysfs() -> Self {
+        Self {
+            uid: Some(0),
+            gid: Some(0),
+            ..Self::default()
+        }
+    }
+}
+
 /// Keys and values.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let words = text.split(|&byte| byte == b',').filter(|word| !word.is_empty());

@@ -3,7 +3,7 @@
 //! Differs from Linux: no capabilities apart from the effective user 0, no `fs.protected_*`.
 
 use faultlab_mm::Platform;
-use faultlab_mm::shmem::{InodeId, inode_flag, super_flag};
+use faultlab_mm::shmem::{FsType, InodeId, inode_flag, super_flag};
 
 use super::dentry::DentryId;
 use super::{is_dir, s, type_of};
@@ -73,11 +73,12 @@ impl<P: Platform> Linux<'_, P> {
     /// Whether a name may be added to a directory.
     ///
     /// # Errors
-    /// `ENOENT` when it is removed, `EACCES`.
+    /// `ENOENT` when it is removed, and in proc; `EACCES`; `EPERM` in sysfs.
     pub(crate) fn may_create(&self, cred: Cred, dir: InodeId) -> Result<(), Errno> {
         // What proc does not have cannot be made.
         if self.object(dir).i_nlink() == 0 || self.is_proc(dir) {
-            return Err(Errno::ENOENT);
+            let in_sysfs = self.is_proc(dir) && self.super_block(self.sb_of(dir)).s_type() == FsType::Sysfs;
+            return Err(if in_sysfs { Errno::EPERM } else { Errno::ENOENT });
         }
         self.permission(cred, dir, may::WRITE | may::EXEC)
     }

@@ -15,6 +15,7 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const PROC_MAGIC: u64 = 0x9fa0;
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+const SYSFS_MAGIC: u64 = 0x6265_6572;
 const BLOCK_BYTES: u64 = 4096;
 /// `f_flags`: that they are valid; that access times are kept up roughly; that nothing may be changed.
 const ST_VALID: u64 = 0x20;
@@ -40,6 +41,7 @@ impl<P: Platform> Linux<'_, P> {
             Some(FsType::Ramfs) => RAMFS_MAGIC,
             Some(FsType::Proc) => PROC_MAGIC,
             None if huge => HUGETLBFS_MAGIC,
+            Some(FsType::Sysfs) => SYSFS_MAGIC,
             Some(FsType::Tmpfs) | None => TMPFS_MAGIC,
         };
         let flags = sb.map_or(ST_VALID, |sb| {

@@ -10,7 +10,6 @@
 
 use super::{Count, HPAGE_ORDER, HPAGE_PAGES};
 use crate::addr::Pfn;
-use crate::gfp::Gfp;
 use crate::memory::Memory;
 use crate::page::Event;
 use crate::page::flag;
@@ -44,15 +43,10 @@ impl<P: Platform> Memory<P> {
         }
     }
 
-    /// Frames for a huge page, cleared, with one reference and no owner; `None` when they cannot be had without much ado, or, if huge pages
-    /// were `advised`, with some. Reclaims in that case.
+    /// Frames for a huge page, cleared, with one reference and no owner; `None` when they cannot be had with no more ado than
+    /// [`Memory::defrag`] allows, in a mapping that was advised to have huge pages or not. May reclaim.
     pub(crate) fn alloc_huge(&self, advised: bool) -> Option<Pfn> {
-        let gfp = if advised {
-            Gfp::TRANSHUGE.with(Gfp::NORETRY)
-        } else {
-            Gfp::TRANSHUGE_LIGHT
-        };
-        let head = self.alloc_pages(gfp, HPAGE_ORDER)?;
+        let head = self.alloc_pages(self.defrag().gfp(advised), HPAGE_ORDER)?;
         self.platform.clear_huge_page(head);
         Some(head)
     }

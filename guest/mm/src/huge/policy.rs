@@ -10,11 +10,13 @@
 
 use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start};
 use crate::addr::{VirtAddr, pages_for};
+use crate::gfp::Gfp;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::record::Field;
 use crate::shmem::{Inode, inode_flag};
 use crate::vma::{MmId, MmStruct, VmArea, vm};
+use crate::vma_tree::find_vma_area;
 
 /// `/sys/kernel/mm/transparent_hugepage/enabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,70 @@ impl AnonPolicy {
 
     /// In the order in which the file shows them.
     pub const ALL: [Self; 3] = [Self::Always, Self::Madvise, Self::Never];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name().as_bytes() == name)
+    }
+}
+
+/// `/sys/kernel/mm/transparent_hugepage/defrag`: what a huge page may cost where no free one is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Defrag {
+    /// Reclaim and compaction, for whoever needs one.
+    Always,
+    /// Only kswapd is woken.
+    Defer,
+    /// The first for mappings that were advised, the second for others.
+    DeferMadvise,
+    /// The first for mappings that were advised, nothing for others.
+    Madvise,
+    /// Nothing.
+    Never,
+}
+
+impl Defrag {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Defer => "defer",
+            Self::DeferMadvise => "defer+madvise",
+            Self::Madvise => "madvise",
+            Self::Never => "never",
+        }
+    }
+
+    /// In the order in which the file shows them.
+    pub const ALL: [Self; 5] = [
+        Self::Always,
+        Self::Defer,
+        Self::DeferMadvise,
+        Self::Madvise,
+        Self::Never,
+    ];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|defrag| defrag.name().as_bytes() == name)
+    }
+
+    /// What the allocator may do for a huge page, in a mapping that was advised or not. Source: Linux `vma_thp_gfp_mask`.
+    #[must_use]
+    pub(super) const fn gfp(self, advised: bool) -> Gfp {
+        let light = Gfp::TRANSHUGE_LIGHT;
+        match (self, advised) {
+            (Self::Always, true) => Gfp::TRANSHUGE,
+            (Self::Always, false) => Gfp::TRANSHUGE.with(Gfp::NORETRY),
+            (Self::DeferMadvise | Self::Madvise, true) => light.with(Gfp::DIRECT_RECLAIM),
+            (Self::Defer, _) | (Self::DeferMadvise, false) => light.with(Gfp::KSWAPD_RECLAIM),
+            (Self::Madvise, false) | (Self::Never, _) => light,
+        }
+    }
 }
 
 /// `huge=` of a tmpfs, and `/sys/kernel/mm/transparent_hugepage/shmem_enabled`.
@@ -134,6 +200,20 @@ impl<P: Platform> Memory<P> {
         self.thp.enabled.set(policy as u32);
     }
 
+    /// What a huge page may cost.
+    pub fn defrag(&self) -> Defrag {
+        let known = Defrag::ALL.into_iter();
+        known
+            .into_iter()
+            .find(|defrag| *defrag as u32 == self.thp.defrag.get())
+            .unwrap_or(Defrag::Never)
+    }
+
+    /// Sets [`Memory::defrag`].
+    pub fn set_defrag(&self, defrag: Defrag) {
+        self.thp.defrag.set(defrag as u32);
+    }
+
     /// Which objects get huge pages, where no mount says it.
     pub fn shmem_policy(&self) -> ShmemPolicy {
         ShmemPolicy::from_word(u64::from(self.thp.shmem_enabled.get()))
@@ -152,6 +232,26 @@ impl<P: Platform> Memory<P> {
     /// `prctl(PR_GET_THP_DISABLE)`.
     pub fn thp_disabled(&self, mm_id: MmId) -> bool {
         self.mm(mm_id).thp_disabled()
+    }
+
+    /// Whether the mapping at an address could have huge pages: `THPeligible` of smaps. Source: Linux `thp_vma_allowable_orders`.
+    pub fn thp_eligible(&self, mm_id: MmId, addr: VirtAddr) -> bool {
+        let mm = self.mm(mm_id);
+        let Some((_, vma)) = find_vma_area(self, mm, addr) else {
+            return false;
+        };
+        let Some(last) = vma.vm_end().0.checked_sub(HPAGE_SIZE) else {
+            return false;
+        };
+        !mm.thp_disabled()
+            && vma.vm_flags() & (vm::PFNMAP | vm::HUGETLB) == 0
+            && is_suitable(vma, VirtAddr(last))
+            && match vma.vm_file() {
+                Some(file) => {
+                    self.shmem_wants_huge(self.inode(file), vma.linear_page_index(vma.vm_start()), vma.vm_flags())
+                }
+                None => self.anon_wants_huge(mm, vma),
+            }
     }
 
     /// Whether a fault of private memory is to get a huge page.

@@ -90,6 +90,8 @@ pub enum FsType {
     Ramfs,
     /// The layer above makes up what is in it; its objects have no pages.
     Proc,
+    /// As [`FsType::Proc`].
+    Sysfs,
 }
 
 impl Field for FsType {
@@ -102,7 +104,8 @@ impl Field for FsType {
         match word {
             0 => Self::Tmpfs,
             1 => Self::Ramfs,
-            _ => Self::Proc,
+            2 => Self::Proc,
+            _ => Self::Sysfs,
         }
     }
 }
@@ -208,7 +211,7 @@ impl<P: Platform> Memory<P> {
         inode.set_seals(seal::SEAL);
         inode.set_i_flags(match (sb.s_type(), sb.s_flags() & super_flag::NOSWAP) {
             (FsType::Ramfs, _) => inode_flag::RAMFS,
-            (FsType::Proc, _) => inode_flag::PROC,
+            (FsType::Proc | FsType::Sysfs, _) => inode_flag::PROC,
             (FsType::Tmpfs, 0) => 0,
             (FsType::Tmpfs, _) => inode_flag::NOSWAP,
         });

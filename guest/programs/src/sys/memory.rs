@@ -80,6 +80,25 @@ pub unsafe fn map_fixed(address: usize, bytes: usize, protection: u32) -> Result
     .map(drop)
 }
 
+/// `mmap(2)` of a file, shared, from its beginning on, readable and writable, with `MAP_FIXED`.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// Nothing uses what is mapped there any more.
+pub unsafe fn map_file_fixed(address: usize, bytes: usize, file: i32) -> Result<(), Errno> {
+    let (protection, flags) = (PROT_READ | PROT_WRITE, general::MAP_FIXED | MAP_SHARED);
+    // SAFETY: the caller's contract.
+    unsafe {
+        call(
+            general::__NR_mmap,
+            [address, bytes, protection as usize, flags as usize, file as usize, 0],
+        )
+    }
+    .map(drop)
+}
+
 /// `mprotect(2)`.
 ///
 /// # Errors
@@ -119,6 +138,40 @@ pub fn small_pages(address: usize, bytes: usize) -> Result<(), Errno> {
         call(
             general::__NR_madvise,
             [address, bytes, general::MADV_NOHUGEPAGE as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// `madvise(2)` with `MADV_HUGEPAGE`: this range is to have huge pages where they fit. Kernels that know none refuse.
+///
+/// # Errors
+/// As in the man page.
+pub fn huge_pages(address: usize, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: changes how pages are mapped, never what they hold.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address, bytes, general::MADV_HUGEPAGE as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// `madvise(2)` with `MADV_DONTNEED` of private memory: its pages are gone, with what they hold.
+///
+/// # Errors
+/// As in the man page.
+///
+/// # Safety
+/// Nobody relies on what the range holds.
+#[inline(always)]
+pub unsafe fn discard(address: usize, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        call(
+            general::__NR_madvise,
+            [address, bytes, general::MADV_DONTNEED as usize, 0, 0, 0],
         )
     }
     .map(drop)

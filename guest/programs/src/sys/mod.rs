@@ -37,6 +37,7 @@ pub mod process;
 pub mod signals;
 pub mod swap;
 pub mod sysv_shm;
+pub mod userfaultfd;
 
 pub use process::exit;
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use faultlab::host::Ring0;
 use faultlab::memory::Backing;
 use faultlab::report::{Wanted, header};
-use faultlab_abi::scenario::{self, Scenario, Touches};
+use faultlab_abi::scenario::{self, Group, Scenario, Touches};
 
-use crate::cli::{Access, BenchArgs, GROWTH, Pages, Pattern, RunArgs, VmArgs};
+use crate::cli::{Access, BenchArgs, Pages, Pattern, RunArgs, VmArgs};
 use crate::commands::Failure;
 
 /// Patterns that the program takes.
@@ -92,7 +92,8 @@ impl<'a> Plan<'a> {
         let group = |name: &str| args.scenario.iter().any(|asked| asked == name);
         let mut chosen = named_scenarios(&args.vm, &args.scenario)?;
         chosen.extend(scenarios(&args.vm, |scenario| {
-            group(if scenario.is_growth() { GROWTH } else { "all" })
+            let of_group = |each: &Group| group(each.name()) && each.has(scenario);
+            group("all") && !scenario.is_special() || Group::ALL.iter().any(of_group)
         }));
         let scenarios = scenario::ALL.iter().filter(|scenario| chosen.contains(scenario));
         let scenarios = scenarios.copied().collect();

@@ -42,8 +42,25 @@ fn a_matrix_has_every_combination_that_means_something_once() {
 #[test]
 fn all_scenarios_are_those_that_the_guest_can_do() {
     let all = rows("--backing anon").len();
-    let growth = scenario::ALL.iter().filter(|each| each.is_growth()).count();
-    assert_eq!(all, scenario::COUNT - growth);
+    let special = scenario::ALL.iter().filter(|each| each.is_special()).count();
+    assert_eq!(all, scenario::COUNT - special);
+    for group in Group::ALL {
+        let of_group = scenario::ALL.iter().filter(|each| group.has(**each)).count();
+        let name = group.name();
+        assert_eq!(
+            rows(&format!("--backing anon --scenario {name}")).len(),
+            of_group,
+            "{name}"
+        );
+    }
+    let grouped = |each: &&Scenario| Group::ALL.iter().any(|group| group.has(**each));
+    assert_eq!(
+        scenario::ALL
+            .iter()
+            .filter(|each| each.is_special())
+            .find(|each| !grouped(each)),
+        None
+    );
     assert_eq!(rows("--backing anon --swap 0").len(), all - 2);
     let args = bench("--backing anon --scenario swap-in --swap 0");
     assert!(Plan::of_bench(&args).is_err_and(|error| error.to_string().contains("give --swap")));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{palette, percentiles, rows, stages};
 use crate::report::model::Report;
 use crate::report::table::{EXPLAINED, notes};
-use crate::report::{header, host_side};
+use crate::report::{four_way, header, host_side};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -56,12 +56,28 @@ fn section(at: usize, report: &Report) -> Markup {
             (rows::section(report))
             p.note { (EXPLAINED.join(" ")) }
             ul.footer { @for line in joined(&notes(report, host_side::warnings(report))) { li { (line) } } }
+            (four_way_section(report))
             (stages::section(report))
             (percentiles::section(report))
             details {
                 summary { "Everything the report says of host and guest" }
                 (facts("host", &report.host)) (facts("guest", &report.vm))
             }
+        }
+    }
+}
+
+/// Small and huge pages, if the report has both.
+fn four_way_section(report: &Report) -> Markup {
+    let rows = four_way::rows(report);
+    let class = |at: usize| if at < four_way::WORDS { "text" } else { "" };
+    html! {
+        @if !rows.is_empty() {
+            p.note { (four_way::caption(report)) }
+            div.scroll { table {
+                thead { tr { @for (at, heading) in four_way::HEADINGS.iter().enumerate() { th class=(class(at)) { (heading) } } } }
+                tbody { @for row in &rows { tr { @for (at, cell) in row.iter().enumerate() { td class=(class(at)) { (cell) } } } } }
+            } }
         }
     }
 }

@@ -115,6 +115,14 @@ impl<'m> World<'m> {
             data: b"",
         };
         linux.mount(&task, &arguments).expect("mounted");
+        linux.mkdirat(&task, PathAt::cwd(b"/sys"), 0o755).expect("a directory");
+        let arguments = MountArguments {
+            source: b"sysfs",
+            target: b"/sys",
+            fstype: Some(b"sysfs"),
+            ..arguments
+        };
+        linux.mount(&task, &arguments).expect("mounted");
         let mm = memory.mm_alloc().expect("an address space");
         let flags = map_flag::PRIVATE | map_flag::ANONYMOUS | map_flag::FIXED;
         let rights = prot::READ | prot::WRITE;
@@ -246,13 +254,14 @@ impl<'m> World<'m> {
 
     pub(super) fn end(self) {
         self.linux.umount(&self.task, b"/proc", 0).expect("unused");
+        self.linux.umount(&self.task, b"/sys", 0).expect("unused");
         self.linux.close_table(self.task.table);
         self.memory.mmput(self.mm, 2);
         let names = ["file", "files_cache", "seq_text", "object_name"];
         for (name, objects) in self.linux.live_records().into_iter().chain(self.memory.live_records()) {
             assert!(!names.contains(&name) || objects == 0, "{name} left");
         }
-        // The root, its directory for proc, and no more.
-        assert_eq!(self.memory.live_records()[3], ("inode", 2));
+        // The root, its directories for proc and sysfs, and no more.
+        assert_eq!(self.memory.live_records()[3], ("inode", 3));
     }
 }

@@ -279,7 +279,9 @@ fn label(phase: &mut PhaseArgs, row: &Row, mode: Mode) {
     };
     phase.scenario = padded(format_args!("{name}"));
     phase.pattern = padded(format_args!("{}", row.pattern));
-    phase.page_bytes = PAGE_BYTES as u64;
+    if phase.page_bytes == 0 {
+        phase.page_bytes = PAGE_BYTES as u64;
+    }
     phase.access = row.access;
     phase.half = u64::from(mode == Mode::Half(1));
 }

@@ -7,6 +7,8 @@
 //! | `growth.rs` | shared memory in the page cache: of large objects, of many mappings |
 //! | `private.rs` | private memory: untouched, zero, shared after a fork |
 //! | `window.rs` | the lab window: consecutive guest memory on the chosen backing |
+//! | `huge.rs` | memory in pages of 2 MiB, private and shared |
+//! | `userfault.rs` | memory whose faults another process answers |
 //! | `swap.rs` | shared memory and the swap disk |
 //! | `calls.rs` | none: system calls |
 //! | `sysv.rs` | segments that nobody touches: calls on them |
@@ -20,6 +22,7 @@ mod around;
 mod calls;
 mod exits;
 mod growth;
+mod huge;
 mod private;
 mod resident;
 mod segment;
@@ -27,6 +30,7 @@ mod shared;
 mod swap;
 mod sysv;
 mod tmpfs;
+mod userfault;
 mod window;
 
 use faultlab_abi::dev::{HostInfo, PhaseArgs, access};
@@ -69,6 +73,13 @@ pub(crate) fn runner(scenario: Scenario) -> Runner {
         Scenario::CowReuse => private::cow_reuse,
         Scenario::SwapOut => swap::swap_out,
         Scenario::SwapIn => swap::swap_in,
+        Scenario::HugeAnon => huge::anon,
+        Scenario::HugeShmem => huge::shmem,
+        Scenario::ColdPages => window::cold_pages,
+        Scenario::HugeColdPages => huge::cold_pages,
+        Scenario::HugeTlbMiss => huge::tlb_miss,
+        Scenario::UffdCopy => userfault::copy,
+        Scenario::UffdContinue => userfault::let_go,
         Scenario::Getppid => calls::getppid,
         Scenario::MmapMunmap => calls::mmap_munmap,
         Scenario::Munmap => calls::munmap,

@@ -141,7 +141,7 @@ fn faults(pages: usize) -> PhaseArgs {
 /// Stores to the part of the stack that is used next: after a fork it may not be written to without a fault, which must not
 /// come in the measurement.
 #[inline(never)]
-fn own_stack() {
+pub(super) fn own_stack() {
     let mut bytes = [0u8; STACK_BYTES];
     for page in bytes.chunks_mut(64) {
         // SAFETY: a live local.

@@ -13,7 +13,7 @@ use crate::phase::{Failure, Phases};
 
 /// More pages than a second-level TLB has entries. Source: AMD Zen 5 optimization guide, 2.8 (4,096 data entries), Intel's have
 /// fewer.
-const BEYOND_TLB: usize = 8192;
+pub(super) const BEYOND_TLB: usize = 8192;
 
 /// A part of the window, from its beginning, and measured pages in it at equal distances; unmapped when dropped.
 ///
@@ -108,6 +108,27 @@ pub(super) fn second_level(phases: &mut Phases, granule: usize, granules: usize)
     }
     // A host without a free huge page gives small ones.
     window.require_backed(phases.lab()?, true)
+}
+
+/// Every page of so many, of memory that was backed, and is not any more: what the guest maps in small pages.
+pub(super) fn cold_pages(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
+    let lab = phases.lab()?;
+    let granule = host_info(lab)?.granule_bytes as usize;
+    let all = Window::map(lab, granule, (pages * PAGE_BYTES).div_ceil(granule))?;
+    let touched = Spread {
+        count: pages.min(all.bytes / PAGE_BYTES),
+        window: &all,
+        apart_bytes: PAGE_BYTES,
+    };
+    touched.store_all();
+    lab.cold(all.range())
+        .map_err(|errno| Failure::Call("ioctl COLD", errno))?;
+    all.require_backed(lab, false)?;
+    let expected = PhaseArgs {
+        expect_cold: (touched.count * PAGE_BYTES).div_ceil(granule) as u64,
+        ..PhaseArgs::default()
+    };
+    touch(phases, &touched, expected)
 }
 
 pub(super) fn tlb_miss(phases: &mut Phases, pages: usize) -> Result<(), Failure> {
