@@ -11,7 +11,7 @@ use crate::support::{Needs, Suite, faultlab};
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    let simulated: [(&str, fn()); 7] = [
+    let simulated: [(&str, fn()); 8] = [
         ("words for its Linux reach it", appended),
         ("a program on Linux and in the guest", program_versus_linux),
         ("a program of this host runs there, with its libraries", foreign),
