@@ -85,12 +85,13 @@ impl<P: Platform> Memory<P> {
             shm: Some(shm),
             opened: 0,
         };
-        let mapping = if self.is_hugetlb(file) {
-            self.hugetlb_mapping(mapping).inspect_err(|_| self.shm_put(shm))?
+        if self.is_hugetlb(file) {
+            self.hugetlb_mapping(mapping)
+                .and_then(|mapping| self.mmap_region::<true>(mm_id, mapping))
         } else {
-            mapping
-        };
-        self.mmap_region(mm_id, mapping).inspect_err(|_| self.shm_put(shm))?;
+            self.mmap_region::<false>(mm_id, mapping)
+        }
+        .inspect_err(|_| self.shm_put(shm))?;
         // With `mlockall(MCL_FUTURE)`. Rule A40.
         self.populate_if_locked(mm, start..end);
         Ok(())

@@ -211,10 +211,10 @@ impl<P: Platform> Memory<P> {
         };
         if HUGETLB {
             let mapping = self.hugetlb_mapping(mapping)?;
-            self.mmap_region(mm_id, mapping)
+            self.mmap_region::<true>(mm_id, mapping)
                 .inspect_err(|_| self.hugetlb_mapping_failed(&mapping))?;
         } else {
-            self.mmap_region(mm_id, mapping)?;
+            self.mmap_region::<false>(mm_id, mapping)?;
         }
         if flags & (map_flag::POPULATE | map_flag::NONBLOCK) == map_flag::POPULATE {
             self.populate_ignoring_errors(mm, start..end);
@@ -271,12 +271,12 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Enters a mapping where nothing is mapped: charges it, merges it with its neighbours or makes a VMA. On failure the
-    /// reference to the object is dropped.
-    pub(crate) fn mmap_region(&self, mm_id: MmId, mapping: Mapping) -> Result<(), Error> {
+    /// reference to the object is dropped. Mappings of huge pages (`HUGETLB`), which are never charged, have a copy of their own.
+    pub(crate) fn mmap_region<const HUGETLB: bool>(&self, mm_id: MmId, mapping: Mapping) -> Result<(), Error> {
         let mm = self.mm(mm_id);
         let pages = (mapping.end.0 - mapping.start.0) >> PAGE_SHIFT;
         let mut mapping = mapping;
-        if mapping.vm_flags & (vm::PFNMAP | vm::HUGETLB) == 0 {
+        if !HUGETLB && mapping.vm_flags & vm::PFNMAP == 0 {
             mapping.vm_flags |= mm.def_flags();
         }
         if let Some(file) = mapping.file
@@ -284,7 +284,7 @@ impl<P: Platform> Memory<P> {
         {
             mapping.vm_flags |= vm::HUGE_OBJECT;
         }
-        let accountable = mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE | vm::HUGETLB) == vm::WRITE;
+        let accountable = !HUGETLB && mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {
             self.may_expand_vm(mm, mapping.vm_flags, pages, None)?;
             if accountable {
@@ -351,7 +351,7 @@ impl<P: Platform> Memory<P> {
             shm: None,
             opened: 0,
         };
-        self.mmap_region(mm_id, mapping)?;
+        self.mmap_region::<false>(mm_id, mapping)?;
         let mut mapped = 0;
         while mapped < len {
             let Some(ptes) = self.ptes_alloc(mm, start.offset(mapped)..end) else {
