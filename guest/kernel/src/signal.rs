@@ -11,8 +11,8 @@ use faultlab_abi::trace::level;
 use faultlab_kernel::line;
 use faultlab_kernel::text::{Hex16, Line};
 use faultlab_linux::signal::{
-    Action, CONTEXT_BYTES, DefaultAction, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, To, code,
-    exception_code, sa,
+    Action, CONTEXT_BYTES, DefaultAction, Delivery, Frame, Handler, Info, Place, Registers, Restored, SigSet, Signal,
+    To, code, exception_code, sa,
 };
 
 use crate::entry::{PtRegs, VolatileRegs};
@@ -182,6 +182,11 @@ pub(crate) fn taken(info: Info) -> Info {
 fn stop(signal: Signal, regs: &mut PtRegs) {
     let own = process::current().leader();
     if signal != Signal::STOP && is_orphaned(own.group.get()) {
+        return;
+    }
+    // Who is to end does not stop, or nobody would let it go on to its end. Source: Linux `get_signal`, which looks for that first.
+    let is_killed = |pending: SigSet| pending.contains(Signal::KILL);
+    if is_killed(own.shared.pending()) || own.living_threads().any(|thread| is_killed(thread.signals.pending())) {
         return;
     }
     let number = signal.number().cast_signed();
