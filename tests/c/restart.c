@@ -481,11 +481,11 @@ static void crowd(void)
 			_exit(0);
 		}
 	}
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 3; round++) {
 		int before[2] = {shared[0], shared[1]};
 
 		write(ends[1], "x", 1);
-		sleep_ns(round * 300000 + 2000000);
+		sleep_ns(round * 1000000 + 2000000);
 		for (int index = 0; index < 2; index++)
 			kill(child[index], SIGUSR1);
 		/* Each comes back from its call, whenever the signal came. */

@@ -23,13 +23,19 @@ struct Turn {
     owner: Cell<usize>,
     /// How much of its slice it used before others came in between.
     used_ns: Cell<u64>,
+    /// How many came in between since it ran last.
+    between: Cell<u32>,
     /// Time-stamp counter when the running process was switched to.
     since: Cell<u64>,
 }
 
+/// So many may come in between before it is the owner's turn again: sleeps that are shorter than a switch takes starve nobody.
+const BETWEEN_MAX: u32 = 4;
+
 static TURN: Global<Turn> = Global::new(Turn {
     owner: Cell::new(0),
     used_ns: Cell::new(0),
+    between: Cell::new(0),
     since: Cell::new(0),
 });
 
@@ -118,11 +124,15 @@ fn next() -> usize {
     if let Some(deadline) = first {
         preempt::at(deadline);
     }
-    if let Some(woken) = timers::take_woken().filter(|&index| can_run(index)) {
+    let (current, owner) = (process::current_index(), TURN.owner.get());
+    // Not the one that has just gone to sleep, for less time than that took, and not one after another: whose turn it is must come to it.
+    let in_between = |&index: &usize| index != current && TURN.between.get() < BETWEEN_MAX && can_run(index);
+    if let Some(woken) = timers::take_woken().filter(in_between) {
+        TURN.between.set(TURN.between.get() + 1);
         keep_turn();
         return woken;
     }
-    let (current, owner) = (process::current_index(), TURN.owner.get());
+    TURN.between.set(0);
     // The owner itself goes on after those that came in between.
     let start = if current == owner { owner + 1 } else { owner };
     let table = process::table();
