@@ -22,7 +22,7 @@
 //! reserved, the others lose the page instead: their next access to such a mapping is a `SIGBUS`, rather than zeroes.
 //!
 //! # Invariants
-//! `resv <= free <= nr`, `surplus <= nr`. A page of the pool has [`flag::HUGETLB`](crate::page::flag::HUGETLB) whoever has it. A VMA with [`vm::HUGETLB`](crate::vma::vm::HUGETLB)
+//! `resv <= free <= nr`, `surplus <= nr`. A page of the pool has [`flag::HUGETLB`](crate::page::flag::HUGETLB) whoever has it. A VMA with [`vm::HUGETLB`]
 //! begins and ends at multiples of 2 MiB, has an object, and only leaves map its pages; nothing merges it.
 //!
 //! | file | Linux | what |
