@@ -95,10 +95,10 @@ catalogue! {
     SwapIn = "swap-in", Pages, 64, "a shared page on swap", "1 major fault, 1 frame, 1 page read";
     HugeAnon = "huge-anon", Stores, 4, "private memory, never touched, that gets a page of 2 MiB", "1 fault, 513 frames, 1 call";
     HugeShmem = "huge-shmem", Stores, 4, "a hole of a memory file that gets a page of 2 MiB", "1 fault, 512 frames, 1 call";
-    ColdPages = "cold-pages", Stores, 1024, "every page of 4 KiB in turn, mapped, of memory that the host has not backed", "1 violation a page of the host";
+    ColdPages = "cold-pages", Stores, 1024, "each page of 4 KiB in turn, mapped; not backed by the host", "1 violation a page of the host";
     HugeColdPages = "huge-cold-pages", Stores, 1024, "the same, mapped in pages of 2 MiB", "1 violation a page of the host";
     HugeTlbMiss = "huge-tlb-miss", Pages, 1024, "as tlb-miss, mapped in pages of 2 MiB", "nothing";
-    UffdCopy = "uffd-copy", Stores, 16, "private memory, never touched; another process copies the page there (userfaultfd)", "1 fault, 1 frame";
+    UffdCopy = "uffd-copy", Stores, 16, "private memory; another process copies the page (userfaultfd)", "1 fault, 1 frame";
     UffdContinue = "uffd-continue", Stores, 16, "a cached page of a memory file; another process lets it be mapped (userfaultfd)", "1 fault";
     Getppid = "getppid", Nothing, 64, "getppid(): the way into the kernel and back", "1 call";
     MmapMunmap = "mmap-munmap", Nothing, 64, "mmap() and munmap() of one private page, untouched", "2 calls";
