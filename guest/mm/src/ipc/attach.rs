@@ -68,14 +68,15 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::EXEC;
         }
         let mm = self.mm(mm_id);
+        let end = start.offset(len);
         self.mlock_future_ok(mm, mm.def_flags(), len >> PAGE_SHIFT)?;
+        self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;
         // Without SHM_REMAP, nothing is mapped there.
         if flags & shm_flag::SHM_REMAP != 0 {
-            self.do_munmap_locked(mm, start, start.offset(len))?;
+            self.do_munmap_locked(mm, start, end)?;
         }
         self.ihold(file);
         self.shm_get(shm);
-        let end = start.offset(len);
         let mapping = Mapping {
             start,
             end,

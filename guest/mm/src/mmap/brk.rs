@@ -46,6 +46,7 @@ impl<P: Platform> Memory<P> {
             let pages = (new_end.0 - old_end.0) >> PAGE_SHIFT;
             find_vma_intersection(self, mm, old_end, new_end).is_none()
                 && self.mlock_future_ok(mm, mm.def_flags(), pages).is_ok()
+                && self.may_expand_vm(mm, mapping.vm_flags, pages, None).is_ok()
                 && self.mmap_region::<false>(mm_id, mapping).is_ok()
         } else {
             true

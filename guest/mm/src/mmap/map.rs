@@ -270,8 +270,9 @@ impl<P: Platform> Memory<P> {
         unmapped_area_topdown(self, mm, &info).ok_or(Error::Enomem)
     }
 
-    /// Enters a mapping where nothing is mapped: charges it, merges it with its neighbours or makes a VMA. On failure the
-    /// reference to the object is dropped. Mappings of huge pages (`HUGETLB`), which are never charged, have a copy of their own.
+    /// Enters a mapping where nothing is mapped, and whose size was found allowed ([`Memory::may_expand_vm`]): charges it, merges it with its
+    /// neighbours or makes a VMA. On failure the reference to the object is dropped. Mappings of huge pages (`HUGETLB`), which are never charged
+    /// and never merged (Linux gives them `VM_DONTEXPAND`), have a copy of their own.
     pub(crate) fn mmap_region<const HUGETLB: bool>(&self, mm_id: MmId, mapping: Mapping) -> Result<(), Error> {
         let mm = self.mm(mm_id);
         let pages = (mapping.end.0 - mapping.start.0) >> PAGE_SHIFT;
@@ -286,12 +287,11 @@ impl<P: Platform> Memory<P> {
         }
         let accountable = !HUGETLB && mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
         let entered = (|| {
-            self.may_expand_vm(mm, mapping.vm_flags, pages, None)?;
             if accountable {
                 self.vm_enough_memory(pages)?;
                 mapping.vm_flags |= vm::ACCOUNT;
             }
-            if self.vma_merge(mm, &mapping) {
+            if !HUGETLB && self.vma_merge(mm, &mapping) {
                 return Ok(());
             }
             let Some(id) = self.vm_area_alloc() else {
@@ -342,6 +342,7 @@ impl<P: Platform> Memory<P> {
         let start = self.get_unmapped_area(mm, 0, len, 0)?;
         let end = start.offset(len);
         let vm_flags = vm::READ | vm::WRITE | vm::SHARED | vm::PFNMAP;
+        self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, None)?;
         let mapping = Mapping {
             start,
             end,
