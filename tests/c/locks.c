@@ -11,26 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
+
 static void count(int signal)
 {
 	(void)signal;
-}
-
-static void say(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	fflush(stdout);
-}
-
-static void must(int ok, const char *what)
-{
-	if (ok)
-		return;
-	perror(what);
-	exit(1);
 }
 
 static int lock(int fd, int command, int type, long start, long len)
@@ -116,7 +101,7 @@ static void waits(int fd)
 	if (!fork()) {
 		say("child locks", lock(fd, F_SETLK, F_WRLCK, 0, 10));
 		must(write(pair[1], "x", 1) == 1, "write");
-		usleep(50000);
+		until_asleep(getppid());
 		must(!lock(fd, F_SETLK, F_UNLCK, 0, 10), "unlock");
 		_exit(0);
 	}
@@ -128,7 +113,7 @@ static void waits(int fd)
 	if (!fork()) {
 		lock(fd, F_SETLK, F_WRLCK, 0, 10);
 		must(write(pair[1], "x", 1) == 1, "write");
-		usleep(50000);
+		until_asleep(getppid());
 		_exit(0);
 	}
 	must(read(pair[0], &byte, 1) == 1, "read");
@@ -141,7 +126,7 @@ static void waits(int fd)
 	if (!child) {
 		lock(fd, F_SETLK, F_WRLCK, 0, 10);
 		must(write(pair[1], "x", 1) == 1, "write");
-		usleep(50000);
+		until_asleep(getppid());
 		kill(getppid(), SIGUSR1);
 		pause();
 	}
@@ -160,7 +145,7 @@ static void waits(int fd)
 		_exit(0);
 	}
 	must(read(pair[0], &byte, 1) == 1, "read");
-	usleep(100000);
+	until_asleep(child);
 	say("each waits for the other", lock(fd, F_SETLKW, F_WRLCK, 20, 1));
 	say("unlocked", lock(fd, F_SETLK, F_UNLCK, 5, 1));
 	wait(NULL);
@@ -202,7 +187,7 @@ static void descriptions(const char *name, int fd)
 	fflush(stdout);
 	if (!fork()) {
 		close(other);
-		usleep(50000);
+		until_asleep(getppid());
 		flock(fd, LOCK_UN);
 		_exit(0);
 	}

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static volatile int signals;
@@ -27,23 +29,6 @@ static void count(int signal)
 {
 	(void)signal;
 	signals++;
-}
-
-static void say(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	fflush(stdout);
-}
-
-static void must(int ok, const char *what)
-{
-	if (ok)
-		return;
-	perror(what);
-	exit(1);
 }
 
 /* Numbers go through processes that each add one: as many pipes, every byte of 128 KiB. */
@@ -327,14 +312,13 @@ static void vectors(void)
 	close(pair[1]);
 }
 
-/* A child that does something to a pipe after a while. */
-static pid_t later(int ms, int fd, const char *text, int kill_parent)
+/* A child that does something to a pipe once its parent waits. */
+static pid_t later(int fd, const char *text, int kill_parent)
 {
-	pid_t child = fork();
+	pid_t child = once_asleep();
 
 	if (child)
 		return child;
-	usleep(ms * 1000);
 	if (kill_parent)
 		kill(getppid(), kill_parent);
 	if (text)
@@ -350,27 +334,26 @@ static void interrupted(void)
 
 	must(!pipe(pair), "pipe");
 	signals = 0;
-	later(20, pair[1], "late", 0);
+	later(pair[1], "late", 0);
 	say("read that waits", read(pair[0], buffer, 10));
 	sigaction(SIGUSR1, &action, NULL);
-	later(20, -1, NULL, SIGUSR1);
+	later(-1, NULL, SIGUSR1);
 	say("read, interrupted", read(pair[0], buffer, 10));
 	action.sa_flags = SA_RESTART;
 	sigaction(SIGUSR1, &action, NULL);
-	later(20, pair[1], "after", SIGUSR1);
+	later(pair[1], "after", SIGUSR1);
 	say("read, interrupted and made again", read(pair[0], buffer, 10));
-	later(20, -1, NULL, SIGUSR1);
+	later(-1, NULL, SIGUSR1);
 	say("write, interrupted half-way", write(pair[1], buffer, sizeof buffer));
 	action.sa_flags = 0;
 	sigaction(SIGUSR1, &action, NULL);
-	later(20, -1, NULL, SIGUSR1);
+	later(-1, NULL, SIGUSR1);
 	say("write, interrupted at once", write(pair[1], buffer, 10));
 	printf("%d signals\n", signals);
 	while (wait(NULL) > 0)
 		;
-	pid_t child = fork();
+	pid_t child = once_asleep();
 	if (!child) {
-		usleep(10000);
 		long got = 0, part;
 		close(pair[1]);
 		while (got < 1 << 16 && (part = read(pair[0], buffer, 1000)) > 0)
@@ -421,12 +404,11 @@ static void waiting(void)
 	say("poll of nowhere", poll((void *)8, 1, 0));
 	say("poll of many", poll(fds, 1u << 31, 0));
 	fds[1].fd = -1;
-	later(20, pair[1], "x", 0);
+	later(pair[1], "x", 0);
 	say("poll that waits", poll(fds, 4, -1));
 	printf("%#x %#x %#x %#x\n", fds[0].revents, fds[1].revents, fds[2].revents, fds[3].revents);
 	must(read(pair[0], buffer, 1) == 1, "read");
-	if (!fork()) {
-		usleep(20000);
+	if (!once_asleep()) {
 		must(read(full[0], buffer, 4096) == 4096, "read");
 		_exit(0);
 	}
@@ -458,7 +440,7 @@ static void waiting(void)
 	sigprocmask(SIG_UNBLOCK, &user1, NULL);
 	action.sa_flags = SA_RESTART;
 	sigaction(SIGUSR1, &action, NULL);
-	later(20, -1, NULL, SIGUSR1);
+	later(-1, NULL, SIGUSR1);
 	say("poll, interrupted", poll(fds, 1, -1));
 
 	FD_ZERO(&in);
@@ -479,7 +461,7 @@ static void waiting(void)
 	say("select of nowhere", select(10, (void *)8, NULL, NULL, NULL));
 	FD_ZERO(&in);
 	FD_SET(pair[0], &in);
-	later(20, pair[1], "y", 0);
+	later(pair[1], "y", 0);
 	say("pselect that waits", pselect(64, &in, NULL, NULL, NULL, &none));
 	tv = (struct timeval){ .tv_sec = -1 };
 	say("select for a bad while", select(64, &in, NULL, NULL, &tv));

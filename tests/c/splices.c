@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
+
 static volatile int signals;
 static char buffer[1 << 17];
 
@@ -27,38 +29,12 @@ static void count(int signal)
 	signals++;
 }
 
-static void say(const char *what, long result)
-{
-	if (result < 0)
-		printf("%s: %s\n", what, strerrorname_np(errno));
-	else
-		printf("%s: %ld\n", what, result);
-	fflush(stdout);
-}
-
-static void must(int ok, const char *what)
-{
-	if (ok)
-		return;
-	perror(what);
-	exit(1);
-}
-
 static void mask(const char *what, int fd)
 {
 	struct pollfd one = { .fd = fd, .events = POLLIN | POLLOUT };
 	int found = poll(&one, 1, 0);
 
 	printf("poll %s: %d %#x\n", what, found, one.revents);
-}
-
-static pid_t later(int ms)
-{
-	fflush(stdout);
-	pid_t child = fork();
-	if (!child)
-		usleep(ms * 1000);
-	return child;
 }
 
 static void fifos(void)
@@ -102,7 +78,7 @@ static void fifos(void)
 	printf("F_GETFL %#o\n", fcntl(fd, F_GETFL));
 	close(fd);
 
-	if (!later(20)) {
+	if (!once_asleep()) {
 		fd = open(name, O_WRONLY);
 		must(write(fd, "one", 3) == 3, "write");
 		_exit(0);
@@ -112,7 +88,7 @@ static void fifos(void)
 	say("reads", read(fd, buffer, 10));
 	close(fd);
 	wait(NULL);
-	if (!later(20)) {
+	if (!once_asleep()) {
 		fd = open(name, O_RDONLY | O_NONBLOCK);
 		must(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1) == 1, "poll");
 		_exit(read(fd, buffer, 10));
@@ -124,7 +100,7 @@ static void fifos(void)
 	printf("the child read %d\n", WEXITSTATUS(other));
 	close(fd);
 	/* A partner that has gone by the time that the waiter looks was one. */
-	if (!later(20)) {
+	if (!once_asleep()) {
 		fd = open(name, O_WRONLY | O_NONBLOCK);
 		must(write(fd, "gone", 4) == 4, "write");
 		close(fd);
@@ -137,14 +113,15 @@ static void fifos(void)
 	wait(NULL);
 
 	sigaction(SIGUSR1, &action, NULL);
-	if (!later(20)) {
+	if (!once_asleep()) {
 		kill(getppid(), SIGUSR1);
 		_exit(0);
 	}
 	say("open, interrupted", open(name, O_RDONLY));
 	wait(NULL);
 	say("nobody is left of it", open(name, O_WRONLY | O_NONBLOCK));
-	pid_t child = later(0);
+	fflush(stdout);
+	pid_t child = fork();
 	if (!child) {
 		open(name, O_RDONLY);
 		_exit(0);
@@ -154,12 +131,12 @@ static void fifos(void)
 	printf("one that waits is there: %d\n", fd >= 0);
 	close(fd);
 	waitpid(child, NULL, 0);
-	child = later(0);
+	child = fork();
 	if (!child) {
 		open(name, O_RDONLY);
 		_exit(0);
 	}
-	usleep(100000);
+	until_asleep(child);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	say("nobody is left of one that was killed", open(name, O_WRONLY | O_NONBLOCK));
@@ -261,7 +238,7 @@ static void splices(void)
 	must(!pipe(a), "pipe");
 	say("splice that may not wait", splice(a[0], NULL, to, NULL, 1, SPLICE_F_NONBLOCK));
 	fcntl(to, F_SETFL, 0);
-	if (!later(20)) {
+	if (!once_asleep()) {
 		must(write(a[1], "late", 4) == 4, "write");
 		_exit(0);
 	}
@@ -386,7 +363,7 @@ static void events(void)
 	printf("%ld\n", (long)number);
 	close(fd);
 	fd = eventfd(0, 0);
-	if (!later(20)) {
+	if (!once_asleep()) {
 		must(write(fd, &number, 8) == 8, "write");
 		_exit(0);
 	}
@@ -394,7 +371,7 @@ static void events(void)
 	wait(NULL);
 	number = -2;
 	must(write(fd, &number, 8) == 8, "write");
-	if (!later(20)) {
+	if (!once_asleep()) {
 		must(read(fd, &number, 8) == 8, "read");
 		_exit(0);
 	}
@@ -479,7 +456,7 @@ static void epolls(void)
 	watch(epoll, "a copy that is closed but the original is not", 0);
 	while (read(pair[0], buffer, 100) > 0)
 		;
-	if (!later(20)) {
+	if (!once_asleep()) {
 		must(write(pair[1], "later", 5) == 5, "write");
 		_exit(0);
 	}

@@ -19,13 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static void say(const char *what, long result)
-{
-	if (result == -1)
-		printf("%s: %s\n", what, strerror(errno));
-	else
-		printf("%s: %ld\n", what, result);
-}
+#include "common.h"
 
 static void a_while(void)
 {
@@ -38,25 +32,6 @@ static void a_while(void)
 static long futex(volatile void *word, int op, int value, const void *timeout)
 {
 	return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
-}
-
-/* Until a thread sleeps, as it does in the call that it makes next. */
-static void until_asleep(volatile int *tid)
-{
-	char path[64], line[256], *state;
-
-	for (;; sched_yield()) {
-		if (*tid == 0)
-			continue;
-		snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
-		FILE *file = fopen(path, "r");
-		if (file == NULL)
-			continue;
-		state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-		fclose(file);
-		if (state != NULL && state[2] == 'S')
-			return;
-	}
 }
 
 static volatile int word, tid, result, code;
@@ -90,14 +65,14 @@ static void interrupted(void)
 			word = handled = tid = 0;
 			result = 77;
 			pthread_create(&thread, NULL, waits, timed ? (void *)&long_time : NULL);
-			until_asleep(&tid);
+			until_thread_asleep(&tid);
 			pthread_kill(thread, SIGUSR1);
 			while (!handled)
 				sched_yield();
 			printf("restart %d, timed %d: ", restart, timed);
 			/* Not changed: one that went on waiting would not be told otherwise. */
 			if (restart && !timed) {
-				until_asleep(&tid);
+				until_thread_asleep(&tid);
 				say("woken", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
 			}
 			pthread_join(thread, NULL);
@@ -117,9 +92,9 @@ static void stopped(void)
 
 		word = tid = 0;
 		pthread_create(&thread, NULL, waits, NULL);
-		until_asleep(&tid);
+		until_thread_asleep(&tid);
 		raise(SIGSTOP);
-		until_asleep(&tid);
+		until_thread_asleep(&tid);
 		word = 1;
 		printf("woken after a stop: %ld\n", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
 		pthread_join(thread, NULL);
@@ -181,7 +156,7 @@ static void shared(void)
 	for (int i = 0; i < 3; i++) {
 		tid = 0;
 		pthread_create(&threads[i], NULL, waits, NULL);
-		until_asleep(&tid);
+		until_thread_asleep(&tid);
 	}
 	printf("threads: %d %d\n", threads_told(), threads_listed());
 	word = 1;

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 #define THREADS 8
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -25,14 +27,6 @@ static pthread_barrier_t barrier;
 static pthread_key_t key;
 static __thread int own = 7;
 static int turn, sum, destroyed, serial;
-
-static void say(const char *what, long result)
-{
-	if (result == -1)
-		printf("%s: %s\n", what, strerror(errno));
-	else
-		printf("%s: %ld\n", what, result);
-}
 
 static void *aligned_shared(size_t bytes)
 {
@@ -48,25 +42,6 @@ static long futex(volatile void *word, int op, int value, const void *timeout, v
 static void a_while(void)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
-}
-
-/* Until a thread sleeps, as it does in the call that it makes next. */
-static void until_asleep(volatile int *tid)
-{
-	char path[64], line[256], *state;
-
-	for (;; sched_yield()) {
-		if (*tid == 0)
-			continue;
-		snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
-		FILE *file = fopen(path, "r");
-		if (file == NULL)
-			continue;
-		state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-		fclose(file);
-		if (state != NULL && state[2] == 'S')
-			return;
-	}
 }
 
 /* Which threads end their life with what the key holds. */
@@ -185,7 +160,7 @@ static void queues(void)
 	for (long i = 0; i < 6; i++) {
 		waiting = 0;
 		pthread_create(&threads[i], NULL, waits, (void *)(i % 2 + 1));
-		until_asleep(&waiting);
+		until_thread_asleep(&waiting);
 	}
 	say("of a shared word", futex(&first, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
 	say("with the second bit", futex(&first, FUTEX_WAKE_BITSET_PRIVATE, 1, NULL, NULL, 2));
@@ -228,7 +203,7 @@ static void semaphores(void)
 	if (child == 0) {
 		sem_t *other = sem_open("/faultlab-threads", 0);
 
-		a_while();
+		until_asleep(getppid());
 		_exit(sem_post(other));
 	}
 	printf("by its name: %d\n", sem_wait(named));
@@ -262,7 +237,7 @@ static void robust(void)
 	child = fork();
 	if (child == 0) {
 		pthread_mutex_lock(mutex);
-		a_while();
+		until_asleep(getppid());
 		_exit(0);
 	}
 	while (pthread_mutex_trylock(mutex) == 0) {
@@ -349,7 +324,7 @@ static void signals(void)
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_create(&thread, NULL, takes_signals, (void *)&tid);
-	until_asleep(&tid);
+	until_thread_asleep(&tid);
 	kill(getpid(), SIGUSR1);
 	while (!handled)
 		sched_yield();

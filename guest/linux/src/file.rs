@@ -356,6 +356,15 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// Notes that `file` was mapped: to map it is to access it, unless with `O_NOATIME`. open(2), Linux `file_accessed`.
+    pub fn file_accessed(&self, file: File<'_>) {
+        if let Kind::Object(inode) = file.kind()
+            && file.f_flags() & o::NOATIME == 0
+        {
+            self.memory.file_accessed(inode);
+        }
+    }
+
     /// Why a file of a kind that nobody can map is refused: its rights are asked first. Rule B5; Linux `do_mmap`.
     pub fn refuse_map(&self, file: File<'_>, prot: u64, flags: u64) -> Errno {
         let writes = flags & map_flag::TYPE != map_flag::PRIVATE && prot & prot::WRITE != 0;

@@ -104,3 +104,10 @@ pub(super) fn mmap_target(descriptor: u64, prot: u64, flags: u64) -> Result<MapT
         Err(_) => Err(LINUX.refuse_map(file, prot, flags)),
     }
 }
+
+/// Notes that the file behind a descriptor was mapped.
+pub(super) fn accessed(descriptor: u64) {
+    if let Ok(file) = file(descriptor) {
+        LINUX.file_accessed(file);
+    }
+}

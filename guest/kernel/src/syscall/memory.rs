@@ -21,7 +21,9 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     match file::mmap_target(descriptor, prot, flags)? {
         MapTarget::File(object) => {
             let flags = flags | MEMORY.hugetlb_flag(object.inode);
-            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?);
+            let at = MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(object), pgoff)?;
+            file::accessed(descriptor);
+            return Ok(at);
         }
         MapTarget::Anonymous => {
             let flags = flags | map_flag::ANONYMOUS;

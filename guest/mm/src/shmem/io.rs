@@ -217,6 +217,11 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// Notes that a file was mapped, which is an access to its content. Source: Linux `shmem_mmap`.
+    pub fn file_accessed(&self, id: InodeId) {
+        self.accessed(self.inode(id));
+    }
+
     /// Notes that content changed now. Rule C23.
     pub(crate) fn content_changed(&self, id: InodeId) {
         let (inode, now) = (self.inode(id), self.platform.now_ns());
