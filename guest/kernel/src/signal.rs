@@ -1,30 +1,31 @@
-//! Signals on their way into a program: exceptions become signals, and before a program goes on, those that wait for it are taken: a
-//! handler's frame is written and entered, or the process ends or stops.
+//! Signals on their way into a program: before a program goes on, those that wait for it are taken: a handler is entered, or the process ends
+//! or stops.
 //!
-//! What a signal means is decided in [`faultlab_linux::signal`]; here are registers, and memory that a program chose. Neither is trusted:
-//! the frame is copied as any other bytes, and what `rt_sigreturn` brings back is cut down to what ring 3 may have. What is left, an
-//! RIP that is no address, faults at the `iretq`, and is the program's fault again (`trap.rs`).
+//! | file | what it is |
+//! |---|---|
+//! | `signal.rs` | sent, waited for, taken |
+//! | `frame.rs` | a handler's frame, and the way back from it |
+//! | `exception.rs` | exceptions as signals |
 //!
-//! Source: Linux, arch/x86/kernel/signal.c, signal_64.c, traps.c; arch/x86/mm/fault.c (`show_signal_msg`); signal(7).
+//! What a signal means is decided in [`faultlab_linux::signal`]; here are registers, and memory that a program chose.
+//!
+//! Source: Linux, kernel/signal.c, arch/x86/kernel/signal.c; signal(7).
+
+mod exception;
+mod frame;
 
 use faultlab_abi::trace::level;
-use faultlab_kernel::line;
-use faultlab_kernel::text::{Hex16, Line};
-use faultlab_linux::signal::{
-    Action, CONTEXT_BYTES, DefaultAction, Delivery, Frame, Handler, Info, Place, Registers, Restored, SigSet, Signal,
-    To, code, exception_code, sa,
-};
+use faultlab_linux::signal::{Action, DefaultAction, Delivery, Handler, Info, SigSet, Signal, To, code, sa};
 
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::interrupts::vector;
+pub(crate) use exception::{exception_name, page_fault, trap};
+pub(crate) use frame::sigreturn;
+
+use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Interrupted, Process, Report, State};
-use crate::segments::{USER_CS, USER_DS};
 use crate::syscall::Errno;
-use crate::{exit, fpu, log, rseq, sched, strace, syscall, trap, uaccess};
-
-/// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.
-const CLEARED_IN_HANDLERS: u64 = 0x1_0500;
+use crate::{exit, sched, strace, syscall};
+use frame::{enter_handler, no_frame};
 
 /// Sends a signal to a process, and wakes a thread that can take it.
 ///
@@ -148,7 +149,7 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
                 } else {
                     syscall::call_slow(regs);
                 }
-                trap::run_kswapd::<{ level::OFF }>();
+                crate::trap::run_kswapd::<{ level::OFF }>();
             }
         }
     }
@@ -272,232 +273,4 @@ pub(crate) fn sleep(regs: &mut PtRegs) {
         process.state.set(State::Waiting);
         sched::yield_now(regs);
     }
-}
-
-/// Writes a handler's frame and continues in the handler.
-fn enter_handler(info: &Info, action: Action, regs: &mut PtRegs) -> Result<(), Errno> {
-    let (process, format) = (process::current(), fpu::format());
-    let Handler::Function(handler) = action.handler else {
-        return Err(Errno::EFAULT);
-    };
-    if action.flags & sa::RESTORER == 0 {
-        return Err(Errno::EFAULT);
-    }
-    let altstack = process.signals.altstack();
-    let onstack = action.flags & sa::ONSTACK != 0;
-    rseq::interrupted(regs);
-    let place =
-        Place::below(regs.volatile.rsp, altstack, onstack, format.frame_bytes() as u64).map_err(|_| Errno::EFAULT)?;
-    fpu::copy_to_user(process, place.fpstate)?;
-    let frame = Frame {
-        restorer: action.restorer,
-        registers: &registers(regs, process.fault.get()),
-        mask: process.signals.take_saved_mask(),
-        altstack,
-        fpstate: place.fpstate,
-        extended: format.is_extended(),
-        info,
-    };
-    uaccess::copy_to_user(place.frame, &frame.encode())?;
-    LINUX.handler_begins(&process.signals, info.signal, action);
-    // A handler begins as a program does, whatever was interrupted. Source: Linux `fpu__clear_user_states`.
-    fpu::reset(process);
-    fpu::load(process);
-    let v = &mut regs.volatile;
-    v.rdi = u64::from(info.signal.number());
-    v.rsi = place.frame + Frame::INFO_AT;
-    v.rdx = place.frame + Frame::CONTEXT_AT;
-    v.rax = 0;
-    v.rip = handler;
-    v.rsp = place.frame;
-    v.rflags &= !CLEARED_IN_HANDLERS;
-    v.cs = USER_CS;
-    v.ss = USER_DS;
-    Ok(())
-}
-
-/// A frame could not be written, or was not worth reading: the program gets a SIGSEGV, and without a place for that it ends.
-fn no_frame(signal: Signal, regs: &mut PtRegs) {
-    let again = Info::kernel(Signal::SEGV);
-    let entered = match LINUX.force(&process::current().signals, again) {
-        Delivery::Handler(info, action) if signal != Signal::SEGV => enter_handler(&info, action, regs),
-        _ => Err(Errno::EFAULT),
-    };
-    if entered.is_err() {
-        exit::exit_current(Signal::SEGV.number().cast_signed(), regs);
-    }
-}
-
-fn registers(regs: &PtRegs, fault: [u64; 3]) -> Registers {
-    let v = &regs.volatile;
-    Registers {
-        general: [
-            v.r8, v.r9, v.r10, v.r11, regs.r12, regs.r13, regs.r14, regs.r15, v.rdi, v.rsi, regs.rbp, regs.rbx, v.rdx,
-            v.rax, v.rcx, v.rsp, v.rip, v.rflags,
-        ],
-        segments: [v.cs as u16, v.ss as u16],
-        fault,
-    }
-}
-
-fn set_registers(regs: &mut PtRegs, from: &Registers) {
-    let [
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-        rdi,
-        rsi,
-        rbp,
-        rbx,
-        rdx,
-        rax,
-        rcx,
-        rsp,
-        rip,
-        rflags,
-    ] = from.general;
-    let volatile = VolatileRegs {
-        r11,
-        r10,
-        r9,
-        r8,
-        rdx,
-        rcx,
-        rax,
-        rdi,
-        rsi,
-        rip,
-        cs: USER_CS,
-        rflags,
-        rsp,
-        ss: USER_DS,
-    };
-    *regs = PtRegs {
-        r15,
-        r14,
-        r13,
-        r12,
-        rbp,
-        rbx,
-        volatile,
-    };
-}
-
-/// `rt_sigreturn`: a handler is over. Differs from Linux: SS is always the one that programs have.
-pub(crate) fn sigreturn(regs: &mut PtRegs) {
-    // The handler's `ret` took the return address.
-    let frame = regs.volatile.rsp.wrapping_sub(8);
-    let back = uaccess::read::<CONTEXT_BYTES>(frame)
-        .map(|bytes| Restored::decode(&bytes, regs.volatile.rflags))
-        .and_then(|restored| {
-            fpu::copy_from_user(process::current(), restored.fpstate)?;
-            Ok(restored)
-        });
-    match back {
-        Ok(back) if u64::from(back.registers.segments[0]) == USER_CS => {
-            let signals = &process::current().signals;
-            signals.set_blocked(back.mask);
-            set_registers(regs, &back.registers);
-            // As on Linux, one that does not suit is left out.
-            if let Ok(altstack) = signals.altstack().replaced(&back.altstack, regs.volatile.rsp) {
-                signals.set_altstack(altstack);
-            }
-        }
-        _ => fault(Info::kernel(Signal::SEGV), &line!["bad frame in rt_sigreturn"], regs),
-    }
-}
-
-/// Names of exceptions, for messages.
-pub(crate) fn exception_name(vector: u64) -> &'static str {
-    match vector {
-        vector::DIVIDE => "divide error",
-        vector::DEBUG => "debug",
-        vector::BREAKPOINT => "int3",
-        vector::OVERFLOW => "overflow",
-        vector::INVALID_OPCODE => "invalid opcode",
-        vector::NOT_PRESENT => "segment not present",
-        vector::STACK_SEGMENT => "stack segment",
-        vector::X87 => "x87 floating-point exception",
-        vector::ALIGNMENT => "alignment check",
-        vector::SIMD => "SIMD floating-point exception",
-        vector::GENERAL_PROTECTION => "general protection fault",
-        _ => "exception",
-    }
-}
-
-/// The signal that an exception at `rip` is. Source: Linux, arch/x86/kernel/traps.c.
-fn of_exception(vector: u64, rip: u64) -> Info {
-    match vector {
-        vector::DIVIDE => Info::fault(Signal::FPE, code::FPE_INTDIV, rip),
-        vector::DEBUG => Info::fault(Signal::TRAP, code::TRAP_TRACE, rip),
-        vector::BREAKPOINT => Info::kernel(Signal::TRAP),
-        vector::INVALID_OPCODE => Info::fault(Signal::ILL, code::ILL_ILLOPN, rip),
-        vector::NOT_PRESENT | vector::STACK_SEGMENT => Info::kernel(Signal::BUS),
-        vector::ALIGNMENT => Info::fault(Signal::BUS, code::BUS_ADRALN, 0),
-        vector::X87 | vector::SIMD => {
-            let code = fpu::with_image(process::current(), |image| {
-                exception_code(image, vector == vector::SIMD)
-            });
-            Info::fault(Signal::FPE, code, rip)
-        }
-        _ => Info::kernel(Signal::SEGV),
-    }
-}
-
-/// The running process gets the signal of an exception; `regs` continue in its handler, or in another process.
-pub(crate) fn trap(vector: u64, error_code: u64, regs: &mut PtRegs) {
-    let process = process::current();
-    let [_, _, cr2] = process.fault.get();
-    process.fault.set([error_code, vector, cr2]);
-    let message = line![
-        "traps: ",
-        who(),
-        " trap ",
-        exception_name(vector),
-        place(regs),
-        " error:",
-        error_code
-    ];
-    fault(of_exception(vector, regs.volatile.rip), &message, regs);
-}
-
-/// The running process gets the signal of a page fault; `regs` continue as for [`trap`].
-pub(crate) fn page_fault(info: &Info, addr: u64, error_code: u64, regs: &mut PtRegs) {
-    process::current().fault.set([error_code, vector::PAGE_FAULT, addr]);
-    let what = if info.signal == Signal::BUS {
-        ": bus error at "
-    } else {
-        ": segfault at "
-    };
-    let message = line![who(), what, Hex16(addr), place(regs), " error ", error_code];
-    fault(*info, &message, regs);
-}
-
-/// A signal that the program has to take now. If it ends by it, that is logged.
-fn fault(info: Info, message: &Line, regs: &mut PtRegs) {
-    let delivery = LINUX.force(&process::current().signals, info);
-    if let Delivery::End(_) = delivery {
-        log::info(message);
-    }
-    deliver(delivery, regs);
-}
-
-fn who() -> Line {
-    let process = process::current();
-    let comm = process.comm.get();
-    line![
-        comm.get(..process.comm_len()).unwrap_or_default(),
-        "[",
-        process.pid.get(),
-        "]"
-    ]
-}
-
-fn place(regs: &PtRegs) -> Line {
-    line![" ip ", Hex16(regs.volatile.rip), " sp ", Hex16(regs.volatile.rsp)]
 }
