@@ -1,7 +1,7 @@
 //! What `exec` brings into the guest: files, directories, variables, ids, a working directory; and which program it runs then.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -17,6 +17,10 @@ pub(crate) fn tests(suite: &mut Suite) {
     test("scripts find their interpreters as on Linux", scripts);
     test("variables, ids and a directory to begin in", surroundings);
     test("what cannot be brought is told in one line", refusals);
+    test("a directory goes there and comes back", and_back);
+    test("files come back from a guest short of memory", back_from_swap);
+    test("what ended otherwise brings back what there is", back_after_all);
+    test("what cannot come back is told in one line", not_back);
 }
 
 /// `exec` with the distribution's busybox in the guest.
@@ -216,4 +220,168 @@ fn refusals() {
         .args([&pair, "--", "hello"])
         .run()
         .expect_refusal(125, &["--memory"]);
+}
+
+/// A directory that went in and was copied there comes back the same, holes and links included, to two places.
+fn and_back() {
+    let (directory, option) = both_sides();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("deep/er/empty")).expect("directories");
+    write(&at("deep/small"), "x\n", 0o4755);
+    write(
+        &at("deep/er/large"),
+        (0..300_001_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>(),
+        0o444,
+    );
+    write(&at("name with\nnewline"), [0, 255, 10, 0], 0o600);
+    symlink("/nowhere", at("dangling")).expect("a link");
+    fs::set_permissions(at("deep/er"), fs::Permissions::from_mode(0o700)).expect("its owner may");
+    let results = tempfile::tempdir().expect("a temporary directory");
+    let result = |name: &str| results.path().join(name);
+    fs::create_dir(result("there")).expect("a directory");
+    write(&result("file"), "old", 0o600);
+    let path = directory.path().display();
+    // What runs on does not keep files from coming back, and what is mounted in a directory is another.
+    let script = format!(
+        "cp -a {path} /copy; cd /copy; ln deep/small second; mkfifo pipe; mkdir mnt; mount -t tmpfs none mnt; echo hidden > mnt/hidden; \
+         printf end | dd of=sparse bs=1 seek=1000000 2>/dev/null; mount -t tmpfs none /mnt; echo other > /mnt/f; ln -s /mnt/f /link; sleep 1000 & exit 3"
+    );
+    let script = script.replace("; mount", "; mkdir -p /mnt; mount");
+    let outs = [("/copy", "there"), ("/link", "file"), ("/copy/deep", "new")];
+    let outs = outs.map(|(guest, host)| format!("--out={guest}:{}", result(host).display()));
+    let ran = faultlab("exec")
+        .args(["--file", &format!("{BUSYBOX}:{BUSYBOX}"), &option])
+        .args(&outs)
+        .args(["--", "busybox", "sh", "-c", &applets(&script)])
+        .run()
+        .expect(3);
+    assert!(ran.stderr().contains("\"pipe\" is no file"), "{}", ran.stderr());
+    let listing = |at: &Path| {
+        let script = format!(
+            "cd {}; {BUSYBOX} find . ! -name second ! -name sparse ! -name mnt -exec {BUSYBOX} stat -c '%n %f %N' {{}} + | {BUSYBOX} sed s/89ed/81ed/; \
+             {BUSYBOX} find . -type f ! -name second ! -name sparse -exec {BUSYBOX} md5sum {{}} +",
+            at.display()
+        );
+        let text = shell_here(&script, 0);
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        // The directories' own rights and those of what was empty before are in the lines of `.` and of what is below.
+        lines.retain(|line| !line.starts_with(". "));
+        lines
+    };
+    let (here, back) = (listing(directory.path()), listing(&result("there")));
+    assert!(here.len() > 10, "{here:?}");
+    assert_eq!(back, here);
+    assert_eq!(fs::read(result("file")).expect("it is there"), b"other\n");
+    assert_eq!(fs::read(result("new/small")).expect("it is there"), b"x\n");
+    let inode = |name: &str| fs::metadata(result(name)).expect("it is there").ino();
+    assert_eq!(inode("there/second"), inode("there/deep/small"));
+    let sparse = fs::metadata(result("there/sparse")).expect("it is there");
+    assert_eq!(sparse.len(), 1_000_003);
+    assert!(sparse.blocks() <= 16, "{} blocks of a hole", sparse.blocks());
+    assert_eq!(fs::read_dir(result("there/mnt")).expect("it is there").count(), 0);
+    assert_eq!(
+        fs::read_dir(results.path()).expect("it is there").count(),
+        3,
+        "nothing else is left"
+    );
+}
+
+/// Every command of a script called as busybox's.
+fn applets(script: &str) -> String {
+    let names = ["cp", "ln", "mkfifo", "mkdir", "mount", "dd", "sleep", "seq", "md5sum"];
+    names.iter().fold(script.to_owned(), |script, name| {
+        script
+            .replace(&format!("; {name} "), &format!("; {BUSYBOX} {name} "))
+            .replace(&format!("| {name} "), &format!("| {BUSYBOX} {name} "))
+            .strip_prefix(&format!("{name} "))
+            .map(|rest| format!("{BUSYBOX} {name} {rest}"))
+            .unwrap_or_else(|| script.clone())
+    })
+}
+
+/// A file that does not fit memory comes back from swap, whole.
+fn back_from_swap() {
+    let results = tempfile::tempdir().expect("a temporary directory");
+    let result = results.path().join("f");
+    let ran = with_busybox()
+        .args(["--memory=8M", "--swap=32M", &format!("--out=/m/f:{}", result.display())])
+        .args(["--", "busybox", "sh", "-c"])
+        .args([applets(
+            "mkdir /m; mount -t tmpfs -o size=32M none /m; seq 1000000 1600000 > /m/f; md5sum < /m/f",
+        )])
+        .run()
+        .expect(0);
+    let here = shell_here(&format!("{BUSYBOX} seq 1000000 1600000 | {BUSYBOX} md5sum"), 0);
+    assert_eq!(ran.stdout(), here);
+    let back = shell_here(&format!("{BUSYBOX} md5sum < {}", result.display()), 0);
+    assert_eq!(back, here);
+}
+
+/// Killed programs bring back what they wrote; those that `--timeout` ends bring nothing.
+fn back_after_all() {
+    let results = tempfile::tempdir().expect("a temporary directory");
+    let result = results.path().join("f");
+    let out = format!("--out=/f:{}", result.display());
+    let killed = |script: &str, timeout: &str, status: i32| {
+        with_busybox()
+            .args([timeout, &out, "--", "busybox", "sh", "-c", script])
+            .run()
+            .expect(status)
+    };
+    killed("echo x > /f; kill -9 $$", "--timeout=100", 128 + 9);
+    assert_eq!(fs::read(&result).expect("it is there"), b"x\n");
+    let ran = killed("echo y > /f; while :; do :; done", "--timeout=1", 124);
+    assert!(
+        ran.stderr().contains("cannot bring back /f: the guest ended before"),
+        "{}",
+        ran.stderr()
+    );
+    assert_eq!(fs::read(&result).expect("it is there"), b"x\n", "it is as it was");
+    assert_eq!(
+        fs::read_dir(results.path()).expect("it is there").count(),
+        1,
+        "nothing else is left"
+    );
+}
+
+fn not_back() {
+    let results = tempfile::tempdir().expect("a temporary directory");
+    let result = results.path().join("f").display().to_string();
+    let missing = |guest: &str, script: &str, status: i32, words: &[&str]| {
+        let ran = with_busybox()
+            .args([&format!("--out={guest}:{result}"), "--", "busybox", "sh", "-c", script])
+            .run()
+            .expect(status);
+        let stderr = ran.stderr();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
+        assert_eq!(
+            fs::read_dir(results.path()).expect("it is there").count(),
+            0,
+            "nothing is left"
+        );
+    };
+    missing("/no/such", "exit 0", 123, &["/no/such", "no such file", &result]);
+    missing("/no/such", "exit 7", 7, &["/no/such", "no such file"]);
+    missing("/bin/busybox/x", "exit 0", 123, &["Not a directory"]);
+    missing("/proc/vmstat", "exit 0", 123, &["no file or directory"]);
+    missing("/dev/zero", "exit 0", 123, &["no file or directory"]);
+    missing(
+        "/huge",
+        "/bin/busybox truncate -s 9223372036854775807 /huge",
+        123,
+        &["/huge", "on this host"],
+    );
+    let refused = |out: &str, status: i32, words: &[&str]| {
+        faultlab("exec")
+            .args(["--out", out, "--", "hello"])
+            .run()
+            .expect_refusal(status, words);
+    };
+    refused("x:/y", 2, &["x:/y", "absolute"]);
+    refused("/x", 2, &["/x", "colon"]);
+    refused("/x:/tmp", 2, &["/tmp", "not empty"]);
+    refused("/x:/dev/null", 2, &["/dev/null", "no file"]);
+    refused("/x:/no/such/y", 125, &["/no/such/y", "can be written"]);
 }

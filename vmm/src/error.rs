@@ -25,6 +25,8 @@ pub mod exit {
     pub const GUEST_PANIC: u8 = 121;
     /// The watchdog or the timeout ended the guest.
     pub const TIMEOUT: u8 = 124;
+    /// The program ended well, but not everything that `--out` names could be brought back.
+    pub const NOT_BROUGHT: u8 = 123;
     /// Any other failure of faultlab itself.
     pub const FAILURE: u8 = 125;
     /// The program is not a static x86-64 ELF.
@@ -60,6 +62,9 @@ pub enum Error {
     /// KVM refused something that it should not.
     #[error(transparent)]
     Kvm(#[from] KvmError),
+    /// Files cannot come back to where they are wanted.
+    #[error(transparent)]
+    Out(#[from] OutError),
 }
 
 impl Error {
@@ -71,7 +76,8 @@ impl Error {
             Error::Program(ProgramError::NotFound { .. }) => exit::NOT_FOUND,
             Error::Program(ProgramError::NotStaticElf { .. }) => exit::NOT_A_PROGRAM,
             Error::Memory(MemoryError::Size { .. } | MemoryError::WindowSize { .. })
-            | Error::Swap(SwapError::Size { .. }) => exit::USAGE,
+            | Error::Swap(SwapError::Size { .. })
+            | Error::Out(OutError::Unusable { .. }) => exit::USAGE,
             _ => exit::FAILURE,
         }
     }
@@ -223,6 +229,36 @@ pub enum MemoryError {
     /// The host does not tell what is backed.
     #[error("cannot read /proc/self/pagemap: {0}")]
     Present(io::Error),
+}
+
+/// Why files cannot come back to a place.
+#[derive(Debug, ThisError)]
+pub enum OutError {
+    /// Nothing can be put there.
+    #[error("--out: {path} {what}")]
+    Unusable {
+        /// As it was given.
+        path: PathBuf,
+        /// Why not, and what to do.
+        what: &'static str,
+    },
+    /// Its directory cannot be written.
+    #[error("--out: cannot write beside {path}: {source}; name a place that can be written")]
+    Create {
+        /// As it was given.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+impl OutError {
+    pub(crate) fn unusable(path: &std::path::Path, what: &'static str) -> OutError {
+        OutError::Unusable {
+            path: path.to_owned(),
+            what,
+        }
+    }
 }
 
 /// Why the guest cannot be loaded.

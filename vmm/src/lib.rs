@@ -20,6 +20,7 @@
 //! | [`gate`] | costs in instructions against a recorded baseline |
 //! | [`watchdog`] | ends a guest that makes no progress |
 //! | [`observer`], [`outcome`], [`error`] | what a caller sees |
+//! | [`bring_back`] | files that come back from the guest |
 //! | [`strace`] | system calls as lines of text |
 //! | [`report`] | rows, checks, table and JSON made of measured phases |
 //!
@@ -31,6 +32,7 @@
 //! while another is taken. Everything else belongs to the thread that called [`Vm::run`].
 
 pub mod boot;
+pub mod bring_back;
 pub mod devices;
 pub mod error;
 pub mod gate;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use faultlab_abi::lab::{Hello, Panic, panic_reason};
 
+use crate::bring_back::NotBrought;
 use crate::devices::block::{BlockCounters, Unanswered};
 use crate::devices::bus::BusCounters;
 use crate::error::exit;
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub bus: BusCounters,
     /// Commands of the lab device that were refused.
     pub lab_refused: u64,
+    /// What of [`crate::VmConfig::out`] was not brought back.
+    pub not_brought: Vec<NotBrought>,
     /// Resident memory of this process at the end less that of this guest's RAM, in KiB.
     pub vmm_resident_kib: u64,
     /// From the start of this process to the first `KVM_RUN`. The kernel dates the start to 10 ms, rounded down, so

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_STRACE, CMDLINE_TTY, PAGE_SIZE, VIRTIO_MMIO_BASE};
+use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TTY, PAGE_SIZE, VIRTIO_MMIO_BASE};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -16,6 +16,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::boot::files::{GuestFile, join};
 use crate::boot::symbols::Symbols;
 use crate::boot::{self, BootImage, CommandLine, Initrd};
+use crate::bring_back::{BringBack, OutFile};
 use crate::devices::Session;
 use crate::devices::block::{BlockCounters, BlockDevice, Place};
 use crate::devices::bus::{Bus, SWAP_DISKS_MAX};
@@ -100,6 +101,8 @@ pub struct VmConfig {
     pub path: Option<Vec<u8>>,
     /// What the guest's root holds besides.
     pub files: Vec<GuestFile>,
+    /// What comes back when the program has ended, if the guest's kernel is still well then.
+    pub out: Vec<OutFile>,
     /// The program's working directory; the root if it is empty.
     pub cwd: Vec<u8>,
     /// The program's user and group.
@@ -150,6 +153,7 @@ impl VmConfig {
             argv,
             path: None,
             files: Vec::new(),
+            out: Vec::new(),
             cwd: Vec::new(),
             ids: (0, 0),
             envp: Vec::new(),
@@ -217,6 +221,8 @@ impl Vm {
             }
             swap.extend(file);
         }
+        let swap_bytes = swap.iter().map(SwapFile::bytes).sum();
+        let back = BringBack::claim(&config.out, ram.bytes(), swap_bytes)?;
         let (vm, vcpu) = create(host, &ram, config.dirty)?;
         let entry = load(&config, &ram, swap.len(), host.identity().tsc_khz)?;
         boot::configure_vcpu(host.kvm(), &vcpu, entry)?;
@@ -245,7 +251,9 @@ impl Vm {
             _vm: vm,
             bus: Bus::new(
                 blocks.into_iter().map(VirtioMmio::new),
-                LabDevice::new(Some(dirty_log), stop.clone()).with_input(config.stdin, config.terminal != 0),
+                LabDevice::new(Some(dirty_log), stop.clone())
+                    .with_input(config.stdin, config.terminal != 0)
+                    .with_files_back(back),
             ),
             kernel: config.kernel,
             timeout: config.timeout,
@@ -312,7 +320,9 @@ impl Vm {
             .map(|(log, clock)| Requests::new(log.drain(), clock))
             .unwrap_or_default();
         let end = self.end(stopped?);
+        let not_brought = self.bus.lab.not_brought();
         Ok(Outcome {
+            not_brought,
             program_cycles,
             timeline,
             requests,
@@ -356,6 +366,7 @@ impl Vm {
             block,
             bus: self.bus.counters(),
             lab_refused: self.bus.lab.refused(),
+            not_brought: Vec::new(),
             vmm_resident_kib: process::resident_kib_without(&self.ram.host_addresses()),
             start_to_guest,
             build,
@@ -453,6 +464,9 @@ fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result
     }
     if config.terminal != 0 {
         words.push(format!("{CMDLINE_TTY}{}", config.terminal));
+    }
+    if !config.out.is_empty() {
+        words.push(CMDLINE_OUT.to_owned());
     }
     if config.strace {
         words.push(CMDLINE_STRACE.to_owned());

@@ -98,6 +98,21 @@ pub mod kind {
     pub const INPUT: u32 = 20;
     /// Size of the terminal's window. `args[0]`: guest-physical address of a `u64` for the answer: rows, columns, and both in pixels, 16 bits each.
     pub const WINDOW_SIZE: u32 = 21;
+    /// The next place that the VMM wants files of ([`crate::layout::CMDLINE_OUT`]), now that the first program has ended. `args`: guest-physical address,
+    /// bytes there (4096), guest-physical address of a `u64` for the answer: bytes of an absolute path, no NUL, or 0 when there are no more. What
+    /// follows is about that place, until [`OUT_NEXT`] comes again: [`OUT_ENTRY`] for the file, link or directory itself, or [`OUT_END`] with why not.
+    pub const OUT_NEXT: u32 = 22;
+    /// Something at that place, or in the directory that was entered last and not ended. `args`: mode as in `st_mode` (a file, a directory or a link),
+    /// bytes of the file, number of the inode, guest-physical address of the name, guest-physical address of a link's target, bytes of the
+    /// name (at most 255; none for the place itself) and, times 2^32, of the target (at most 4095). A file's pages follow in order, a directory's
+    /// entries in any; both have an [`OUT_END`], links do not. `-EEXIST`: the file is there by another name, and its pages and end are not wanted.
+    /// Any other error ends the place.
+    pub const OUT_ENTRY: u32 = 23;
+    /// Content of the file that was begun. `args`: index of a page in it, larger than those before, guest-physical address of the addresses of it and of the pages behind it, how many (at most
+    /// 64). What is left out is a hole.
+    pub const OUT_PAGES: u32 = 24;
+    /// The file or directory is complete. `args[0]`: 0, or a positive `errno`: why the place cannot be brought.
+    pub const OUT_END: u32 = 25;
 }
 
 /// An answer to [`kind::INPUT`].

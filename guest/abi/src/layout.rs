@@ -84,5 +84,7 @@ pub const CMDLINE_TSC_KHZ: &str = "tsc_early_khz=";
 pub const CMDLINE_IDS: &str = "faultlab.ids=";
 /// Command-line option that has the kernel tell every system call ([`crate::lab::kind::CALL`]).
 pub const CMDLINE_STRACE: &str = "faultlab.strace";
+/// Command-line option that has the kernel bring files to the VMM when the first program has ended ([`crate::lab::kind::OUT_NEXT`]).
+pub const CMDLINE_OUT: &str = "faultlab.out";
 /// Command-line key that says which of the first program's streams are a terminal, a bit each: `faultlab.tty=7`. Bit 0 is among them.
 pub const CMDLINE_TTY: &str = "faultlab.tty=";

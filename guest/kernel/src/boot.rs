@@ -23,8 +23,8 @@ use faultlab_mm::swap::AreaConfig;
 use crate::platform::MEMORY;
 use crate::x86::msr;
 use crate::{
-    clock, exec, fpu, gate, interrupts, lab, log, panic, preempt, proc, ram, segments, strace, swap_disk, terminal,
-    trace, vmstat, x86,
+    clock, exec, fpu, gate, interrupts, lab, log, out, panic, preempt, proc, ram, segments, strace, swap_disk,
+    terminal, trace, vmstat, x86,
 };
 
 /// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
@@ -164,6 +164,9 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     fpu::init(syscall_gate);
     preempt::init(syscall_gate);
     terminal::start(options.tty);
+    if options.out {
+        out::start();
+    }
     if options.strace {
         strace::start(syscall_gate);
     }

@@ -13,6 +13,7 @@
 //! | `faultlab.page_cluster=N` | log2 of the most pages that one read of swap brings; 3 without it, 0 for no read-ahead |
 //! | `faultlab.fault_around_bytes=SIZE` | bytes around a load that faults which are mapped with it, 4K (none) to 2M; 64K without it |
 //! | `faultlab.strace` | every system call is told to the VMM |
+//! | `faultlab.out` | the VMM is asked for files to bring back when the first program has ended |
 //! | `faultlab.tty=N` | the streams that are a terminal, a bit each; none without it |
 //! | `faultlab.ids=UID:GID` | the first program's user and group; 0:0 without it |
 //!
@@ -21,7 +22,9 @@
 
 use faultlab_mm::overcommit::OvercommitMode;
 
-use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_LAB, CMDLINE_STRACE, CMDLINE_TSC_KHZ, CMDLINE_TTY, CMDLINE_VIRTIO};
+use faultlab_abi::layout::{
+    CMDLINE_IDS, CMDLINE_LAB, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TSC_KHZ, CMDLINE_TTY, CMDLINE_VIRTIO,
+};
 use faultlab_abi::trace::level;
 
 /// Most virtio-mmio devices that are looked at.
@@ -69,6 +72,8 @@ pub struct Options<'a> {
     pub overcommit_ratio: Option<u64>,
     /// Whether every system call is told.
     pub strace: bool,
+    /// Whether the VMM wants files when the first program has ended.
+    pub out: bool,
     /// Streams that are a terminal, a bit each; bit 0 is among them if any is.
     pub tty: u8,
     /// The first program's user and group; not 2^32 - 1.
@@ -132,6 +137,8 @@ impl<'a> Options<'a> {
             self.tty = number(value).filter(|streams| *streams < 8 && streams & 1 != 0)? as u8;
         } else if word == CMDLINE_STRACE.as_bytes() {
             self.strace = true;
+        } else if word == CMDLINE_OUT.as_bytes() {
+            self.out = true;
         }
         Some(())
     }
@@ -203,10 +210,11 @@ mod tests {
     fn all_options() {
         let line = b"console=ttyS0 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=0x1000@3489665024:6 \
             faultlab.device=8K@0xd0010000 tsc_early_khz=2596148 sysctl.vm.overcommit_memory=2 sysctl.vm.overcommit_ratio=80 faultlab.trace=stages \
-            faultlab.fault_around_bytes=4K faultlab.swap_prio=,5,,32767 faultlab.ids=1000:0 faultlab.strace faultlab.tty=5";
+            faultlab.fault_around_bytes=4K faultlab.swap_prio=,5,,32767 faultlab.ids=1000:0 faultlab.strace faultlab.out faultlab.tty=5";
         let options = Options::parse(line);
         assert_eq!(options.malformed, None);
         assert_eq!((options.ids, options.strace, options.tty), (Some((1000, 0)), true, 5));
+        assert!(options.out);
         assert_eq!(
             options.virtio[0],
             Some(Region {

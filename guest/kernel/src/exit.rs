@@ -12,7 +12,7 @@ use faultlab_mm::oom::Candidate;
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
-use crate::{fpu, lab, log, panic, sched, signal, strace, syscall, times, x86};
+use crate::{fpu, lab, log, out, panic, sched, signal, strace, syscall, times, x86};
 
 /// Ends the running thread's process with a wait status, and continues in `regs` with another.
 pub(crate) fn exit_current(status: i32, regs: &mut PtRegs) {
@@ -160,11 +160,24 @@ fn reap_if_init(process: &Process) {
     }
 }
 
-/// The first program ended: so does the machine.
+/// The first program ended: so does the machine, once the VMM has what it wants of it.
 fn end_machine(status: i32) -> ! {
+    if out::is_wanted() {
+        let task = process::current().task();
+        end_everybody();
+        out::hand_out(&task);
+    }
     lab::command(kind::EXIT, [u64::from(status.cast_unsigned()), 0, 0, 0, 0, 0]);
     log::info(&line!["the first program ended with wait status ", status]);
     x86::halt()
+}
+
+/// Takes from all threads what they have, so that there is memory for what comes.
+fn end_everybody() {
+    sched::leave_address_space();
+    for thread in process::table().iter().filter(|thread| thread.lives()) {
+        release(thread);
+    }
 }
 
 /// Tells a parent that a child stopped or goes on, unless it said that it does not want to know.

@@ -42,6 +42,7 @@ mod interrupts;
 mod lab;
 mod log;
 mod memory_functions;
+mod out;
 mod panic;
 mod platform;
 mod preempt;

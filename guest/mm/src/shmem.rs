@@ -28,6 +28,7 @@ mod xattr;
 pub use copy::Position;
 pub(crate) use fallocate::Falloc;
 pub use fallocate::falloc;
+pub use kernel_io::RUN_PAGES;
 pub use name::{Name, NameId};
 pub use seals::seal;
 pub use seek::Whence;

@@ -16,7 +16,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
     /// Run the same program on this machine's own Linux first, and print on standard error what it cost on each, and the ratio
-    #[arg(long, conflicts_with_all = ["file", "dir"])]
+    #[arg(long, conflicts_with_all = ["file", "dir", "out"])]
     pub(crate) versus_linux: bool,
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]
@@ -27,6 +27,10 @@ pub(crate) struct ExecArgs {
     /// Bring a directory of this host and all in it, rights, owners and symbolic links included; may be given several times
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) dir: Vec<Pair>,
+    /// When the program has ended, bring a file of the guest, or a directory and all in it, to a place on this host: a new one, a file, which is
+    /// replaced, or an empty directory; whole or not at all; may be given several times
+    #[arg(long, value_name = "GUEST:HOST", value_parser = OsStringValueParser::new().try_map(|text| Pair::guest_first(&text)))]
+    pub(crate) out: Vec<Pair>,
     /// A variable of the program's environment, which is empty otherwise; without a value, that of this process; may be given several times
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<Variable>,
@@ -61,6 +65,23 @@ impl Pair {
         let bytes = text.as_bytes();
         let colon = bytes.iter().rposition(|&byte| byte == b':').ok_or(WANTED)?;
         let (host, guest) = (&bytes[..colon], &bytes[colon + 1..]);
+        if host.is_empty() || !guest.starts_with(b"/") {
+            return Err(WANTED);
+        }
+        Ok(Pair {
+            host: OsStr::from_bytes(host).into(),
+            guest: OsStr::from_bytes(guest).into(),
+        })
+    }
+}
+
+impl Pair {
+    /// `GUEST:HOST`. The first colon divides, for the same reason.
+    pub(crate) fn guest_first(text: &OsStr) -> Result<Pair, &'static str> {
+        const WANTED: &str = "give an absolute path in the guest, a colon, and a path of this host";
+        let bytes = text.as_bytes();
+        let colon = bytes.iter().position(|&byte| byte == b':').ok_or(WANTED)?;
+        let (guest, host) = (&bytes[..colon], &bytes[colon + 1..]);
         if host.is_empty() || !guest.starts_with(b"/") {
             return Err(WANTED);
         }
@@ -138,6 +159,15 @@ mod tests {
         assert_eq!((pair.host, pair.guest), ("a:b".into(), "/c".into()));
         for wrong in ["a", "a:", ":/a", "a:b", "a:/b:"] {
             assert!(Pair::host_first(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pairs_of_the_guest_divide_at_the_first_colon() {
+        let pair = Pair::guest_first(OsStr::new("/a:b:c")).unwrap();
+        assert_eq!((pair.guest, pair.host), ("/a".into(), "b:c".into()));
+        for wrong in ["/a", "/a:", ":b", "a:b"] {
+            assert!(Pair::guest_first(OsStr::new(wrong)).is_err(), "{wrong}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 use faultlab::report::stages;
-use faultlab::{Host, Observer, StopHandle, Stream, Vm};
+use faultlab::{Host, Observer, StopHandle, Stream, Vm, exit};
 use signal_hook::consts::SIGPIPE;
 
 mod bring;
@@ -46,7 +46,18 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
         eprint!("{}", stages::render(&outcome.trace, &outcome.requests));
     }
     report_end(&outcome);
-    Ok(outcome.end.exit_status())
+    for missing in &outcome.not_brought {
+        // If standard error is closed, the exit status still tells.
+        let _ = writeln!(
+            io::stderr(),
+            "{}",
+            format!("faultlab: {missing}").replace(char::is_control, "?")
+        );
+    }
+    Ok(match outcome.end.exit_status() {
+        exit::OK if !outcome.not_brought.is_empty() => exit::NOT_BROUGHT,
+        status => status,
+    })
 }
 
 /// Where lines about system calls go.

@@ -15,6 +15,7 @@ use super::block::BlockDevice;
 use super::bus::{Bus, BusCounters};
 use super::lab::LabDevice;
 use super::virtio_mmio::VirtioMmio;
+use crate::bring_back::{BringBack, OutFile};
 use crate::memory::GuestRam;
 use crate::outcome::End;
 use crate::swap_faults::SwapFaults;
@@ -64,7 +65,14 @@ fn driven_bus(how: SwapIo, ram: &Arc<GuestRam>, session: &mut Session<'_>) -> Bu
         .unwrap()
         .unwrap();
     let disk = BlockDevice::served(file, false, &SwapFaults::default(), how, ram, None).unwrap();
-    let mut bus = Bus::new(Some(VirtioMmio::new(disk)), LabDevice::default());
+    let directory = tempfile::tempdir().unwrap();
+    let wanted = ["a", "b"].map(|name| OutFile {
+        guest: b"/x".to_vec(),
+        host: directory.path().join(name),
+    });
+    let back = BringBack::claim(&wanted, RAM_MIN_BYTES, 0).unwrap();
+    let lab = LabDevice::default().with_files_back(back);
+    let mut bus = Bus::new(Some(VirtioMmio::new(disk)), lab);
     for (register, value) in [
         (reg::VIRTIO_MMIO_STATUS, 3),
         (reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1),
@@ -111,7 +119,8 @@ fn leave_request(chance: &mut Chance, memory: &GuestMemoryMmap<()>) {
 
 /// Leaves a command in memory. One that ends the run is rare.
 fn leave_command(chance: &mut Chance, memory: &GuestMemoryMmap<()>) {
-    let kind = match chance.below(12) as u32 {
+    let kind = match chance.below(16) as u32 {
+        out @ 12.. => kind::OUT_NEXT + out - 12,
         kind::EXIT | kind::PANIC if chance.below(16) != 0 => kind::COLD,
         kind => kind,
     };

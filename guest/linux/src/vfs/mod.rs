@@ -16,6 +16,7 @@
 //! | `cwd` | fs/d_path.c, fs/fs_struct.c | `chdir getcwd` |
 //! | `path` | fs/d_path.c | from an object to its path |
 //! | `mount`, `umount` | fs/namespace.c | `mount`, `umount2` |
+//! | `export` | – | a tree handed out to whoever runs the machine |
 //! | `below` | fs/dcache.c (`d_walk`) | walks of all that is below a directory |
 //! | `options` | mm/shmem.c | what is behind `-o` |
 //! | `statfs` | fs/statfs.c | `statfs` |
@@ -36,6 +37,7 @@ mod below;
 mod create;
 mod cwd;
 mod dentry;
+mod export;
 mod mount;
 mod namei;
 mod open;
@@ -53,6 +55,7 @@ mod umount;
 mod xattr;
 
 pub use attributes::{Owner, Time};
+pub use export::Export;
 pub use mount::{MountArguments, mount_flag};
 pub use readdir::Entry;
 pub use rename::rename_flag;

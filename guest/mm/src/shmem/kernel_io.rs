@@ -1,12 +1,15 @@
-//! Content of an object for the kernel itself: symbolic links, and files of the initrd. Source: Linux, mm/shmem.c (`shmem_symlink`,
+//! Content of an object for the kernel itself: symbolic links, files of the initrd, and what is handed out at the end. Source: Linux, mm/shmem.c (`shmem_symlink`,
 //! `shmem_get_link`).
 
-use super::{InodeId, Sgp};
+use super::{InodeId, Sgp, Whence};
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::page::Event;
 use crate::platform::Platform;
+
+/// Pages that are handed out at once.
+pub const RUN_PAGES: usize = 64;
 
 impl<P: Platform> Memory<P> {
     /// Writes bytes from `pos` on; the size grows with them.
@@ -49,6 +52,46 @@ impl<P: Platform> Memory<P> {
             done += len;
         }
         Ok(done)
+    }
+
+    /// Hands out the pages that have content, in order: the index of the first and the frames of it and of those behind it, at most
+    /// [`RUN_PAGES`], which stay where they are meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Enomem`], [`Error::Eio`] for pages that cannot be brought back from swap; what `each` says.
+    pub fn for_each_run<E: From<Error>>(
+        &self,
+        id: InodeId,
+        mut each: impl FnMut(u64, &[Pfn]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut pos = 0;
+        loop {
+            let start = match self.shmem_seek(id, pos, Whence::Data) {
+                Err(Error::Enxio) => return Ok(()),
+                start => start? >> PAGE_SHIFT,
+            };
+            let end = self.shmem_seek(id, start << PAGE_SHIFT, Whence::Hole)?;
+            let pages = (end.div_ceil(PAGE_SIZE) - start).min(RUN_PAGES as u64);
+            let (mut run, mut held) = ([Pfn(0); RUN_PAGES], 0);
+            let mut handed = Ok(());
+            while held < pages as usize {
+                match self.shmem_getpage_called(id, start + held as u64, Sgp::Cache) {
+                    Ok(got) => run[held] = got.pfn,
+                    Err(error) => {
+                        handed = Err(error.into());
+                        break;
+                    }
+                }
+                held += 1;
+            }
+            let run = &run[..held];
+            if handed.is_ok() {
+                handed = each(start, run);
+            }
+            run.iter().for_each(|&pfn| self.put_page(pfn));
+            handed?;
+            pos = (start + pages) << PAGE_SHIFT;
+        }
     }
 
     /// Loads bytes of a frame, a word at a time.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use faultlab::VmConfig;
 use faultlab::boot::files::{Content, GuestFile, join, normal};
+use faultlab::bring_back::OutFile;
 use faultlab::error::ProgramError;
 
 use super::super::{Failure, terminal, vm_config};
@@ -45,6 +46,14 @@ pub(super) fn config(args: &ExecArgs) -> Result<VmConfig, Failure> {
     Ok(VmConfig {
         path,
         files,
+        out: args
+            .out
+            .iter()
+            .map(|pair| OutFile {
+                guest: pair.guest.as_bytes().to_vec(),
+                host: pair.host.clone(),
+            })
+            .collect(),
         envp,
         cwd: if normal(cwd).is_empty() {
             Vec::new()

@@ -7,6 +7,7 @@
 //! | `memory` | the commands about host memory |
 //! | `input` | what comes in |
 //! | `halt` | halts that are measured |
+//! | `out` | files that come back |
 //! | `phase` | the phase that is measured |
 //! | `timer` | the guest's timer and its idle wait |
 //! | this one | registers, dispatch, status |
@@ -22,6 +23,7 @@ mod commands;
 mod halt;
 mod input;
 mod memory;
+mod out;
 mod phase;
 mod records;
 mod timer;
@@ -40,6 +42,7 @@ use self::input::Input;
 use self::phase::PhaseState;
 use self::timer::Timer;
 use super::Session;
+use crate::bring_back::{BringBack, NotBrought};
 use crate::error::KvmError;
 use crate::memory::GuestRam;
 use crate::memory::dirty_log::DirtyLog;
@@ -62,6 +65,8 @@ enum Refusal {
     Unsupported,
     /// The host failed.
     Io,
+    /// No fault of the guest's, and told in another way: this `errno`.
+    Told(i32),
 }
 
 impl Refusal {
@@ -72,6 +77,7 @@ impl Refusal {
             Refusal::Unknown => libc::ENOSYS,
             Refusal::Unsupported => libc::EOPNOTSUPP,
             Refusal::Io => libc::EIO,
+            Refusal::Told(errno) => errno,
         }
     }
 }
@@ -92,6 +98,7 @@ pub struct LabDevice {
     timer: Timer,
     calls: Strace,
     input: Input,
+    back: BringBack,
     commands: u64,
     refused: RateLimit,
     /// Phases that were begun and never ended.
@@ -114,6 +121,16 @@ impl LabDevice {
             input: Input::new(source, is_terminal, self.timer.bell()),
             ..self
         }
+    }
+
+    /// With files that are to come back.
+    pub(crate) fn with_files_back(self, back: BringBack) -> LabDevice {
+        LabDevice { back, ..self }
+    }
+
+    /// Files that were to come back and did not, now that the run is over.
+    pub(crate) fn not_brought(&mut self) -> Vec<NotBrought> {
+        self.back.not_brought()
     }
 
     /// The vCPU's dirty ring is nearly full: empties it.
@@ -212,8 +229,9 @@ impl LabDevice {
         if let Ok(Some(end)) = result {
             return ControlFlow::Break(end);
         }
+        let told = matches!(result, Err(Refusal::Told(_)));
         let status = result.map_or_else(|refusal| -refusal.errno(), |_| 0);
-        if status != 0 {
+        if status != 0 && !told {
             warn_limited!(
                 self.refused,
                 "lab device: command {} with {:x?} is refused: errno {}",
@@ -254,6 +272,10 @@ impl LabDevice {
             kind::WINDOW_SIZE => self.input.window_size(args[0], session),
             kind::CALL => commands::call(args[0], &mut self.calls, session),
             kind::PLAN => commands::plan(args[0], session),
+            kind::OUT_NEXT => out::next(args, &mut self.back, session),
+            kind::OUT_ENTRY => out::entry(args, &mut self.back, session),
+            kind::OUT_PAGES => out::pages(args, &mut self.back, session),
+            kind::OUT_END => out::end(args, &mut self.back),
             _ => Err(Refusal::Unknown),
         }
     }
