@@ -102,7 +102,7 @@ fn fuzz(faultlab_arguments: &str, seed: u64, calls: u32) {
     let (seed, calls) = wanted.unwrap_or((seed, calls));
     let ran = faultlab(faultlab_arguments)
         .args([&program])
-        .args(["--seed", &seed.to_string(), "--calls", &calls.to_string()])
+        .args(["--balance", "--seed", &seed.to_string(), "--calls", &calls.to_string()])
         .run()
         .expect(0);
     assert_eq!(

@@ -255,6 +255,12 @@ impl<P: Platform> Linux<'_, P> {
         self.mounts().find(|(_, mount)| mount.root() == Some(root))
     }
 
+    /// Whether an object is of a file system that is out of the tree.
+    pub(super) fn is_detached(&self, id: InodeId) -> bool {
+        let sb = self.object(id).i_sb();
+        sb.is_some_and(|sb| self.super_block(sb).s_flags() & super_flag::DETACHED != 0)
+    }
+
     /// What the file system of this root covers.
     pub(crate) fn covered_by(&self, root: InodeId) -> Option<InodeId> {
         self.mount_of(root)?.1.covered()
@@ -264,7 +270,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EPERM` for others than root; `EINVAL` for what is unknown or malformed, or not a mount to be changed; `ENODEV` for other kinds;
-    /// `ENOTDIR`, `EBUSY`, `ENOMEM`; those of a walk.
+    /// `ENOENT` where a directory was removed or its file system taken out of the tree; `ENOTDIR`, `EBUSY`, `ENOMEM`; those of a walk.
     pub fn mount(&self, task: &Task, arguments: &MountArguments<'_>) -> Result<(), Errno> {
         let target = self.lookup(task, PathAt::cwd(arguments.target), Follow::Yes, false)?;
         if !task.cred.privileged() {
@@ -304,8 +310,15 @@ impl<P: Platform> Linux<'_, P> {
             // No options are known; Linux ignores what it is given, too.
             FsType::Sysfs => (Options::of_sysfs(), Limits { blocks: 0, inodes: 0 }, 0o555),
         };
+        // Nobody could find it there, or take it away again. Source: Linux `do_lock_mount`, since 6.17; before, EINVAL for what is detached.
+        if self.is_detached(target) {
+            return Err(Errno::ENOENT);
+        }
         if !is_dir(self.object(target)) {
             return Err(Errno::ENOTDIR);
+        }
+        if self.object(target).i_nlink() == 0 {
+            return Err(Errno::ENOENT);
         }
         let limits = Limits {
             blocks: options.blocks.unwrap_or(defaults.blocks),
@@ -335,7 +348,7 @@ impl<P: Platform> Linux<'_, P> {
 
     /// Other options for what is mounted: limits, and whether anything may be changed. Mode and owner are not looked at. Rule C34.
     fn remount(&self, root: InodeId, arguments: &MountArguments<'_>) -> Result<(), Errno> {
-        if !self.is_root(root) {
+        if !self.is_root(root) || self.is_detached(root) {
             return Err(Errno::EINVAL);
         }
         let sb = self.super_block(self.sb_of(root));

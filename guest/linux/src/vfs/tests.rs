@@ -537,3 +537,30 @@ fn export() {
     world.linux.remove_all(top);
     world.rmdir("/t").unwrap();
 }
+
+/// What is out of the tree takes no mounts, and none of its own is taken out again. As on Linux 6.18.
+#[test]
+fn detached_trees_take_no_mounts() {
+    let memory = machine(600, 0);
+    let mut world = World::new(&memory);
+    world.mkdir("/t").unwrap();
+    world.mount("/t", "tmpfs", "", 0).unwrap();
+    world.task.fs = world.linux.chdir(&world.task, World::at("/t")).unwrap();
+    world.mkdir("mnt").unwrap();
+    world.linux.umount(&world.task, b".", mount_flag::MNT_DETACH).unwrap();
+    assert_eq!(world.mount("mnt", "tmpfs", "", 0), Err(Errno::ENOENT));
+    assert_eq!(world.mount("mnt", "tmpfs", "size=-1", 0), Err(Errno::EINVAL));
+    assert_eq!(world.mount(".", "tmpfs", "", mount_flag::REMOUNT), Err(Errno::EINVAL));
+    for flags in [0, mount_flag::MNT_DETACH] {
+        assert_eq!(world.linux.umount(&world.task, b".", flags), Err(Errno::EINVAL));
+    }
+    world.mkdir("still").unwrap();
+    world.task.fs = world.linux.chdir(&world.task, World::at("/t")).unwrap();
+    world.mkdir("gone").unwrap();
+    world.task.fs = world.linux.chdir(&world.task, World::at("gone")).unwrap();
+    world.rmdir("/t/gone").unwrap();
+    assert_eq!(world.mount(".", "tmpfs", "", 0), Err(Errno::ENOENT));
+    world.task.fs = world.linux.chdir(&world.task, World::at("/")).unwrap();
+    world.linux.reap_detached();
+    world.rmdir("/t").unwrap();
+}

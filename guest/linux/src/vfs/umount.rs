@@ -32,7 +32,11 @@ impl<P: Platform> Linux<'_, P> {
         }
         let (id, mount) = self.mount_of(root).ok_or(Errno::EINVAL)?;
         let Some(covered) = mount.covered() else {
-            return Err(Errno::EBUSY);
+            return Err(if self.is_detached(root) {
+                Errno::EINVAL
+            } else {
+                Errno::EBUSY
+            });
         };
         let lazy = flags & mount_flag::MNT_DETACH != 0;
         if !lazy && self.in_use(root) {
