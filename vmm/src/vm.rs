@@ -245,16 +245,15 @@ impl Vm {
             _ => None,
         };
         let stop = config.stop;
+        let lab = LabDevice::new(Some(dirty_log), stop.clone())
+            .with_input(config.stdin, config.terminal != 0)
+            .with_files_back(back);
+        blocks.iter_mut().for_each(|block| block.interrupt_through(lab.bell()));
         Ok(Vm {
             stats,
             vcpu,
             _vm: vm,
-            bus: Bus::new(
-                blocks.into_iter().map(VirtioMmio::new),
-                LabDevice::new(Some(dirty_log), stop.clone())
-                    .with_input(config.stdin, config.terminal != 0)
-                    .with_files_back(back),
-            ),
+            bus: Bus::new(blocks.into_iter().map(VirtioMmio::new), lab),
             kernel: config.kernel,
             timeout: config.timeout,
             trace: config.trace,

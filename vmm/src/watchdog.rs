@@ -3,7 +3,8 @@
 //! A thread makes the vCPU return from the guest once a second. The vCPU's own thread then looks: was a stop asked for,
 //! is the time up, and did the guest do anything? A guest in ring 0 whose counters did not move while the vCPU's thread had the
 //! processor for [`STILL_LIMIT_SECONDS`] is stuck. It is the thread's own time that counts, so that a process which was
-//! stopped, or starved on a busy machine, does not blame its guest. Ring 3 may spin as long as it likes: that is a program's right.
+//! stopped, or starved on a busy machine, does not blame its guest. Ring 3 may spin as long as it likes: that is a program's right. A guest
+//! that is idle does what it wants to; but not while a disk owes it an answer that will not come: then its idle time counts, too.
 //!
 //! Locks: none; the thread shares two atomics and the kick ([`crate::vcpu::kick`]).
 
@@ -151,13 +152,21 @@ impl Watch {
         } else {
             BOOT_LIMIT_SECONDS
         };
+        let (heartbeat, time) = if bus.blocks.iter().any(|block| block.device().unanswered().is_some()) {
+            (heartbeat(bus, ram, hello), thread_time() + bus.lab.idle_time())
+        } else {
+            (
+                heartbeat(bus, ram, hello).wrapping_add(bus.lab.idle_waits()),
+                thread_time(),
+            )
+        };
         self.progress
-            .observe(ring == 0, heartbeat(bus, ram, hello), thread_time(), limit)
+            .observe(ring == 0, heartbeat, time, limit)
             .map(|seconds| Stopped::Watchdog(WatchdogCause::NoProgress { seconds }))
     }
 }
 
-/// A number that changes whenever the guest gets something done: its own counters, commands, swap requests.
+/// A number that changes whenever the guest gets something done: its own counters, commands, swap requests. Idle waits are not in it.
 fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
     const ITEMS: [Item; 6] = [
         Item::NrSyscalls,
@@ -169,7 +178,6 @@ fn heartbeat(bus: &Bus, ram: &GuestRam, hello: Option<&Hello>) -> u64 {
         Item::Pgfree,
     ];
     let devices = bus.lab.commands()
-        + bus.lab.idle_waits()
         + bus
             .blocks
             .iter()

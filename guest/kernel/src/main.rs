@@ -43,6 +43,7 @@ mod lab;
 mod log;
 mod memory_functions;
 mod out;
+mod page_wait;
 mod panic;
 mod platform;
 mod preempt;

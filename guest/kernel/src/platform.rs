@@ -13,7 +13,7 @@ use faultlab_mm::{Memory, Platform};
 
 use crate::proc::Kernel;
 use crate::ram::{self, PGD_DIRECT, PGD_KERNEL};
-use crate::{clock, log, process, swap_disk, trace, vmstat, x86};
+use crate::{clock, log, page_wait, process, swap_disk, trace, vmstat, x86};
 use faultlab_kernel::line;
 use faultlab_kernel::pte::X86Pte;
 
@@ -138,6 +138,10 @@ impl<const LEVEL: u8> Platform for Machine<LEVEL> {
     #[inline(always)]
     fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io {
         swap_disk::begin::<LEVEL>(direction, slot, frames)
+    }
+
+    fn others_can_run(&self) -> bool {
+        page_wait::others_can_run()
     }
 
     fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)> {

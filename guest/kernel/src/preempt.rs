@@ -6,6 +6,8 @@
 //! costs less than an exit for each deadline that comes and goes. So processes that fork, wait and wake in quick succession pay for at most one
 //! exit and one interrupt in a slice.
 //!
+//! A disk that somebody waits for, and a terminal, interrupt in the same way when they have something.
+//!
 //! Interrupts arrive in ring 3 only: ring 0 runs with them off, on its one stack.
 //!
 //! | | ring 0 native | ring 0 interpreted |
@@ -25,7 +27,7 @@ use core::cell::Cell;
 
 use crate::entry::PtRegs;
 use crate::global::Global;
-use crate::{clock, lab, process, sched, signal, terminal, timers};
+use crate::{clock, lab, page_wait, process, sched, signal, terminal, timers};
 
 /// As a time: none.
 const NEVER: u64 = u64::MAX;
@@ -111,6 +113,7 @@ pub(crate) fn interrupt(regs: &mut PtRegs) {
     TIMER.armed.set(NEVER);
     TIMER.slicing.set(false);
     terminal::look_if_present();
+    page_wait::look();
     timers::expire_cpu();
     if let Some(first) = timers::expire() {
         at(first);

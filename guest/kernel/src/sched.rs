@@ -15,7 +15,7 @@ use crate::global::Global;
 use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Process, State};
 use crate::x86::msr;
-use crate::{clock, fpu, lab, panic, preempt, ram, rseq, terminal, timers, times, vmstat, x86};
+use crate::{clock, fpu, lab, page_wait, panic, preempt, ram, rseq, terminal, timers, times, vmstat, x86};
 
 /// Whose turn it is. Others may come in between, because they waited for a time: it then goes on with the rest of its slice, or the next has
 /// its turn.
@@ -110,9 +110,11 @@ fn can_run(index: usize) -> bool {
 /// Who runs next. Waits for the first deadline if none can.
 fn next() -> usize {
     wake_waiters();
+    page_wait::look();
     let mut first = timers::expire();
     while process::runnable() == 0 {
         match first {
+            _ if page_wait::idle(first) => {}
             Some(deadline) => lab::idle(deadline.saturating_sub(clock::monotonic_ns())),
             None if terminal::may_wake() => lab::idle(u64::MAX),
             None => panic::stop(panic_reason::DEADLOCK, &line!["deadlock: every process waits"]),

@@ -202,6 +202,13 @@ pub(crate) fn completed(wait: bool) -> Option<(u32, Result<(), IoError>)> {
     }
 }
 
+/// Has the disks interrupt at their next answers, which somebody waits for. What they have answered by now is to be taken in after this.
+pub(crate) fn interrupt_when_answered() {
+    for disk in DISKS.iter().filter(|disk| disk.device.get().is_some()) {
+        disk.ring.interrupt_at_next(&disk.areas);
+    }
+}
+
 /// The answer to a request that was answered; its number is free.
 #[inline(always)]
 fn result_of(number: usize) -> Result<(), IoError> {

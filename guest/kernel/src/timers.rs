@@ -21,6 +21,11 @@ const RLIMIT_CPU: u64 = 0;
 /// Slot of the process that was woken last because its time had come, until somebody took notice.
 static WOKEN: Global<Cell<Option<usize>>> = Global::new(Cell::new(None));
 
+/// The process in this slot was woken because what it waited for has happened, and comes in between in the same way.
+pub(crate) fn woken(index: usize) {
+    WOKEN.set(Some(index));
+}
+
 /// Takes that.
 pub(crate) fn take_woken() -> Option<usize> {
     WOKEN.take()

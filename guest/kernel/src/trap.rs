@@ -14,7 +14,7 @@ use faultlab_mm::fault::Access;
 use crate::entry::{self, PtRegs};
 use crate::global::Global;
 use crate::platform::{MEMORY, memory};
-use crate::{exit, panic, preempt, process, ring3, segments, signal, syscall, vmstat};
+use crate::{exit, page_wait, panic, preempt, process, ring3, segments, signal, syscall, vmstat};
 
 /// Bits of a page fault's error code.
 mod error_code {
@@ -74,6 +74,7 @@ pub(crate) fn run_kswapd<const LEVEL: u8>() {
     let memory = memory::<LEVEL>();
     if memory.kswapd_wanted() {
         memory.kswapd();
+        page_wait::wake();
     }
 }
 
@@ -114,11 +115,15 @@ pub(crate) extern "C" fn page_fault_slow(regs: &mut PtRegs) {
     if fault == Fault::Userfault && syscall::userfault::touched(regs).is_ok() {
         return signal::before_return(regs);
     }
+    if fault == Fault::Retry {
+        page_wait::sleep(regs);
+        return signal::before_return(regs);
+    }
     let mut by_signal = |signal, code| signal::page_fault(&Info::fault(signal, code, addr), addr, error_code, regs);
     match fault {
         Fault::SegvMaperr => by_signal(Signal::SEGV, code::SEGV_MAPERR),
         Fault::SegvAccerr => by_signal(Signal::SEGV, code::SEGV_ACCERR),
-        Fault::BusAdrerr | Fault::Userfault => by_signal(Signal::BUS, code::BUS_ADRERR),
+        Fault::BusAdrerr | Fault::Userfault | Fault::Retry => by_signal(Signal::BUS, code::BUS_ADRERR),
         // The program, if it is still there, faults again.
         Fault::Oom => exit::out_of_memory(regs),
     }

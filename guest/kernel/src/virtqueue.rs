@@ -101,6 +101,17 @@ impl Ring {
         areas.available[2 + usize::from(size)].store(u16::MAX, Relaxed);
     }
 
+    /// Has a device with event indices interrupt once, at the next answer that was not taken in; what is answered already brings none.
+    /// 2.7.10.
+    pub fn interrupt_at_next(&self, areas: &Areas) {
+        if self.event_idx.get() {
+            let event = &areas.available[2 + usize::from(self.size.get())];
+            event.store(self.seen.get(), Relaxed);
+            // The wish is there before the device is looked at.
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// Makes a chain available. Returns whether the device has to be told.
     #[inline(always)]
     #[must_use = "a device that waits to be told never looks"]

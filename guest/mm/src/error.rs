@@ -68,4 +68,6 @@ pub enum Fault {
     Oom,
     /// It is for a program to resolve: see [`crate::userfaultfd`]. Rule H3.
     Userfault,
+    /// A disk works on the page: the access is to be made again when it is done. See [`crate::Memory::take_page_wait`]. Rule F22.
+    Retry,
 }

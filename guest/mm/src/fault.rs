@@ -59,6 +59,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Enomem => Self::Oom,
+            Error::Eagain => Self::Retry,
             _ => Self::BusAdrerr,
         }
     }
@@ -73,11 +74,20 @@ impl<P: Platform> Memory<P> {
     pub fn handle_mm_fault(&self, mm_id: MmId, addr: VirtAddr, access: Access) -> Result<(), Fault> {
         self.count(Vmstat::Pgfault);
         let _guard = self.locks.mmap.lock();
-        self.handle_fault_locked(self.mm(mm_id), addr, access)
+        self.handle_fault(self.mm(mm_id), addr, access, Sgp::Fault)
     }
 
-    #[inline]
+    /// Resolves the fault that an access of the kernel's on a program's behalf would be, and waits for disks.
+    ///
+    /// # Errors
+    /// As [`Memory::handle_mm_fault`], but never [`Fault::Retry`].
+    #[inline(never)]
     pub(crate) fn handle_fault_locked(&self, mm: MmStruct<'_>, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+        self.handle_fault(mm, addr, access, Sgp::Cache)
+    }
+
+    #[inline(always)]
+    fn handle_fault(&self, mm: MmStruct<'_>, addr: VirtAddr, access: Access, sgp: Sgp) -> Result<(), Fault> {
         let (vma_id, vma) = find_vma_area(self, mm, addr).ok_or(Fault::SegvMaperr)?;
         if addr < vma.vm_start() {
             self.expand_stack(mm, vma_id, addr)?;
@@ -109,19 +119,19 @@ impl<P: Platform> Memory<P> {
             orig: pte.get(),
         };
         self.platform.stage(Stage::WalkPageTables, 0);
-        self.handle_pte_fault(vmf)
+        self.handle_pte_fault(vmf, sgp)
     }
 
-    #[inline]
-    fn handle_pte_fault(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+    #[inline(always)]
+    fn handle_pte_fault(&self, vmf: Vmf<'_>, sgp: Sgp) -> Result<(), Fault> {
         if vmf.orig == 0 {
             return match vmf.vma.vm_file() {
-                Some(file) => self.do_fault(vmf, file),
+                Some(file) => self.do_fault(vmf, file, sgp),
                 None => self.do_anonymous_page(vmf),
             };
         }
         if !P::Pte::is_present(vmf.orig) {
-            return self.do_swap_page(vmf);
+            return self.do_swap_page(vmf, sgp);
         }
         if vmf.write && !P::Pte::is_writable(vmf.orig) {
             return self.do_wp_page(vmf);
@@ -138,19 +148,19 @@ impl<P: Platform> Memory<P> {
         P::Pte::page(pfn, writable, vma.has(vm::EXEC), dirty)
     }
 
-    #[inline]
-    fn do_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+    #[inline(always)]
+    fn do_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         // One look for both, so that who has neither pays for one.
         if vmf.vma.vm_flags() & (vm::PFNMAP | vm::TIMES | vm::UFFD_MISSING | vm::UFFD_MINOR | vm::HUGE_OBJECT) != 0 {
-            return self.do_special_fault(vmf, file);
+            return self.do_special_fault(vmf, file, sgp);
         }
-        self.do_object_fault(vmf, file)
+        self.do_object_fault(vmf, file, sgp)
     }
 
     /// Device memory, which has no pages to give, mappings whose faults a program answers, objects that may have huge pages, and opened files,
     /// whose times a store changes. Rules B44, H7; Linux `fault_dirty_shared_page`.
     #[inline(never)]
-    fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+    fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.vma.has(vm::PFNMAP) {
             return Err(Fault::BusAdrerr);
         }
@@ -159,12 +169,12 @@ impl<P: Platform> Memory<P> {
             self.userfault_of_object(vmf.vma, vmf.addr, file, write)?;
         }
         if vmf.vma.has(vm::HUGE_OBJECT) {
-            self.do_huge_object_fault(vmf, file)?;
+            self.do_huge_object_fault(vmf, file, sgp)?;
         } else if !write && vmf.vma.has(vm::UFFD_MINOR) {
             // Pages around that are cached are the program's to map. Source: Linux `uffd_disable_fault_around`.
-            return self.map_object_page(vmf, file);
+            return self.map_object_page(vmf, file, sgp);
         } else {
-            self.do_object_fault(vmf, file)?;
+            self.do_object_fault(vmf, file, sgp)?;
         }
         if write && vmf.vma.has(vm::TIMES) {
             self.content_changed(file);
@@ -175,14 +185,14 @@ impl<P: Platform> Memory<P> {
     /// [`Memory::do_object_fault`], where the page may be one frame of a huge page.
     #[cold]
     #[inline(never)]
-    fn do_huge_object_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+    fn do_huge_object_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
-            return self.do_cow_fault(vmf, file);
+            return self.do_cow_fault(vmf, file, sgp);
         }
         let flags = vmf.vma.vm_flags() & (vm::HUGEPAGE | vm::NOHUGEPAGE);
         let declined = if vmf.mm.thp_disabled() { vm::NOHUGEPAGE } else { 0 };
         let index = vmf.vma.linear_page_index(vmf.addr);
-        let got = self.shmem_getpage_huge(file, index, Sgp::Cache, flags | declined)?;
+        let got = self.shmem_getpage_huge(file, index, sgp, flags | declined)?;
         if got.major {
             self.count(Vmstat::Pgmajfault);
         }
@@ -200,20 +210,20 @@ impl<P: Platform> Memory<P> {
 
     // In both places, so that the usual one does not pay for a call.
     #[inline(always)]
-    fn do_object_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+    fn do_object_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
-            return self.do_cow_fault(vmf, file);
+            return self.do_cow_fault(vmf, file, sgp);
         }
         if !vmf.write && self.fault_around.applies(vmf.vma) && self.do_fault_around(vmf.mm, vmf.vma, file, vmf.addr) {
             self.platform.stage(Stage::SetPte, 0);
             return Ok(());
         }
-        self.map_object_page(vmf, file)
+        self.map_object_page(vmf, file, sgp)
     }
 
     #[inline(always)]
-    fn map_object_page(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
-        let got = self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), Sgp::Cache)?;
+    fn map_object_page(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
+        let got = self.shmem_getpage(file, vmf.vma.linear_page_index(vmf.addr), sgp)?;
         if got.major {
             self.count(Vmstat::Pgmajfault);
         }
@@ -270,14 +280,14 @@ impl<P: Platform> Memory<P> {
 
     /// A store to a private mapping of an object: the frame for the copy first, then the object's page. Rules B39, B42.
     #[inline(never)]
-    fn do_cow_fault(&self, vmf: Vmf<'_>, file: InodeId) -> Result<(), Fault> {
+    fn do_cow_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
         let copy = self.alloc_page().ok_or(Fault::Oom)?;
         let index = vmf.vma.linear_page_index(vmf.addr);
         let got = if vmf.vma.has(vm::HUGE_OBJECT) {
-            self.shmem_getpage_huge(file, index, Sgp::Cache, vmf.vma.vm_flags())
+            self.shmem_getpage_huge(file, index, sgp, vmf.vma.vm_flags())
         } else {
-            self.shmem_getpage(file, index, Sgp::Cache)
+            self.shmem_getpage(file, index, sgp)
         };
         let got = match got {
             Ok(got) => got,
@@ -365,10 +375,10 @@ impl<P: Platform> Memory<P> {
 
     /// Brings a private page back from swap. Rule F19.
     #[inline(never)]
-    fn do_swap_page(&self, vmf: Vmf<'_>) -> Result<(), Fault> {
+    fn do_swap_page(&self, vmf: Vmf<'_>, sgp: Sgp) -> Result<(), Fault> {
         let slot = swap::readable(P::Pte::swap_entry(vmf.orig))?;
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
-        let (pfn, major) = self.swapin(slot)?;
+        let (pfn, major) = self.swapin(slot, sgp)?;
         if major {
             self.count(Vmstat::Pgmajfault);
         }

@@ -61,6 +61,13 @@ pub trait Platform {
     /// time. When a disk fails, neither frames nor slots may be relied on.
     fn swap_begin(&self, direction: Direction, slot: SwapSlot, frames: &[Pfn]) -> Io;
 
+    /// Whether somebody else could run while the program that has just faulted waits for a disk. Then the fault fails with
+    /// [`Fault::Retry`](crate::Fault::Retry) instead of waiting.
+    #[inline(always)]
+    fn others_can_run(&self) -> bool {
+        false
+    }
+
     /// The answer to a request that was [`Io::Pending`] and has not been told yet, with the request's number. If `wait`, there is one.
     fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)>;
 
@@ -238,7 +245,7 @@ pub enum Stage {
     SetPte,
     /// A page is asked from the swap disk; argument: slot.
     SwapReadStart,
-    /// The swap disk answered; argument: slot.
+    /// The swap disk answered, or the fault is left, to be made again when it has; argument: slot.
     SwapReadEnd,
     /// Pages go to the swap disk; argument: first slot.
     SwapWriteStart,

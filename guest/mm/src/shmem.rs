@@ -155,7 +155,10 @@ pub mod inode_flag {
 /// What a page is wanted for. Rule C1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sgp {
-    /// A fault: holes are filled, the end of the object is respected.
+    /// A program's access, which can be made again: as [`Sgp::Cache`], but [`Error::Eagain`] instead of waiting for a disk while others can
+    /// run. Source: Linux `FAULT_FLAG_ALLOW_RETRY`.
+    Fault,
+    /// The kernel's on a program's behalf: holes are filled, the end of the object is respected.
     Cache,
     /// A write: holes are filled, also past the end. The page may not be up to date: the writer fills it.
     Write,
@@ -285,11 +288,12 @@ impl<P: Platform> Memory<P> {
     /// Only for objects without huge pages; [`Memory::shmem_getpage_huge`] is for all.
     ///
     /// # Errors
-    /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read. Rule C2.
+    /// [`Error::Efbig`], [`Error::Einval`] past the end, [`Error::Enomem`], [`Error::Eio`] when swap cannot be read, [`Error::Eagain`] for
+    /// [`Sgp::Fault`]. Rule C2.
     #[inline(always)]
     pub(crate) fn shmem_getpage(&self, id: InodeId, index: u64, sgp: Sgp) -> Result<GotPage, Error> {
         let inode = self.inode(id);
-        if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
+        if sgp <= Sgp::Cache && index >= pages_for(inode.i_size()) {
             return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
         }
         let entry = inode.i_pages().load(self, index);
@@ -325,7 +329,9 @@ impl<P: Platform> Memory<P> {
                     self.get_page(pfn);
                     Ok(GotPage { pfn, major: false })
                 }
-                (None, Some(value)) => swap::readable(value).and_then(|slot| self.shmem_swapin_page(id, index, slot)),
+                (None, Some(value)) => {
+                    swap::readable(value).and_then(|slot| self.shmem_swapin_page(id, index, slot, sgp))
+                }
                 (None, None) if self.inode(id).i_sb().is_some() => self.shmem_alloc_limited(id, index, sgp),
                 (None, None) => self.shmem_alloc_page(id, index, sgp),
             };
@@ -388,7 +394,7 @@ impl<P: Platform> Memory<P> {
         }
         self.platform.stage(Stage::AddToPageCache, index);
         let page = self.page(pfn);
-        if sgp == Sgp::Cache {
+        if sgp <= Sgp::Cache {
             self.platform.clear_page(pfn);
             self.platform.stage(Stage::ClearPage, 0);
             page.step(Event::Uptodate);

@@ -38,7 +38,7 @@ mod tests;
 mod writeout;
 
 pub use area::{AreaConfig, AreaStat};
-pub use io::IN_FLIGHT_MAX;
+pub use io::{IN_FLIGHT_MAX, PAGE_QUEUES};
 pub(crate) use slot::SWAP_MAP_SHMEM;
 pub use slot::{MAX_SWAPFILES, SLOTS_MAX, SwapSlot};
 pub(crate) use writeout::Batch;

@@ -193,7 +193,7 @@ impl<P: Platform> Memory<P> {
                 Ok(()) => {}
                 Err(Fault::SegvMaperr) => return Err(Error::Enomem),
                 Err(Fault::SegvAccerr) => return Err(Error::Einval),
-                Err(Fault::BusAdrerr | Fault::Userfault) => return Err(Error::Efault),
+                Err(Fault::BusAdrerr | Fault::Userfault | Fault::Retry) => return Err(Error::Efault),
                 Err(Fault::Oom) => return Err(Error::Enomem),
             }
             addr = addr.offset(self.vma(id).page_size());

@@ -45,7 +45,7 @@ impl<P: Platform> Memory<P> {
         vm_flags: u64,
     ) -> Result<GotPage, Error> {
         let inode = self.inode(id);
-        if sgp == Sgp::Cache && index >= pages_for(inode.i_size()) {
+        if sgp <= Sgp::Cache && index >= pages_for(inode.i_size()) {
             return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
         }
         if inode.i_flags() & inode_flag::HUGETLB != 0 {

@@ -1,6 +1,6 @@
 //! An object's pages on their way to swap and back. Source: Linux, mm/shmem.c (`shmem_swapin_folio`, `shmem_writepage`).
 
-use super::{GotPage, InodeId, inode_flag};
+use super::{GotPage, InodeId, Sgp, inode_flag};
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
@@ -13,15 +13,25 @@ impl<P: Platform> Memory<P> {
     /// Brings a page back from swap. Rule F19.
     ///
     /// # Errors
-    /// [`Error::Eexist`] when it is not there any more, [`Error::Enomem`], [`Error::Eio`] when it cannot be read: then it is lost.
-    pub(crate) fn shmem_swapin_page(&self, id: InodeId, index: u64, slot: SwapSlot) -> Result<GotPage, Error> {
-        let read = self.swapin(slot);
+    /// [`Error::Eexist`] when it is not there any more, [`Error::Enomem`], [`Error::Eio`] when it cannot be read: then it is lost;
+    /// [`Error::Eagain`] for [`Sgp::Fault`].
+    pub(crate) fn shmem_swapin_page(
+        &self,
+        id: InodeId,
+        index: u64,
+        slot: SwapSlot,
+        sgp: Sgp,
+    ) -> Result<GotPage, Error> {
+        let read = self.swapin(slot, sgp);
         if read == Err(Error::Eio) {
             return self.shmem_set_swapin_error(id, index, slot);
         }
         let (pfn, major) = read?;
-        if self.page(pfn).has(flag::WRITEBACK) {
-            self.wait_on_swap_page(pfn);
+        if self.page(pfn).has(flag::WRITEBACK)
+            && let Err(error) = self.wait_on_swap_page(pfn, sgp)
+        {
+            self.put_page(pfn);
+            return Err(error);
         }
         // Reading may have reclaimed, and waiting may have let others in: is the slot still what the object means?
         if !self.shmem_replace(id, index, Entry::value(slot.entry()), Entry::page(pfn)) {

@@ -8,7 +8,8 @@ use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::page::{Event, flag};
-use crate::platform::{Direction, Platform, Stage, Vmstat};
+use crate::platform::{Platform, Stage, Vmstat};
+use crate::shmem::Sgp;
 
 impl<P: Platform> Memory<P> {
     /// Takes a free slot, and lets the swap cache hold `pfn` for it, which takes a reference. `count` is who means it: 0 for nobody yet,
@@ -135,26 +136,53 @@ impl<P: Platform> Memory<P> {
     /// value says whether it had to be read. Rule F19.
     ///
     /// # Errors
-    /// [`Error::Enomem`] without a frame, [`Error::Eio`] when the disk fails.
-    pub(crate) fn swapin(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
+    /// [`Error::Enomem`] without a frame, [`Error::Eio`] when the disk fails; [`Error::Eagain`] for [`Sgp::Fault`]: then the page is noted
+    /// for [`Memory::take_page_wait`].
+    pub(crate) fn swapin(&self, slot: SwapSlot, sgp: Sgp) -> Result<(Pfn, bool), Error> {
         if let Some(pfn) = self.lookup_swap_cache(slot) {
             self.get_page(pfn);
-            if self.page(pfn).has(flag::READAHEAD) && !self.readahead_hit(pfn, slot) {
-                // It could not be read with the others; who wants it reads it alone.
-                return self.swapin_alone(slot);
+            if self.page(pfn).flags.get() & (flag::READAHEAD | flag::UPTODATE) != flag::UPTODATE {
+                return self.swapin_begun(pfn, slot, sgp);
             }
             return Ok((pfn, false));
         }
         let window = self.swapin_nr_pages(slot);
         if window > 1 {
-            return self.swapin_readahead(slot, window);
+            return self.swapin_readahead(slot, window, sgp);
         }
-        self.swapin_alone(slot)
+        self.swapin_alone(slot, sgp)
+    }
+
+    /// [`Memory::swapin`] of a page that somebody began to read, ahead or for a fault, and to which the caller has a reference.
+    #[cold]
+    #[inline(never)]
+    fn swapin_begun(&self, pfn: Pfn, slot: SwapSlot, sgp: Sgp) -> Result<(Pfn, bool), Error> {
+        if let Err(error) = self.wait_on_swap_page(pfn, sgp) {
+            self.put_page(pfn);
+            return Err(error);
+        }
+        let page = self.page(pfn);
+        if self.lookup_swap_cache(slot) != Some(pfn) {
+            // It could not be read with others; who wants it reads it alone.
+            self.put_page(pfn);
+            return self.swapin_alone(slot, sgp);
+        }
+        if !page.has(flag::UPTODATE) {
+            // It could not be read for the fault that is made again now, or for another's.
+            self.delete_from_swap_cache(pfn);
+            self.put_page(pfn);
+            self.put_page(pfn);
+            return Err(Error::Eio);
+        }
+        if page.has(flag::READAHEAD) {
+            self.readahead_hit(page);
+        }
+        Ok((pfn, false))
     }
 
     /// Reads one slot.
     #[inline]
-    pub(super) fn swapin_alone(&self, slot: SwapSlot) -> Result<(Pfn, bool), Error> {
+    pub(super) fn swapin_alone(&self, slot: SwapSlot, sgp: Sgp) -> Result<(Pfn, bool), Error> {
         let pfn = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(pfn.0));
         // Locked until it is read, so that who finds it waits. Rule F22.
@@ -163,8 +191,9 @@ impl<P: Platform> Memory<P> {
         self.workingset_refault(pfn, entry.shadow());
         self.enter_swap_cache(pfn, slot, entry);
         self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
-        let read = self.swap_io(Direction::Read, slot, &[pfn]);
+        let read = self.finish_read(self.begin_read(slot, pfn, sgp));
         self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
+        let read = read?;
         if read.is_err() {
             self.page(pfn).step(Event::Unlock);
             self.delete_from_swap_cache(pfn);

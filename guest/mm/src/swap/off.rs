@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::platform::{Platform, PteFormat};
 use crate::record::Field;
-use crate::shmem::{InodeId, inode_flag};
+use crate::shmem::{InodeId, Sgp, inode_flag};
 use crate::sync::Word;
 use crate::vma::{MmId, MmStruct, VmaId, vm};
 use crate::vma_tree::vmas;
@@ -111,7 +111,7 @@ impl<P: Platform> Memory<P> {
                 continue;
             };
             // If it changed meanwhile, it is looked at again; and if it cannot be read, the object knows that it is lost.
-            match self.shmem_swapin_page(id, index, slot) {
+            match self.shmem_swapin_page(id, index, slot, Sgp::Cache) {
                 Ok(got) => self.put_page(got.pfn),
                 Err(Error::Eexist | Error::Eio) => {}
                 Err(error) => return Err(error),
@@ -152,7 +152,7 @@ impl<P: Platform> Memory<P> {
     ) -> Result<(), Error> {
         let vma = self.vma(vma_id);
         let anon = self.anon_vma_prepare(vma_id).ok_or(Error::Enomem)?;
-        let read = self.swapin(slot);
+        let read = self.swapin(slot, Sgp::Cache);
         if read == Err(Error::Eio) {
             mm.set_swapents(mm.swapents() - 1);
             pte.set(P::Pte::swap(SwapSlot::POISON.entry()));

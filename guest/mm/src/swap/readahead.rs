@@ -10,8 +10,9 @@ use super::{CLUSTER_MAX, SwapSlot};
 use crate::addr::Pfn;
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::page::{Event, flag};
+use crate::page::{Event, Page, flag};
 use crate::platform::{Direction, Io, Platform, Stage, Vmstat};
+use crate::shmem::Sgp;
 use crate::sync::Word32;
 use crate::zone::Watermark;
 
@@ -90,19 +91,11 @@ impl<P: Platform> Memory<P> {
         window
     }
 
-    /// A page that was read ahead is used, for whom it may have to be waited. `false`, and without the caller's reference, if it could not be
-    /// read. Rule F22.
-    #[cold]
-    pub(super) fn readahead_hit(&self, pfn: Pfn, slot: SwapSlot) -> bool {
-        self.wait_on_swap_page(pfn);
-        if self.lookup_swap_cache(slot) != Some(pfn) {
-            self.put_page(pfn);
-            return false;
-        }
-        self.page(pfn).clear_flags(flag::READAHEAD);
+    /// A page that was read ahead is used.
+    pub(super) fn readahead_hit(&self, page: &Page) {
+        page.clear_flags(flag::READAHEAD);
         self.swap.readahead.hits.add(1);
         self.count(Vmstat::SwapRaHit);
-        true
     }
 
     /// A frame in the swap cache for a slot that is read ahead, if one is free.
@@ -122,7 +115,7 @@ impl<P: Platform> Memory<P> {
 
     /// As [`Memory::swapin`] for a slot that is not in the swap cache, with those around it.
     #[inline(never)]
-    pub(super) fn swapin_readahead(&self, slot: SwapSlot, window: u32) -> Result<(Pfn, bool), Error> {
+    pub(super) fn swapin_readahead(&self, slot: SwapSlot, window: u32, sgp: Sgp) -> Result<(Pfn, bool), Error> {
         let target = self.alloc_page().ok_or(Error::Enomem)?;
         self.platform.stage(Stage::AllocPages, u64::from(target.0));
         let entry = self.slot_entry(slot);
@@ -150,10 +143,10 @@ impl<P: Platform> Memory<P> {
         let run = &frames[(first - start) as usize..(last - start) as usize];
         let target_at = (slot.0 - first) as usize;
         if self.swap.in_flight.is_beside() {
-            return self.read_beside(SwapSlot(first), run, target_at);
+            return self.read_beside(SwapSlot(first), run, target_at, sgp);
         }
         self.platform.stage(Stage::SwapReadStart, u64::from(first));
-        let read = self.swap_io(Direction::Read, SwapSlot(first), run);
+        let read = self.swap_read(SwapSlot(first), run);
         self.platform.stage(Stage::SwapReadEnd, u64::from(first));
         if read.is_err() {
             for &pfn in run {
@@ -163,7 +156,7 @@ impl<P: Platform> Memory<P> {
                 self.put_page(pfn);
             }
             // Only the wanted page must be readable.
-            return self.swapin_alone(slot);
+            return self.swapin_alone(slot, sgp);
         }
         self.platform.count(Vmstat::Pswpin, run.len() as u64);
         self.platform.count(Vmstat::SwapRa, run.len() as u64 - 1);
@@ -178,17 +171,15 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Reads the wanted page, `run[target_at]`, and the others of its run, waiting for none but it.
-    fn read_beside(&self, first: SwapSlot, run: &[Pfn], target_at: usize) -> Result<(Pfn, bool), Error> {
+    fn read_beside(&self, first: SwapSlot, run: &[Pfn], target_at: usize, sgp: Sgp) -> Result<(Pfn, bool), Error> {
         let (slot, target) = (SwapSlot(first.0 + target_at as u32), run[target_at]);
         self.platform.stage(Stage::SwapReadStart, u64::from(slot.0));
-        let begun = self.begin_waited(Direction::Read, slot, &run[target_at..=target_at]);
+        let begun = self.begin_read(slot, target, sgp);
         self.read_ahead(SwapSlot(slot.0 + 1), &run[target_at + 1..]);
         self.read_ahead(first, &run[..target_at]);
-        let read = match begun {
-            Io::Done(result) => result,
-            Io::Pending(_) => self.finish_waited(),
-        };
+        let read = self.finish_read(begun);
         self.platform.stage(Stage::SwapReadEnd, u64::from(slot.0));
+        let read = read?;
         if read.is_err() {
             self.page(target).step(Event::Unlock);
             self.delete_from_swap_cache(target);
@@ -212,7 +203,7 @@ impl<P: Platform> Memory<P> {
             Io::Pending(number) => self.read_is_pending(number, first, run),
             Io::Done(result) => {
                 for slot in (first.0..).map(SwapSlot).take(run.len()) {
-                    self.read_ahead_done(slot, result);
+                    self.read_done(slot, result, true);
                 }
             }
         }

@@ -14,6 +14,7 @@ mod pte;
 use std::boxed::Box;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::vec::Vec;
 
 pub(crate) use bytes::Bytes;
@@ -55,6 +56,12 @@ pub struct FakeMachine {
     pub interleave: Interleave,
     /// Questions for a waiting signal that are still answered with no.
     pub signal_in: Cell<u64>,
+    /// Whether others run while a fault waits for a disk.
+    pub others: Cell<bool>,
+    /// One access in so many that would wait then is never made again; 0 for none.
+    pub left_one_in: Cell<u64>,
+    /// Accesses that waited so.
+    pub retries: Rc<Cell<u64>>,
     /// The swap disks.
     pub disk: RefCell<FakeDisk>,
     /// Seconds since 1970.
@@ -76,6 +83,9 @@ impl FakeMachine {
             failing: Failing::default(),
             interleave: Interleave::default(),
             signal_in: Cell::new(u64::MAX),
+            others: Cell::new(false),
+            left_one_in: Cell::new(0),
+            retries: Rc::default(),
             disk: RefCell::new(FakeDisk::new(slots)),
             clock_s: Cell::new(1_000),
         }
@@ -231,6 +241,10 @@ impl Platform for FakeMachine {
         pending.map_or_else(|| Io::Done(self.transfer(direction, slot, frames)), Io::Pending)
     }
 
+    fn others_can_run(&self) -> bool {
+        self.others.get()
+    }
+
     fn swap_completed(&self, wait: bool) -> Option<(u32, Result<(), IoError>)> {
         // The frames are looked at only now, as a disk may.
         let done = self.disk.borrow_mut().complete(wait)?;
@@ -337,10 +351,41 @@ impl Memory<FakeMachine> {
                     self.platform.tlb.borrow_mut().insert(key, entry);
                     return Ok(FakePte::pfn(entry));
                 }
-                None => self.handle_mm_fault(mm, addr, access)?,
+                None => self.fault(mm, addr, access)?,
             }
         }
         panic!("faults at {:#x} do not come to an end", addr.0);
+    }
+
+    /// A fault, made again as often as it has to wait for the disk; what others would do meanwhile is nothing.
+    ///
+    /// # Errors
+    /// The fault that the manager did not resolve; [`Fault::Retry`] where [`FakeMachine::left_one_in`] says so.
+    ///
+    /// # Panics
+    /// When a page is waited for that no disk works on.
+    fn fault(&self, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Fault> {
+        loop {
+            let result = self.handle_mm_fault(mm, addr, access);
+            let noted = self.take_page_wait();
+            assert_eq!(
+                noted.is_some(),
+                result == Err(Fault::Retry),
+                "{result:?} with {noted:?}"
+            );
+            let Some(queue) = noted else { return result };
+            let retries = self.platform.retries.get() + 1;
+            self.platform.retries.set(retries);
+            match self.platform.left_one_in.get() {
+                0 => {}
+                one_in if retries.is_multiple_of(one_in) => return result,
+                _ => {}
+            }
+            while self.take_pages_done() & 1 << queue == 0 {
+                assert!(self.swap_in_flight(), "{addr:?} waits for nothing");
+                self.swap_reap(true);
+            }
+        }
     }
 
     /// A program's store of a 64-bit word.

@@ -55,6 +55,7 @@ pub use self::faults::Injected;
 use self::inline::Inline;
 use self::io_thread::{Engine, IoThread};
 pub use self::unanswered::Unanswered;
+use super::lab::Bell;
 use super::virtio_mmio::{Notices, VirtioDevice};
 use crate::memory::GuestRam;
 use crate::swap_faults::SwapFaults;
@@ -129,6 +130,13 @@ impl BlockDevice {
         match &mut self.server {
             Server::Inline(inline) => inline.server.spans = Some(log.clone()),
             Server::Thread(thread) => thread.note_requests(log.clone()),
+        }
+    }
+
+    /// Lets the thread that serves the disk, if one does, interrupt the guest through `bell` when the driver asks for that.
+    pub(crate) fn interrupt_through(&mut self, bell: Bell) {
+        if let Server::Thread(thread) = &mut self.server {
+            thread.interrupt_through(bell);
         }
     }
 

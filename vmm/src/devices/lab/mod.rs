@@ -32,7 +32,7 @@ use std::mem::offset_of;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use faultlab_abi::lab::{Command, Hello, MAGIC, kind, reg};
 use vm_memory::{Bytes, GuestAddress};
@@ -40,6 +40,7 @@ use vm_memory::{Bytes, GuestAddress};
 use self::halt::Halts;
 use self::input::Input;
 use self::phase::PhaseState;
+pub(crate) use self::timer::Bell;
 use self::timer::Timer;
 use super::Session;
 use crate::bring_back::{BringBack, NotBrought};
@@ -165,6 +166,17 @@ impl LabDevice {
     #[must_use]
     pub fn idle_waits(&self) -> u64 {
         self.timer.idle_waits()
+    }
+
+    /// Time that the guest spent in them.
+    #[must_use]
+    pub(crate) fn idle_time(&self) -> Duration {
+        self.timer.idle_time()
+    }
+
+    /// What another device rings when it has something for the guest.
+    pub(crate) fn bell(&self) -> Bell {
+        self.timer.bell()
     }
 
     /// Whether the timer's interrupt is to be delivered.

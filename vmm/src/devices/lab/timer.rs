@@ -29,6 +29,7 @@ pub(super) struct Timer {
     thread: Option<JoinHandle<()>>,
     /// Idle waits so far: a guest that waits makes progress.
     idle_waits: u64,
+    idle_time: Duration,
 }
 
 #[derive(Default)]
@@ -102,7 +103,16 @@ impl Timer {
     /// Waits on the vCPU's thread for `ns` nanoseconds, or until somebody kicks, or for no reason.
     pub(super) fn idle(&mut self, ns: u64) {
         self.idle_waits += 1;
+        let since = Instant::now();
         thread::park_timeout(Duration::from_nanos(ns));
+        self.idle_time += since.elapsed();
+        // The guest looks at everything after this.
+        self.shared.rung.store(false, Ordering::SeqCst);
+    }
+
+    /// Time spent in [`Timer::idle`].
+    pub(super) fn idle_time(&self) -> Duration {
+        self.idle_time
     }
 
     /// Calls of [`Timer::idle`].
@@ -118,16 +128,16 @@ impl Timer {
     }
 }
 
-/// Ends an idle wait.
+/// Ends an idle wait, or interrupts.
 #[derive(Clone, Default)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     stop: StopHandle,
     shared: Arc<Shared>,
 }
 
 impl Bell {
     /// Ends the idle wait, if there is one; interrupts ring 3, too, if that is asked for.
-    pub(super) fn ring(&self, interrupt: bool) {
+    pub(crate) fn ring(&self, interrupt: bool) {
         if interrupt {
             self.shared.rung.store(true, Ordering::SeqCst);
         }

@@ -2,8 +2,9 @@
 
 use super::{intact, mapping, page_out, swapped_out};
 use crate::Memory;
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::Fault;
+use crate::fault::Access;
 use crate::mmap::map_flag::{PRIVATE, SHARED};
 use crate::platform::Vmstat;
 use crate::swap::{IN_FLIGHT_MAX, SwapSlot};
@@ -166,4 +167,140 @@ fn swapoff_with_writes_under_way() {
         assert_eq!(memory.load(mm, shared + page * PAGE_SIZE), Ok(page + 1));
     }
     intact(&memory, mm, private, 40);
+}
+
+/// F22: while others can run, a fault does not wait for the disk: it is made again when that has answered, and finds the page in the swap
+/// cache. Two that fault at a time are on their way at a time; two that want one page have it read once. It is one fault, and major.
+#[test]
+fn faults_do_not_wait_while_others_run() {
+    for (kind, cluster) in [(SHARED, 0), (PRIVATE, 0), (SHARED, 3), (PRIVATE, 3)] {
+        let memory = beside(512, 256, 8);
+        let mm = memory.mm_alloc().unwrap();
+        let at = swapped_out(&memory, mm, 32, kind);
+        memory.swap_drain();
+        memory.set_page_cluster(cluster);
+        let child = memory.dup_mmap(mm, 1).unwrap();
+        memory.platform.others.set(true);
+        let counts = || [Vmstat::Pgfault, Vmstat::Pgmajfault].map(|item| memory.platform.counter(item));
+        let before = counts();
+        let far = at + 20 * PAGE_SIZE;
+        let mut waiting = [(mm, at), (mm, far), (child, at), (child, far + PAGE_SIZE)].map(|(mm, addr)| {
+            let fault = memory.handle_mm_fault(mm, VirtAddr(addr), Access::Read);
+            assert_eq!(fault, Err(Fault::Retry));
+            (mm, addr, memory.take_page_wait())
+        });
+        assert!(memory.platform.disk.borrow().most_pending >= 3 && memory.pages_are_awaited());
+        memory.check_invariants();
+        for _ in 0..100 {
+            let done = memory.take_pages_done();
+            for (mm, addr, queue) in &mut waiting {
+                if queue.is_some_and(|queue| done & 1 << queue != 0) {
+                    *queue = match memory.handle_mm_fault(*mm, VirtAddr(*addr), Access::Read) {
+                        Err(Fault::Retry) => memory.take_page_wait(),
+                        fault => fault.map(|()| None).unwrap(),
+                    };
+                }
+            }
+            memory.swap_look();
+        }
+        assert_eq!(waiting.map(|(_, _, queue)| queue), [None; 4], "somebody is not woken");
+        assert!(!memory.pages_are_awaited());
+        let after = counts();
+        assert_eq!(
+            [after[0] - before[0], after[1] - before[1]],
+            [4, if cluster == 0 { 3 } else { after[1] - before[1] }]
+        );
+        memory.platform.others.set(false);
+        for page in 0..32 {
+            for mm in [mm, child] {
+                assert_eq!(memory.load(mm, at + page * PAGE_SIZE), Ok(page + 1));
+            }
+        }
+        assert_eq!(memory.platform.disk.borrow().reads, 32, "none was read twice");
+        memory.mmput(mm, 1);
+        memory.mmput(child, 1);
+        memory.swap_drain();
+        assert_eq!(memory.swap_inuse_pages(), 0);
+        memory.check_invariants();
+    }
+}
+
+/// F22, F28: a page that cannot be read is refused to those who waited for it, once they look, and to nobody else; if none of them does, because
+/// they ended, its frame and its slot go with who means it.
+#[test]
+fn a_page_that_was_left_and_cannot_be_read() {
+    for (kind, looks) in [(SHARED, true), (PRIVATE, true), (SHARED, false), (PRIVATE, false)] {
+        let memory = beside(512, 256, 9);
+        let mm = memory.mm_alloc().unwrap();
+        let at = swapped_out(&memory, mm, 4, kind);
+        memory.swap_drain();
+        memory.platform.others.set(true);
+        memory.platform.disk.borrow_mut().reads_until_error = Some(0);
+        let touch = || memory.handle_mm_fault(mm, VirtAddr(at), Access::Write);
+        assert_eq!(touch(), Err(Fault::Retry));
+        assert!(memory.take_page_wait().is_some());
+        memory.swap_drain();
+        assert_ne!(memory.take_pages_done(), 0);
+        memory.check_invariants();
+        memory.platform.disk.borrow_mut().reads_until_error = None;
+        if looks {
+            assert_eq!(touch(), Err(Fault::BusAdrerr));
+            assert_eq!(memory.platform.counter(Vmstat::NrSwapCached), 0);
+            assert_eq!(memory.load(mm, at + PAGE_SIZE), Ok(2));
+        }
+        memory.mmput(mm, 1);
+        memory.swap_drain();
+        let left = [memory.swap_inuse_pages(), memory.platform.counter(Vmstat::NrSwapCached)];
+        assert_eq!(left, [0, 0]);
+        memory.check_invariants();
+    }
+}
+
+/// F27: swapoff while faults wait for pages of the area; who waited finds them in memory.
+#[test]
+fn swapoff_while_faults_wait() {
+    let memory = beside(512, 256, 10);
+    let mm = memory.mm_alloc().unwrap();
+    let shared = swapped_out(&memory, mm, 8, SHARED);
+    let private = swapped_out(&memory, mm, 8, PRIVATE);
+    memory.swap_drain();
+    memory.platform.others.set(true);
+    for addr in [shared, private] {
+        assert_eq!(
+            memory.handle_mm_fault(mm, VirtAddr(addr), Access::Write),
+            Err(Fault::Retry)
+        );
+        assert!(memory.take_page_wait().is_some());
+    }
+    assert_eq!(memory.swapoff(0), Ok(()));
+    assert_ne!(memory.take_pages_done(), 0);
+    for addr in [shared, private] {
+        intact(&memory, mm, addr, 8);
+    }
+    memory.check_invariants();
+}
+
+/// F13: of an object, a page on its way to the disk is waited for in the same way; the kernel's own accesses wait, as they cannot be made again.
+#[test]
+fn who_waits_for_a_write_and_who_cannot_leave() {
+    let memory = beside(512, 256, 11);
+    let mm = memory.mm_alloc().unwrap();
+    let at = swapped_out(&memory, mm, 2, SHARED);
+    assert!(memory.swap_in_flight());
+    memory.platform.others.set(true);
+    let first = memory.handle_mm_fault(mm, VirtAddr(at), Access::Write);
+    assert_eq!(
+        memory.take_page_wait().is_some(),
+        first == Err(Fault::Retry),
+        "{first:?}"
+    );
+    memory.store(mm, at, 9).unwrap();
+    page_out(&memory, mm, at, 2);
+    memory.swap_drain();
+    let reads = memory.platform.disk.borrow().reads;
+    assert!(memory.get_user_page(mm, VirtAddr(at), false).is_ok());
+    assert_eq!(memory.platform.disk.borrow().reads, reads + 1);
+    memory.mmput(mm, 1);
+    memory.swap_drain();
+    memory.check_invariants();
 }

@@ -219,7 +219,7 @@ impl World {
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot & prot::WRITE, 0, "a store was refused"),
             Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a store found no page"),
-            Err(Fault::Oom) => {}
+            Err(Fault::Oom | Fault::Retry) => {}
             Err(other) => panic!("store: {other:?}"),
         }
     }
@@ -243,7 +243,7 @@ impl World {
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot, 0, "a load was refused"),
             Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a load found no page"),
-            Err(Fault::Oom) => {}
+            Err(Fault::Oom | Fault::Retry) => {}
             Err(other) => panic!("load: {other:?}"),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -53,8 +54,8 @@ fn drawn(seed: u64) -> Vec<Op> {
     ops.new_tree(&mut runner).expect("operations").current()
 }
 
-/// The run of a seed. Returns the pages swapped out and in.
-fn run_seed(seed: u64) -> (u64, u64) {
+/// The run of a seed. Returns the pages swapped out and in, and faults that did not wait for the disk.
+fn run_seed(seed: u64) -> [u64; 3] {
     let memory = machine(FRAMES, 0);
     for (area, &config) in AREAS.iter().enumerate() {
         memory.platform.disk.borrow_mut().add(area, config.slots);
@@ -66,7 +67,10 @@ fn run_seed(seed: u64) -> (u64, u64) {
     // The lowest bits say what kind of disk it is.
     let mut ops = drawn(seed);
     {
-        let disk = &mut world.memory.platform.disk.borrow_mut();
+        let platform = &world.memory.platform;
+        platform.others.set(seed.is_multiple_of(3));
+        platform.left_one_in.set(if seed.is_multiple_of(9) { 4 } else { 0 });
+        let disk = &mut platform.disk.borrow_mut();
         disk.beside = (seed & 1 != 0).then_some(seed);
         let one_in = |bit: u64| if seed & bit != 0 { 3 + seed / 16 % 40 } else { 0 };
         disk.fails_one_in = Some((one_in(2), one_in(4), seed));
@@ -76,26 +80,31 @@ fn run_seed(seed: u64) -> (u64, u64) {
         world.reads_fail = true;
         ops.retain(|op| !matches!(op, Op::Mlock { .. }));
     }
-    run_in(world, &ops)
+    let retries = Rc::clone(&world.memory.platform.retries);
+    let (out, read) = run_in(world, &ops);
+    [out, read, retries.get()]
 }
 
 /// F13, F16, F17, F18, F20, F26, F27, F28, F29: whatever happens, and in whatever order, every page is what was last stored there.
 #[test]
 fn a_thousand_seeds_lose_nothing() {
     let (first, runs) = (number("FAULTLAB_SWAP_SEED", 1), number("FAULTLAB_SWAP_RUNS", 1000));
-    let (mut out, mut read) = (0, 0);
+    let (mut out, mut read, mut left) = (0, 0, 0);
     for seed in first..first + runs {
         let ran = panic::catch_unwind(AssertUnwindSafe(|| run_seed(seed)));
         let swapped = ran.unwrap_or_else(|why| {
             std::eprintln!("again: FAULTLAB_SWAP_SEED={seed} FAULTLAB_SWAP_RUNS=1");
             panic::resume_unwind(why)
         });
-        out += swapped.0;
-        read += swapped.1;
+        out += swapped[0];
+        read += swapped[1];
+        left += swapped[2];
     }
-    std::println!("{runs} runs from seed {first}: {out} pages swapped out, {read} in");
+    std::println!(
+        "{runs} runs from seed {first}: {out} pages swapped out, {read} in, {left} faults left to be made again"
+    );
     assert!(
-        out > 20 * runs && read > 20 * runs,
-        "nothing much was swapped: {out} out, {read} in"
+        out > 20 * runs && read > 20 * runs && left > runs,
+        "nothing much was swapped: {out} out, {read} in, {left} left"
     );
 }

@@ -31,6 +31,7 @@ use super::counters::BlockCounters;
 use super::disk::Disk;
 use super::doorbell::{Doorbell, Ear};
 use super::unanswered::Unanswered;
+use crate::devices::lab::Bell;
 use crate::devices::virtio_mmio::Notices;
 use crate::memory::GuestRam;
 use crate::timeline::log::SharedLog;
@@ -55,6 +56,8 @@ struct Server {
     /// Where served requests are noted, if they are.
     spans: Option<SharedLog>,
     ear: Ear,
+    /// How the guest is interrupted, if it can be.
+    bell: Option<Bell>,
     shared: Arc<Shared>,
 }
 
@@ -106,6 +109,7 @@ impl IoThread {
             ram,
             spans: None,
             ear: doorbell.ear(),
+            bell: None,
             shared: Arc::clone(&shared),
         };
         server.publish();
@@ -120,6 +124,12 @@ impl IoThread {
     pub(super) fn note_requests(&mut self, log: SharedLog) {
         if let Some(server) = &mut self.idle {
             server.spans = Some(log);
+        }
+    }
+
+    pub(super) fn interrupt_through(&mut self, bell: Bell) {
+        if let Some(server) = &mut self.idle {
+            server.bell = Some(bell);
         }
     }
 
