@@ -1,4 +1,4 @@
-// Huge pages of private memory and of files on a tmpfs, rule by rule (CONFORMANCE.md, G1 to G7), as far as no knob of the machine needs to
+// Huge pages of private memory and of files on a tmpfs, rule by rule (docs/rules.md, G1 to G7), as far as no knob of the machine needs to
 // be set: those of `huge_knobs.c` do. It wants `madvise` or `always` in transparent_hugepage/enabled, neither `deny` nor `force` in
 // shmem_enabled, and, for its mounts, root and a mount namespace of its own.
 #define _GNU_SOURCE

@@ -1,4 +1,4 @@
-// The knobs of huge pages, which hold for the whole machine (CONFORMANCE.md, G1): what can be written to them, what they then show, and who
+// The knobs of huge pages, which hold for the whole machine (docs/rules.md, G1): what can be written to them, what they then show, and who
 // gets huge pages. Whatever happens they are left as they were found. Needs root.
 #define _GNU_SOURCE
 #include <errno.h>

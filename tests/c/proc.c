@@ -1,4 +1,4 @@
-// What /proc and /dev show of this process, its memory and its segments, rule by rule (CONFORMANCE.md, section I, and A62).
+// What /proc and /dev show of this process, its memory and its segments, rule by rule (docs/rules.md, section I, and A62).
 //
 // On Linux it belongs to root, and makes itself namespaces of its own for mounts and System V objects; it changes nothing outside. Numbers
 // that depend on the machine are not printed.

@@ -4,7 +4,7 @@
 //! A scenario is one operation in one known state. Its row says how often it was done, what one cost, and what one moved
 //! in the counters; [`Scenario::counted`] is what that must be.
 //!
-//! Source: DESIGN.md, "Measurement".
+//! What the costs mean: `docs/measuring.md`.
 
 /// What a scenario's operation is done to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

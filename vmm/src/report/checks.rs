@@ -49,7 +49,7 @@
 //! devices are those that the scenario provokes on purpose. They are counted by the VMM's bus and not by KVM, whose
 //! `io_exits` does not count what its emulator carries out.
 //!
-//! Source: Linux, arch/x86/kvm/mmu/mmu.c (`kvm_mmu_page_fault`), mm/memory.c; DESIGN.md, "Measurement".
+//! Source: Linux, arch/x86/kvm/mmu/mmu.c (`kvm_mmu_page_fault`), mm/memory.c; docs/measuring.md.
 
 use std::collections::BTreeMap;
 
