@@ -230,7 +230,7 @@ fn compare_recorded(name: &str, here: Result<(), &str>) {
     );
 }
 
-fn source(path: &str) -> PathBuf {
+pub(crate) fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
 }
 
@@ -301,7 +301,7 @@ fn compare_compiled(name: &str, compiler: Command, status: i32) {
 }
 
 /// The program, compiled.
-fn compiled(directory: &TempDir, name: &str, mut compiler: Command) -> PathBuf {
+pub(crate) fn compiled(directory: &TempDir, name: &str, mut compiler: Command) -> PathBuf {
     let program = directory.path().join(name);
     let output = compiler.arg("-o").arg(&program).output().expect("a compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -17,6 +17,7 @@
 //! | [`terminal`] | standard input as a stream and as a terminal, with a shell on it |
 //! | [`busybox`] | the distribution's busybox does in the guest what it does here |
 //! | [`gate`] | costs in the simulated machine repeat, and one that exceeds its baseline fails |
+//! | [`huge_costs`] | small faults do not pay for huge pages, which cost little more than their clear |
 //! | [`trace`] | the timeline is whole and well formed, tracing is cheap, the host's side is told |
 //! | [`report`] | reports as files: shown, turned into other forms, compared; what is no report is refused |
 //! | [`rig`] | the simulated machine passes signals on, runs programs of this host, sets Linux beside the guest |
@@ -41,6 +42,7 @@ mod ending;
 mod flags;
 mod gate;
 mod host;
+mod huge_costs;
 mod loading;
 mod oracle;
 mod random;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
     bench::tests(&mut suite);
     flags::tests(&mut suite);
     gate::tests(&mut suite);
+    huge_costs::tests(&mut suite);
     trace::tests(&mut suite);
     rig::tests(&mut suite);
     oracle::tests(&mut suite);

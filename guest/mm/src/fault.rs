@@ -102,11 +102,12 @@ impl<P: Platform> Memory<P> {
             return Err(Fault::SegvAccerr);
         }
         self.platform.stage(Stage::FindVma, 0);
+        let write = access == Access::Write;
         let pte = match self.pte(mm.pgd(), addr) {
             Some(pte) => pte,
-            None => match self.fault_without_table(mm, vma_id, addr, access)? {
+            None => match self.pte_without_table(mm, vma, addr, write) {
                 Some(pte) => pte,
-                None => return Ok(()),
+                None => return self.fault_without_table(mm, vma_id, addr, write),
             },
         };
         let vmf = Vmf {
@@ -114,7 +115,7 @@ impl<P: Platform> Memory<P> {
             vma_id,
             vma,
             addr,
-            write: access == Access::Write,
+            write,
             pte,
             orig: pte.get(),
         };
@@ -157,10 +158,24 @@ impl<P: Platform> Memory<P> {
         self.do_object_fault(vmf, file, sgp)
     }
 
-    /// Device memory, which has no pages to give, mappings whose faults a program answers, objects that may have huge pages, and opened files,
-    /// whose times a store changes. Rules B44, H7; Linux `fault_dirty_shared_page`.
+    /// Opened files, whose times a store changes, and what [`Memory::do_rare_fault`] is for. Rule B44; Linux `fault_dirty_shared_page`.
     #[inline(never)]
     fn do_special_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
+        if vmf.vma.vm_flags() & (vm::PFNMAP | vm::UFFD_MISSING | vm::UFFD_MINOR | vm::HUGE_OBJECT) != 0 {
+            return self.do_rare_fault(vmf, file, sgp);
+        }
+        let write = vmf.write;
+        self.do_object_fault(vmf, file, sgp)?;
+        if write {
+            self.content_changed(file);
+        }
+        Ok(())
+    }
+
+    /// Device memory, which has no pages to give, mappings whose faults a program answers, and objects that may have huge pages. Rule H7.
+    #[cold]
+    #[inline(never)]
+    fn do_rare_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.vma.has(vm::PFNMAP) {
             return Err(Fault::BusAdrerr);
         }
@@ -187,7 +202,7 @@ impl<P: Platform> Memory<P> {
     #[inline(never)]
     fn do_huge_object_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
-            return self.do_cow_fault(vmf, file, sgp);
+            return self.do_cow_fault::<true>(vmf, file, sgp);
         }
         let flags = vmf.vma.vm_flags() & (vm::HUGEPAGE | vm::NOHUGEPAGE);
         let declined = if vmf.mm.thp_disabled() { vm::NOHUGEPAGE } else { 0 };
@@ -212,7 +227,7 @@ impl<P: Platform> Memory<P> {
     #[inline(always)]
     fn do_object_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
-            return self.do_cow_fault(vmf, file, sgp);
+            return self.do_cow_fault::<false>(vmf, file, sgp);
         }
         if !vmf.write && self.fault_around.applies(vmf.vma) && self.do_fault_around(vmf.mm, vmf.vma, file, vmf.addr) {
             self.platform.stage(Stage::SetPte, 0);
@@ -278,13 +293,14 @@ impl<P: Platform> Memory<P> {
         self.platform.stage(Stage::SetPte, 0);
     }
 
-    /// A store to a private mapping of an object: the frame for the copy first, then the object's page. Rules B39, B42.
+    /// A store to a private mapping of an object: the frame for the copy first, then the object's page. Compiled once more for objects that may
+    /// have huge pages (`HUGE`), so that others do not ask. Rules B39, B42.
     #[inline(never)]
-    fn do_cow_fault(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
+    fn do_cow_fault<const HUGE: bool>(&self, vmf: Vmf<'_>, file: InodeId, sgp: Sgp) -> Result<(), Fault> {
         let anon = self.anon_vma_prepare(vmf.vma_id).ok_or(Fault::Oom)?;
         let copy = self.alloc_page().ok_or(Fault::Oom)?;
         let index = vmf.vma.linear_page_index(vmf.addr);
-        let got = if vmf.vma.has(vm::HUGE_OBJECT) {
+        let got = if HUGE {
             self.shmem_getpage_huge(file, index, sgp, vmf.vma.vm_flags())
         } else {
             self.shmem_getpage(file, index, sgp)

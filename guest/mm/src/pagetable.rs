@@ -105,6 +105,13 @@ impl<P: Platform> Memory<P> {
         if self.has_leaves() {
             self.split_leaves(mm, addr..addr.offset(1));
         }
+        self.pte_alloc_unless_leaf(mm, addr)
+    }
+
+    /// The entry for `addr`, its tables allocated as needed. `None` when a leaf is there, or no frame can be had.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pte_alloc_unless_leaf(&self, mm: MmStruct<'_>, addr: VirtAddr) -> Option<&Word> {
         let mut table = mm.pgd();
         for shift in TABLE_SHIFTS {
             table = self.table_below(mm, table, entry_index(addr.0, shift))?;
@@ -191,16 +198,16 @@ impl<P: Platform> Memory<P> {
         Some(PmdEntry { table, slot })
     }
 
-    /// The table that an entry refers to, allocated if there is none.
+    /// The table that an entry refers to, allocated if there is nothing; `None` for a leaf, and when no frame can be had.
     fn table_below(&self, mm: MmStruct<'_>, table: Pfn, index: usize) -> Option<Pfn> {
         let slot = &self.platform.frame(table)[index];
         if slot.get() == 0 {
             let pfn = self.alloc_table()?;
             mm.set_nr_ptes(mm.nr_ptes() + 1);
             slot.set(P::Pte::table(pfn));
+            return Some(pfn);
         }
-        debug_assert!(P::Pte::is_table(slot.get()), "a table is wanted where a leaf is");
-        Some(P::Pte::pfn(slot.get()))
+        P::Pte::is_table(slot.get()).then(|| P::Pte::pfn(slot.get()))
     }
 
     /// The leaf that covers `addr`, if there is one.

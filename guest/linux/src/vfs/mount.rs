@@ -336,7 +336,7 @@ impl<P: Platform> Linux<'_, P> {
         let mount = self.alloc_record(&self.mounts.cache).map(MountId)?;
         match self.new_file_system(kind, limits, flags, (options.mode.unwrap_or(mode), owner)) {
             Ok(sb) => {
-                self.super_block(sb).set_huge(options.huge.unwrap_or_default());
+                self.memory.set_mount_policy(sb, options.huge.unwrap_or_default());
                 self.enter_mount(mount, sb, Some(target), arguments.source).map(|_| ())
             }
             Err(errno) => {
@@ -379,7 +379,8 @@ impl<P: Platform> Linux<'_, P> {
         }
         sb.set_max_blocks(options.blocks.unwrap_or(sb.max_blocks()));
         sb.set_max_inodes(options.inodes.unwrap_or(sb.max_inodes()));
-        sb.set_huge(options.huge.unwrap_or(sb.huge()));
+        self.memory
+            .set_mount_policy(self.sb_of(root), options.huge.unwrap_or(sb.huge()));
         sb.set_s_flags(sb.s_flags() & !super_flag::RDONLY | if readonly { super_flag::RDONLY } else { 0 });
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! mm/huge_memory.c (`do_huge_pmd_anonymous_page`, `do_huge_pmd_wp_page`). Rules C5, G1, G7.
 
 use super::policy::is_suitable;
-use super::{Count, huge_start};
+use super::{Count, huge_start, possible};
 use crate::addr::{Pfn, VirtAddr, pages_for};
 use crate::error::Fault;
 use crate::fault::Access;
@@ -15,7 +15,34 @@ use crate::sync::Word;
 use crate::vma::{MmStruct, VmArea, VmaId, vm};
 
 impl<P: Platform> Memory<P> {
-    /// A fault where there is no table of the lowest level. The small entry to go on with; `None` when the fault is resolved.
+    /// The small entry for a fault where there is no table of the lowest level: one of a new table. `None` where a leaf is, or may be wanted, and
+    /// without memory; [`Memory::fault_without_table`] goes on then. The first fault of 512 comes here, so it is short.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pte_without_table(
+        &self,
+        mm: MmStruct<'_>,
+        vma: VmArea<'_>,
+        addr: VirtAddr,
+        write: bool,
+    ) -> Option<&Word> {
+        if self.thp.possible.get() != 0 {
+            return self.pte_unless_huge(mm, vma, addr, write);
+        }
+        self.pte_alloc_unless_leaf(mm, addr)
+    }
+
+    // A function of its own, so that the registers that it needs are not saved where no huge page is possible.
+    #[cold]
+    #[inline(never)]
+    fn pte_unless_huge(&self, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, write: bool) -> Option<&Word> {
+        if self.may_want_huge(self.thp.possible.get(), mm, vma, addr, write) {
+            return None;
+        }
+        self.pte_alloc_unless_leaf(mm, addr)
+    }
+
+    /// A fault where there is no table of the lowest level, and [`Memory::pte_without_table`] made none.
     #[cold]
     #[inline(never)]
     pub(crate) fn fault_without_table(
@@ -23,27 +50,40 @@ impl<P: Platform> Memory<P> {
         mm: MmStruct<'_>,
         id: VmaId,
         addr: VirtAddr,
-        access: Access,
-    ) -> Result<Option<&Word>, Fault> {
-        let (vma, write) = (self.vma(id), access == Access::Write);
+        write: bool,
+    ) -> Result<(), Fault> {
+        let vma = self.vma(id);
         if vma.has(vm::HUGETLB) {
-            return self.hugetlb_fault(mm, id, addr, access).map(|()| None);
+            return self.hugetlb_fault(mm, id, addr, write);
         }
-        let resolved = match self.leaf(mm.pgd(), addr) {
-            Some(_) => self.leaf_fault(mm, vma, addr, write),
-            None => self.huge_fault(mm, id, addr, write)?,
+        let resolved = match self.pmd(mm.pgd(), addr).0 {
+            Some(pmd) if pmd.slot.get() != 0 => self.leaf_fault(mm, vma, addr, pmd, write),
+            pmd => self.huge_fault(mm, id, addr, pmd, write)?,
         };
         if resolved {
-            return Ok(None);
+            return Ok(());
         }
-        self.pte_alloc_slow(mm, addr).map(Some).ok_or(Fault::Oom)
+        self.pte_alloc_slow(mm, addr).ok_or(Fault::Oom)?;
+        // With a table it is one of the others; should the page be in swap, this one is waited for.
+        let access = if write { Access::Write } else { Access::Read };
+        self.handle_fault_locked(mm, addr, access)
+    }
+
+    /// Whether a huge page may be wanted where nothing is, or be there in the object. What is looked at first says no most often.
+    #[inline(always)]
+    fn may_want_huge(&self, possible: u32, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, write: bool) -> bool {
+        let flags = vma.vm_flags();
+        match vma.vm_file() {
+            _ if flags & (vm::HUGETLB | vm::HUGE_OBJECT) != 0 => true,
+            _ if flags & vm::NOHUGEPAGE != 0 => false,
+            Some(_) if possible & (possible::SHMEM | possible::SEEN) == 0 && flags & vm::HUGEPAGE == 0 => false,
+            Some(file) => self.shmem_wants_huge(self.inode(file), vma.linear_page_index(addr), flags),
+            None => write && self.anon_wants_huge(mm, vma) && is_suitable(vma, addr),
+        }
     }
 
     /// A fault on a leaf; whether it is resolved. If not, there is none any more.
-    fn leaf_fault(&self, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, write: bool) -> bool {
-        let Some(pmd) = self.pmd(mm.pgd(), addr).0 else {
-            return false;
-        };
+    fn leaf_fault(&self, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, pmd: PmdEntry<'_>, write: bool) -> bool {
         let leaf = pmd.slot.get();
         let head = P::Pte::pfn(leaf);
         if write && !P::Pte::is_writable(leaf) {
@@ -65,27 +105,40 @@ impl<P: Platform> Memory<P> {
         true
     }
 
-    /// Maps a huge page where nothing is, if there is to be one; whether it did.
-    fn huge_fault(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr, write: bool) -> Result<bool, Fault> {
+    /// Maps a huge page where nothing is, if there is to be one; whether it did. `pmd` is where its leaf would be, if there is such a table.
+    fn huge_fault(
+        &self,
+        mm: MmStruct<'_>,
+        id: VmaId,
+        addr: VirtAddr,
+        pmd: Option<PmdEntry<'_>>,
+        write: bool,
+    ) -> Result<bool, Fault> {
         let vma = self.vma(id);
         // A program that answers faults is asked for each page.
         if vma.vm_flags() & vm::UFFD != 0 {
             return Ok(false);
         }
         match vma.vm_file() {
-            Some(file) => self.huge_object_fault(mm, vma, file, addr, write),
+            Some(file) => self.huge_object_fault(mm, vma, file, addr, pmd, write),
             None if write && self.anon_wants_huge(mm, vma) && is_suitable(vma, addr) => {
-                self.huge_anonymous_fault(mm, id, addr)
+                self.huge_anonymous_fault(mm, id, addr, pmd)
             }
             None => Ok(false),
         }
     }
 
     /// Source: Linux `do_huge_pmd_anonymous_page`.
-    fn huge_anonymous_fault(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr) -> Result<bool, Fault> {
+    fn huge_anonymous_fault(
+        &self,
+        mm: MmStruct<'_>,
+        id: VmaId,
+        addr: VirtAddr,
+        pmd: Option<PmdEntry<'_>>,
+    ) -> Result<bool, Fault> {
         let vma = self.vma(id);
         let anon = self.anon_vma_prepare(id).ok_or(Fault::Oom)?;
-        let pmd = self.pmd_alloc(mm, addr).ok_or(Fault::Oom)?;
+        let pmd = pmd.or_else(|| self.pmd_alloc(mm, addr)).ok_or(Fault::Oom)?;
         let table = self.alloc_deposit(mm).ok_or(Fault::Oom)?;
         let Some(head) = self.alloc_huge(vma.has(vm::HUGEPAGE)) else {
             self.free_deposit(mm, table);
@@ -94,6 +147,7 @@ impl<P: Platform> Memory<P> {
         };
         self.platform.stage(Stage::ClearPage, 0);
         self.thp.count(Count::FaultAlloc);
+        self.thp.note_seen();
         self.add_new_anon_leaf_rmap(head, anon, vma.linear_page_index(huge_start(addr)));
         let leaf = P::Pte::huge(P::Pte::page(head, vma.has(vm::WRITE), vma.has(vm::EXEC), true));
         self.enter_anon_leaf(mm, pmd, leaf, table);
@@ -108,6 +162,7 @@ impl<P: Platform> Memory<P> {
         vma: VmArea<'_>,
         file: InodeId,
         addr: VirtAddr,
+        pmd: Option<PmdEntry<'_>>,
         write: bool,
     ) -> Result<bool, Fault> {
         let index = vma.linear_page_index(addr);
@@ -121,11 +176,17 @@ impl<P: Platform> Memory<P> {
         if !is_suitable(vma, addr) {
             return Ok(false);
         }
-        let pmd = self.pmd_alloc(mm, addr).ok_or(Fault::Oom)?;
-        // The table may have cost reclaim, and reclaim may have split the page.
-        if pmd.slot.get() != 0 || self.huge_cached_at(file, index) != Some(head) {
-            return Ok(false);
-        }
+        let pmd = match pmd {
+            Some(pmd) => pmd,
+            None => {
+                let pmd = self.pmd_alloc(mm, addr).ok_or(Fault::Oom)?;
+                // That may have cost reclaim, and reclaim may have split the page.
+                if self.huge_cached_at(file, index) != Some(head) {
+                    return Ok(false);
+                }
+                pmd
+            }
+        };
         self.get_page(head);
         self.map_file_leaf(mm, vma, pmd, head, write);
         if write && vma.has(vm::TIMES) {

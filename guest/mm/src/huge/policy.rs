@@ -8,13 +8,13 @@
 //!
 //! Source: Linux, include/linux/huge_mm.h (`vma_thp_disabled`, `thp_vma_suitable_order`), mm/shmem.c (`shmem_huge_global_enabled`).
 
-use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start};
+use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start, possible};
 use crate::addr::{VirtAddr, pages_for};
 use crate::gfp::Gfp;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::record::Field;
-use crate::shmem::{Inode, inode_flag};
+use crate::shmem::{Inode, SuperId, inode_flag};
 use crate::vma::{MmId, MmStruct, VmArea, vm};
 use crate::vma_tree::find_vma_area;
 
@@ -170,11 +170,21 @@ impl Field for ShmemPolicy {
         self as u64
     }
 
+    #[inline(always)]
     fn from_word(word: u64) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|policy| *policy as u64 == word)
-            .unwrap_or_default()
+        const ALWAYS: u64 = ShmemPolicy::Always as u64;
+        const WITHIN_SIZE: u64 = ShmemPolicy::WithinSize as u64;
+        const ADVISE: u64 = ShmemPolicy::Advise as u64;
+        const DENY: u64 = ShmemPolicy::Deny as u64;
+        const FORCE: u64 = ShmemPolicy::Force as u64;
+        match word {
+            ALWAYS => Self::Always,
+            WITHIN_SIZE => Self::WithinSize,
+            ADVISE => Self::Advise,
+            DENY => Self::Deny,
+            FORCE => Self::Force,
+            _ => Self::Never,
+        }
     }
 }
 
@@ -198,6 +208,7 @@ impl<P: Platform> Memory<P> {
     /// Sets [`Memory::anon_policy`].
     pub fn set_anon_policy(&self, policy: AnonPolicy) {
         self.thp.enabled.set(policy as u32);
+        self.thp.set_possible(possible::ANON, policy != AnonPolicy::Never);
     }
 
     /// What a huge page may cost.
@@ -215,6 +226,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Which objects get huge pages, where no mount says it.
+    #[inline(always)]
     pub fn shmem_policy(&self) -> ShmemPolicy {
         ShmemPolicy::from_word(u64::from(self.thp.shmem_enabled.get()))
     }
@@ -222,6 +234,18 @@ impl<P: Platform> Memory<P> {
     /// Sets [`Memory::shmem_policy`].
     pub fn set_shmem_policy(&self, policy: ShmemPolicy) {
         self.thp.shmem_enabled.set(policy as u32);
+        let anywhere = !matches!(policy, ShmemPolicy::Never | ShmemPolicy::Deny | ShmemPolicy::Advise);
+        self.thp
+            .set_possible(possible::SHMEM_ADVISED, policy == ShmemPolicy::Advise);
+        self.thp.set_possible(possible::SHMEM, anywhere);
+    }
+
+    /// `huge=` of a mounted file system.
+    pub fn set_mount_policy(&self, sb: SuperId, policy: ShmemPolicy) {
+        self.sb(sb).set_huge(policy);
+        if policy != ShmemPolicy::Never {
+            self.thp.note_seen();
+        }
     }
 
     /// `prctl(PR_SET_THP_DISABLE)`: whether an address space has no huge pages, whatever else says.
@@ -257,16 +281,13 @@ impl<P: Platform> Memory<P> {
     /// Whether a fault of private memory is to get a huge page.
     pub(super) fn anon_wants_huge(&self, mm: MmStruct<'_>, vma: VmArea<'_>) -> bool {
         let policy = self.thp.enabled.get();
-        if policy == AnonPolicy::Never as u32
-            || vma.vm_flags() & (vm::NOHUGEPAGE | vm::PFNMAP) != 0
-            || mm.thp_disabled()
-        {
-            return false;
-        }
-        policy == AnonPolicy::Always as u32 || vma.has(vm::HUGEPAGE)
+        let wanted =
+            policy == AnonPolicy::Always as u32 || (policy != AnonPolicy::Never as u32 && vma.has(vm::HUGEPAGE));
+        wanted && vma.vm_flags() & (vm::NOHUGEPAGE | vm::PFNMAP) == 0 && !mm.thp_disabled()
     }
 
     /// What an object's huge pages depend on; `Never`, `Always` or what has to be looked at.
+    #[inline(always)]
     pub(crate) fn policy_of(&self, inode: Inode<'_>) -> ShmemPolicy {
         if inode.i_flags() & inode_flag::RAMFS != 0 {
             return ShmemPolicy::Never;
@@ -281,6 +302,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Whether an object is to get a huge page where its page `index` is needed: for a fault, with the flags of its VMA; for a call, with 0.
+    #[inline(always)]
     pub(crate) fn shmem_wants_huge(&self, inode: Inode<'_>, index: u64, vm_flags: u64) -> bool {
         if vm_flags & vm::NOHUGEPAGE != 0 {
             return false;
@@ -290,8 +312,8 @@ impl<P: Platform> Memory<P> {
             ShmemPolicy::Never | ShmemPolicy::Deny => false,
             ShmemPolicy::Always | ShmemPolicy::Force => true,
             ShmemPolicy::WithinSize => {
-                let pages = pages_for(inode.i_size()).max(index + 1);
-                pages >= (index + 1).next_multiple_of(u64::from(HPAGE_PAGES)) || advised
+                let last = index | u64::from(HPAGE_PAGES - 1);
+                advised || last == index || last < pages_for(inode.i_size())
             }
             ShmemPolicy::Advise => advised,
         }

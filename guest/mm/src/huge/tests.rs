@@ -50,7 +50,7 @@ impl World {
             .memory
             .new_super(FsType::Tmpfs, 7, limits, 0, (0o777, (0, 0)))
             .expect("a file system");
-        self.memory.super_block(sb).set_huge(policy);
+        self.memory.set_mount_policy(sb, policy);
         (sb, self.file(sb))
     }
 
@@ -259,7 +259,7 @@ fn small_pages_will_do() {
     let world = World::new(4096, 0);
     let (sb, file) = world.mount(PAGES + 20, ShmemPolicy::Never);
     world.write(file, 700 * PAGE_SIZE).expect("a small page");
-    world.memory.super_block(sb).set_huge(ShmemPolicy::Always);
+    world.memory.set_mount_policy(sb, ShmemPolicy::Always);
     world.write(file, 800 * PAGE_SIZE).expect("beside it");
     assert_eq!((world.counters().shmem_thps, world.blocks(file)), (0, 16));
     world.write(file, 0).expect("a huge page");

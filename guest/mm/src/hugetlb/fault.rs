@@ -3,7 +3,6 @@
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::error::Fault;
-use crate::fault::Access;
 use crate::huge::{HPAGE_ORDER, HPAGE_PAGES, HPAGE_SHIFT, HPAGE_SIZE, huge_start};
 use crate::memory::Memory;
 use crate::page::flag;
@@ -20,14 +19,8 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Fault::BusAdrerr`] behind the end of the object, and when the pool is empty; [`Fault::Oom`] without memory for tables.
-    pub(crate) fn hugetlb_fault(
-        &self,
-        mm: MmStruct<'_>,
-        id: VmaId,
-        addr: VirtAddr,
-        access: Access,
-    ) -> Result<(), Fault> {
-        let (vma, addr, write) = (self.vma(id), huge_start(addr), access == Access::Write);
+    pub(crate) fn hugetlb_fault(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr, write: bool) -> Result<(), Fault> {
+        let (vma, addr) = (self.vma(id), huge_start(addr));
         let slot = self.pmd_alloc(mm, addr).ok_or(Fault::Oom)?.slot;
         debug_assert!(
             slot.get() == 0 || !P::Pte::is_table(slot.get()),

@@ -125,6 +125,7 @@ impl<P: Platform> Memory<P> {
         if inode.i_flags() & inode_flag::HUGE != 0 {
             return;
         }
+        self.thp.note_seen();
         inode.set_i_flags(inode.i_flags() | inode_flag::HUGE);
         for vma_id in self.i_mmap(id).overlapping(0..=u64::MAX) {
             let vma = self.vma(vma_id);

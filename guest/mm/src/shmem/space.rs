@@ -56,7 +56,7 @@ record! {
         s_uid, set_s_uid: u32 = 13;
         /// And group.
         s_gid, set_s_gid: u32 = 14;
-        /// `huge=`.
+        /// `huge=`; set by [`Memory::set_mount_policy`].
         huge, set_huge: ShmemPolicy = 15;
         /// The first of its objects with a huge page that reaches behind the object's end. Source: Linux `sbinfo->shrinklist`.
         shrinklist, set_shrinklist: Option<InodeId> = 16;
