@@ -23,6 +23,8 @@ const SOURCES: &[(&str, i32)] = &[
     ("locks", 0),
     ("thread_groups", 0),
     ("restart", 0),
+    ("signals_last", 0),
+    ("zeroes", 0),
 ];
 
 /// Those that are compiled once more, with musl as their C library.
@@ -37,6 +39,7 @@ const OF_ROOT: &[(&str, i32)] = &[
     ("swap_errors", 0),
     ("notify", 0),
     ("told", 0),
+    ("init", 0),
 ];
 
 /// Adds one test a source.

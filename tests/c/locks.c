@@ -35,15 +35,7 @@ static void show(int fd)
 			must(!fcntl(fd, F_GETLK, &lock), "F_GETLK");
 			if (lock.l_type == F_UNLCK)
 				break;
-			/* The first that is found is any: the lowest is looked for. */
-			for (long end = lock.l_start; end > at;) {
-				struct flock below = { .l_type = F_WRLCK, .l_start = at, .l_len = end - at };
-				must(!fcntl(fd, F_GETLK, &below), "F_GETLK");
-				if (below.l_type == F_UNLCK)
-					break;
-				lock = below;
-				end = lock.l_start;
-			}
+			/* The lowest of whoever of several was there first. */
 			printf(" %s %ld+%ld%s", lock.l_type == F_RDLCK ? "shared" : "exclusive", (long)lock.l_start,
 			       (long)lock.l_len, lock.l_pid == getppid() ? "" : lock.l_pid == -1 ? " of a description" : " of another");
 			if (!lock.l_len)

@@ -83,8 +83,11 @@ static void interrupted(void)
 /* Stopped and continued, a thread waits on. */
 static void stopped(void)
 {
-	int status;
+	int status, ends[2];
+	char byte = 0;
 
+	if (pipe(ends))
+		return;
 	fflush(stdout);
 	pid_t child = fork();
 	if (child == 0) {
@@ -94,6 +97,9 @@ static void stopped(void)
 		pthread_create(&thread, NULL, waits, NULL);
 		until_thread_asleep(&tid);
 		raise(SIGSTOP);
+		/* That it goes on is told before it has ended. */
+		if (read(ends[0], &byte, 1) != 1)
+			exit(1);
 		until_thread_asleep(&tid);
 		word = 1;
 		printf("woken after a stop: %ld\n", futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL));
@@ -108,6 +114,8 @@ static void stopped(void)
 	waitpid(child, &status, WCONTINUED);
 	printf("continued: %d\n", WIFCONTINUED(status));
 	fflush(stdout);
+	if (write(ends[1], &byte, 1) != 1)
+		return;
 	waitpid(child, &status, 0);
 }
 

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -447,6 +449,29 @@ static void clones(void)
 	waitpid(child, &status, 0);
 }
 
+/* What is the process's holds for all its threads: limits, the group, the session. */
+static void *asks(void *ends)
+{
+	struct pollfd readable = { .fd = *(int *)ends, .events = POLLIN };
+	struct rlimit limit;
+
+	say("poll in another thread", poll(&readable, 1, -1));
+	say("dup2 beyond the limit", getrlimit(RLIMIT_NOFILE, &limit) ? -1 : dup2(0, limit.rlim_cur));
+	printf("group %d, session %d\n", getpgrp() == getpgid(getpid()), getsid(0) == getsid(getpid()));
+	return NULL;
+}
+
+static void of_the_process(void)
+{
+	int ends[2];
+	pthread_t thread;
+
+	if (pipe(ends) || write(ends[1], "x", 1) != 1)
+		return;
+	pthread_create(&thread, NULL, asks, ends);
+	pthread_join(thread, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
@@ -462,6 +487,7 @@ int main(int argc, char **argv)
 	cancellation();
 	signals();
 	clones();
+	of_the_process();
 	ends();
 	fflush(stdout);
 	pthread_t thread;

@@ -11,7 +11,7 @@ use faultlab_mm::oom::Candidate;
 
 use crate::entry::PtRegs;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, FIRST_PID, INIT_PID, Process, State};
+use crate::process::{self, FIRST_PID, INIT_PID, OUTSIDE_PID, Process, State};
 use crate::{fpu, lab, log, out, panic, sched, signal, strace, syscall, times, x86};
 
 /// Ends the running thread's process with a wait status, and continues in `regs` with another.
@@ -130,7 +130,7 @@ fn end_process(leader: &'static Process, status: i32) {
         reap_if_init(orphan);
     }
     reap_if_init(leader);
-    if let Some(parent) = process::find(leader.parent.get()) {
+    if let Some(parent) = process::parent_of(leader) {
         notify(parent, leader, status);
     }
 }
@@ -152,10 +152,10 @@ fn notify(parent: &Process, child: &Process, status: i32) {
     parent.wake_all();
 }
 
-/// Forgets a zombie whose parent is init.
+/// Forgets a zombie whose parent is init, or outside: there it is waited for, too.
 fn reap_if_init(process: &Process) {
     let ended = process.threads.get() == 0 && matches!(process.state.get(), State::Zombie(_));
-    if process.parent.get() == INIT_PID && ended {
+    if matches!(process.parent.get(), INIT_PID | OUTSIDE_PID) && ended {
         process.state.set(State::Free);
     }
 }
@@ -182,7 +182,7 @@ fn end_everybody() {
 
 /// Tells a parent that a child stopped or goes on, unless it said that it does not want to know.
 pub(crate) fn tell_parent(child: &Process, code: i32, status: i32) {
-    let Some(parent) = process::find(child.parent.get()) else {
+    let Some(parent) = process::parent_of(child) else {
         return;
     };
     if LINUX.action(&parent.signals, Signal::CHLD).flags & sa::NOCLDSTOP == 0 {

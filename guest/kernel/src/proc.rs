@@ -31,8 +31,8 @@ pub(crate) fn keep_command_line(line: &[u8]) {
 }
 
 fn living() -> impl Iterator<Item = &'static Process> {
-    process::table()
-        .iter()
+    core::iter::once(process::init())
+        .chain(process::table())
         .filter(|process| process.state.get() != State::Free)
 }
 
@@ -141,7 +141,6 @@ impl System for Kernel {
             .filter(|process| process.state.get() == State::Runnable)
             .count() as u64;
         let switches = vmstat::value(Item::NrSwitches);
-        // The first has the number 2, and process 1 is there, too.
         [last, switches, running, living().count() as u64, last]
     }
 

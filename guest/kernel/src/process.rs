@@ -13,8 +13,10 @@
 //! | `Stopped` | `SIGCONT` or `SIGKILL`: `Runnable` |
 //! | `Zombie` | when no other thread is left, its parent's `wait4`, or its parent being init: `Free`; another thread's `execve`: `Runnable` |
 //!
-//! Process 1 is no program: it stands for init, adopts orphans and forgets them when they end. Process 2 is the first
-//! program; its end is the end of the machine.
+//! Process 1 is no program: it stands for init, adopts orphans and forgets them when they end. It has a slot behind the table, so that it can be
+//! asked about, but is in no walk of the table. Process 2 is the first program; its end is the end of the machine. Its parent is outside, so it
+//! has the number 0, like that of a program that was started in a PID namespace from elsewhere: who sees 1 takes itself for an orphan. Source:
+//! pid_namespaces(7), getppid(2).
 //!
 //! Invariant: `CURRENT` is the process whose context is in the registers and whose root is in CR3; its saved context is
 //! stale meanwhile.
@@ -46,6 +48,8 @@ use crate::{clock, preempt, trace};
 pub(crate) const PROCESSES_MAX: usize = 256;
 /// The stand-in for init.
 pub(crate) const INIT_PID: u32 = 1;
+/// What the first program sees of who started it.
+pub(crate) const OUTSIDE_PID: u32 = 0;
 /// The first program.
 pub(crate) const FIRST_PID: u32 = 2;
 /// Bytes of a process's name, NUL-padded. Source: Linux `TASK_COMM_LEN`.
@@ -315,7 +319,8 @@ impl Process {
     }
 }
 
-static TABLE: Global<[Process; PROCESSES_MAX]> = Global::new([const { Process::free() }; PROCESSES_MAX]);
+/// The last slot is init's.
+static TABLE: Global<[Process; PROCESSES_MAX + 1]> = Global::new([const { Process::free() }; PROCESSES_MAX + 1]);
 /// The running process, and its slot.
 static CURRENT: Global<Cell<&'static Process>> = Global::new(Cell::new(&TABLE.get_ref()[0]));
 static CURRENT_INDEX: Global<Cell<usize>> = Global::new(Cell::new(0));
@@ -421,7 +426,7 @@ pub(crate) fn current_files() -> TableId {
 pub(crate) fn alloc() -> Option<(usize, &'static Process)> {
     let free = |process: &Process| process.state.get() == State::Free;
     let index = table().iter().position(free).unwrap_or(USED.get());
-    let process = TABLE.get(index)?;
+    let process = TABLE[..PROCESSES_MAX].get(index)?;
     USED.set(USED.get().max(index + 1));
     // Numbers of 32 bits do not come round before the machine ends.
     let number = NEXT_PID.get();
@@ -470,6 +475,33 @@ pub(crate) fn take_place_of_leader(thread: &Process) {
     set_current(thread.leader.get());
 }
 
+/// The stand-in for init: it waits for ever, and no signal reaches it, because none of its threads could take one.
+pub(crate) fn init() -> &'static Process {
+    &TABLE[PROCESSES_MAX]
+}
+
+/// Gives init what others see of it.
+pub(crate) fn start_init() {
+    let init = init();
+    for number in [&init.pid, &init.tid, &init.group, &init.session] {
+        number.set(INIT_PID);
+    }
+    for slot in [&init.index, &init.leader] {
+        slot.set(PROCESSES_MAX);
+    }
+    let mut comm = [0; COMM_BYTES];
+    comm[..4].copy_from_slice(b"init");
+    init.comm.set(comm);
+    init.limits.set(Limits::INIT);
+    init.state.set(State::Waiting);
+}
+
+/// Who is told of a process's end: nobody, if that is init or outside.
+pub(crate) fn parent_of(process: &Process) -> Option<&'static Process> {
+    let parent = process.parent.get();
+    find(parent).filter(|_| parent != INIT_PID)
+}
+
 /// The process with this number, by its first thread: it lives, or somebody has to be told of its end.
 pub(crate) fn find(pid: u32) -> Option<&'static Process> {
     find_thread(pid).filter(|process| process.is_leader())
@@ -477,9 +509,10 @@ pub(crate) fn find(pid: u32) -> Option<&'static Process> {
 
 /// The thread with this number, living or zombie.
 pub(crate) fn find_thread(tid: u32) -> Option<&'static Process> {
-    table()
+    let in_table = table()
         .iter()
-        .find(|process| process.tid.get() == tid && process.state.get() != State::Free)
+        .find(|process| process.tid.get() == tid && process.state.get() != State::Free);
+    in_table.or_else(|| (tid == INIT_PID).then(init))
 }
 
 /// Who asks, for calls that check permissions.

@@ -54,7 +54,8 @@ pub(crate) fn send(to: &Process, info: &Info) -> Result<(), Errno> {
 /// # Errors
 /// As for [`send`].
 pub(crate) fn send_thread(to: &Process, info: &Info) -> Result<(), Errno> {
-    if to.lives() && queue(To::Thread, to, info)? && to.signals.wants(info.signal) {
+    // Init has no thread.
+    if to.lives() && to.leader().threads.get() != 0 && queue(To::Thread, to, info)? && to.signals.wants(info.signal) {
         wake(to, info.signal);
     }
     Ok(())
@@ -127,13 +128,15 @@ pub(crate) fn has_pending(thread: &Process) -> bool {
 ///
 /// A call that waited is made again from here, not by the program: so the program is never between two attempts, where a handler would find
 /// what the call remembers, and nobody could tell whether the call had begun.
+///
+/// One that waited is made again before a signal is taken, too: what it waited for may have come, and then it has not been interrupted. So
+/// `wait4` returns the child whose `SIGCHLD` has a handler. Source: Linux, kernel/exit.c (`do_wait`), include/linux/wait.h (`___wait_event`),
+/// fs/select.c (`do_poll`): all look at signals last.
 pub(crate) fn before_return(regs: &mut PtRegs) {
+    let mut looked = None;
     loop {
-        while has_pending(process::current()) {
-            match LINUX.next_delivery(&process::current().signals, &process::current().leader().shared) {
-                Some(delivery) => deliver(delivery, regs),
-                None => break,
-            }
+        if has_pending(process::current()) {
+            take_signals(&mut looked, regs);
         }
         match process::current().interrupted.take() {
             Interrupted::Nothing => return,
@@ -151,6 +154,25 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
                 }
                 crate::trap::run_kswapd::<{ level::OFF }>();
             }
+        }
+    }
+}
+
+/// Takes the running process's signals, unless it is in a call that is to look once more. `looked` is the slot of who has done that.
+#[cold]
+#[inline(never)]
+fn take_signals(looked: &mut Option<usize>, regs: &mut PtRegs) {
+    let waits = !matches!(
+        process::current().interrupted.get(),
+        Interrupted::Nothing | Interrupted::Over
+    );
+    if waits && looked.replace(process::current_index()) != Some(process::current_index()) {
+        return;
+    }
+    while has_pending(process::current()) {
+        match LINUX.next_delivery(&process::current().signals, &process::current().leader().shared) {
+            Some(delivery) => deliver(delivery, regs),
+            None => break,
         }
     }
 }
@@ -238,10 +260,12 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
     }
 }
 
-/// The call that the running process waited in is over for now: what it remembered is forgotten. How many bytes it had moved, if any.
+/// The call that the running process waited in is over for now: what it remembered is forgotten. What it came to: how many bytes it had
+/// moved, if any, or another error than `EINTR`.
 fn end_call(regs: &PtRegs) -> Option<u64> {
-    syscall::interrupted(regs);
-    LINUX.end_wait(&process::current().waiter)
+    let told = syscall::interrupted(regs);
+    let moved = LINUX.end_wait(&process::current().waiter);
+    moved.or_else(|| told.err().map(|errno| syscall::encode(Err(errno))))
 }
 
 /// The program goes on behind a call that waited: with what it came to, or because it was interrupted.

@@ -168,8 +168,31 @@ impl<P: Platform> Linux<'_, P> {
         lock.set_end(wanted.end);
         lock.set_exclusive(wanted.exclusive);
         lock.set_pid(u64::from(wanted.pid));
-        lock.set_next(self.first_lock());
-        self.set_first_lock(Some(id));
+        match self.lock_before(wanted) {
+            Some(before) => {
+                lock.set_next(before.next());
+                before.set_next(Some(id));
+            }
+            None => {
+                lock.set_next(self.first_lock());
+                self.set_first_lock(Some(id));
+            }
+        }
+    }
+
+    /// Behind which lock one belongs; `None`: it is to be the first. Those of an owner are together and in the order of where they begin, owners in
+    /// that of their first lock: so `F_GETLK` tells the lowest of the first owner. Source: Linux `posix_lock_inode`.
+    fn lock_before(&self, wanted: &Wanted) -> Option<FileLock<'_>> {
+        let (mut before, mut of_owner) = (None, false);
+        for (_, lock) in self.locks() {
+            let same = wanted.is_of(lock);
+            if of_owner && !same || same && lock.start() >= wanted.start {
+                break;
+            }
+            of_owner |= same;
+            before = Some(lock);
+        }
+        before
     }
 
     fn remove_lock(&self, id: LockId) {
@@ -230,11 +253,15 @@ impl<P: Platform> Linux<'_, P> {
         let half = self.alloc_lock().inspect_err(|_| self.free_lock(new))?;
         let (mut wanted, mut half) = (wanted, Some(half));
         let (start, end) = (wanted.start, wanted.end);
+        if !unlock {
+            // It takes its place before those that it replaces lose theirs.
+            self.insert_lock(new, &wanted);
+        }
         let mut next = self.first_lock();
         while let Some(id) = next {
             let lock = self.file_lock(id);
             next = lock.next();
-            if !wanted.is_of(lock) {
+            if id == new || !wanted.is_of(lock) {
                 continue;
             }
             if !unlock && lock.exclusive() == wanted.exclusive {
@@ -271,7 +298,8 @@ impl<P: Platform> Linux<'_, P> {
         if unlock {
             self.free_lock(new);
         } else {
-            self.insert_lock(new, &wanted);
+            self.file_lock(new).set_start(wanted.start);
+            self.file_lock(new).set_end(wanted.end);
         }
         if let Some(half) = half {
             self.free_lock(half);

@@ -18,7 +18,7 @@ use super::image::{self, Image, NotLoaded};
 use super::{set_name, set_program};
 use crate::entry;
 use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, INIT_PID, Process, State};
+use crate::process::{self, OUTSIDE_PID, Process, State};
 use crate::syscall::Errno;
 use crate::{boot, fpu, panic, ram, rootfs, sched, terminal};
 
@@ -42,6 +42,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
         ])
     };
 
+    process::start_init();
     let (index, process) = process::alloc().unwrap_or_else(|| boot::fail(&line!["exec: no free process"]));
     prepare(process, name).unwrap_or_else(|errno| no_memory(name, errno));
     let end = Pfn::of_phys((initrd.phys() + initrd_len).next_multiple_of(PAGE_SIZE));
@@ -160,7 +161,7 @@ fn prepare(process: &Process, path: &[u8]) -> Result<(), Errno> {
     set_name(process, path);
     process.limits.set(Limits::INIT);
     process.files.set(Some(LINUX.standard_table()?));
-    process.parent.set(INIT_PID);
+    process.parent.set(OUTSIDE_PID);
     process.group.set(process.pid.get());
     process.session.set(process.pid.get());
     process.state.set(State::Runnable);

@@ -89,7 +89,10 @@ pub(super) enum MapTarget {
     /// A file.
     File(MapFile),
     /// `/dev/zero`: nobody's memory.
-    Anonymous,
+    Anonymous {
+        /// Whether the descriptor writes.
+        writable: bool,
+    },
     /// `/dev/faultlab`.
     Lab,
 }
@@ -100,7 +103,12 @@ pub(super) fn mmap_target(descriptor: u64, prot: u64, flags: u64) -> Result<MapT
     match LINUX.map_file(file) {
         Ok(object) => Ok(MapTarget::File(object)),
         Err(Kind::Lab) => Ok(MapTarget::Lab),
-        Err(Kind::Zero) => Ok(MapTarget::Anonymous),
+        Err(Kind::Zero) => match LINUX.refuse_map(file, prot, flags) {
+            Errno::EACCES => Err(Errno::EACCES),
+            _ => Ok(MapTarget::Anonymous {
+                writable: file.writable(),
+            }),
+        },
         Err(_) => Err(LINUX.refuse_map(file, prot, flags)),
     }
 }

@@ -1,7 +1,7 @@
 //! Address spaces. The memory manager does the work and knows the rules; here is what concerns descriptors.
 
 use faultlab_abi::layout::PAGE_SIZE;
-use faultlab_mm::mmap::map_flag;
+use faultlab_mm::mmap::{MapFile, map_flag};
 
 use super::file::MapTarget;
 use super::{Errno, device, file};
@@ -25,10 +25,7 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
             file::accessed(descriptor);
             return Ok(at);
         }
-        MapTarget::Anonymous => {
-            let flags = flags | map_flag::ANONYMOUS;
-            return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, pgoff)?);
-        }
+        MapTarget::Anonymous { writable } => return map_zeroes([addr, len, prot, flags, pgoff], writable),
         MapTarget::Lab => {}
     }
     // Device memory, at an address of the kernel's choice.
@@ -37,6 +34,27 @@ pub(super) fn mmap([addr, len, prot, flags, descriptor, offset]: [u64; 6]) -> Re
     }
     let (phys, len) = device::mmap_target(offset, len)?;
     Ok(MEMORY.map_device(current_mm(), phys, len)?)
+}
+
+/// `/dev/zero`: as without a file. But of what is shared, the page asked for counts, although the object is as long as the mapping; and through a
+/// descriptor that does not write it can never be written, either. Rules B5, B6; Linux, drivers/char/mem.c (`mmap_zero`).
+#[cold]
+#[inline(never)]
+fn map_zeroes([addr, len, prot, flags, pgoff]: [u64; 5], writable: bool) -> Result<u64, Errno> {
+    if flags & map_flag::TYPE == map_flag::PRIVATE {
+        let flags = flags | map_flag::ANONYMOUS;
+        return Ok(MEMORY.do_mmap(current_mm(), addr, len, prot, flags, None, 0)?);
+    }
+    // Nothing is charged for what nobody can store to.
+    let noreserve = !writable || flags & map_flag::NORESERVE != 0;
+    let inode = MEMORY.shmem_file_setup(len.checked_next_multiple_of(PAGE_SIZE).ok_or(Errno::ENOMEM)?, noreserve)?;
+    let zeroes = MapFile {
+        writable,
+        ..MapFile::from(inode)
+    };
+    let mapped = MEMORY.do_mmap(current_mm(), addr, len, prot, flags, Some(zeroes), pgoff);
+    MEMORY.iput(inode);
+    Ok(mapped?)
 }
 
 #[inline(never)]

@@ -156,7 +156,7 @@ pub(crate) mod nr {
 }
 
 /// What a call returns in RAX.
-fn encode(result: Result<u64, Errno>) -> u64 {
+pub(crate) fn encode(result: Result<u64, Errno>) -> u64 {
     match result {
         Ok(value) => value,
         Err(Errno(number)) => u64::from(number).wrapping_neg(),

@@ -222,6 +222,7 @@ fn poll(fds: u64, count: u64, patience: &Patience) -> Result<Outcome, Errno> {
     let count = u64::from(count as u32);
     if count
         > process::current()
+            .leader()
             .limits
             .get()
             .get(RLIMIT_NOFILE)

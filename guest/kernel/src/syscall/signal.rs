@@ -8,7 +8,7 @@ use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, INFO_BYTES, I
 use super::{Errno, Outcome, time};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
-use crate::process::{self, INIT_PID, Interrupted, Process, State};
+use crate::process::{self, Interrupted, Process, State};
 use crate::{clock, signal, uaccess};
 
 mod nr {
@@ -255,14 +255,6 @@ fn rt_sigqueueinfo(group: Option<i32>, id: i32, number: u64, info: u64) -> Resul
 fn kill(pid: i32, number: u64) -> Result<Outcome, Errno> {
     let number = u64::from(number as u32);
     if pid > 0 {
-        // Nobody is behind it whom a signal could reach.
-        if pid == INIT_PID.cast_signed() {
-            return if process::current().cred.get().privileged() {
-                Ok(Outcome::Value(0))
-            } else {
-                Err(Errno::EPERM)
-            };
-        }
         return send(find(pid)?, number, To::Process).map(|()| Outcome::Value(0));
     }
     let own = process::current().leader();

@@ -240,22 +240,28 @@ fn deadline_of(number: u64, flags: u64, request: u64) -> Result<Option<u64>, Err
 }
 
 /// A call that waited, whose registers these are, is over before its time: one that sleeps for a time tells how much of it is left.
-pub(crate) fn interrupted(regs: &PtRegs) {
+///
+/// # Errors
+/// `EFAULT` where that cannot be written. Source: Linux, kernel/time/hrtimer.c (`nanosleep_copyout`).
+pub(crate) fn interrupted(regs: &PtRegs) -> Result<(), Errno> {
     let process = process::current();
     let v = &regs.volatile;
     if v.rax == nr::RT_SIGTIMEDWAIT {
         super::signal::stop_waiting();
     }
-    let Some(deadline) = process.deadline.get() else { return };
+    let Some(deadline) = process.deadline.get() else {
+        return Ok(());
+    };
     process::set_deadline(process, None);
     let rest = match v.rax {
         nr::NANOSLEEP => v.rsi,
         nr::CLOCK_NANOSLEEP if v.rsi & ABSOLUTE == 0 => v.r10,
         _ => 0,
     };
-    Rest::of(v).tell(deadline.saturating_sub(clock::monotonic_ns()));
-    if rest != 0 {
-        // A bad address is the program's affair: it is told EINTR in any case. Differs from Linux, which says EFAULT.
-        _ = write_ns(rest, deadline.saturating_sub(clock::monotonic_ns()));
+    let left = deadline.saturating_sub(clock::monotonic_ns());
+    Rest::of(v).tell(left);
+    match rest {
+        0 => Ok(()),
+        rest => write_ns(rest, left),
     }
 }

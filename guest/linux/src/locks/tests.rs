@@ -56,6 +56,15 @@ fn check(linux: &Linux<'_, FakeMachine>, model: &Model, tables: &[TableId]) {
             }
         }
         assert_eq!(&seen, bytes, "owner {owner}");
+        assert!(own.is_sorted_by_key(|lock| lock.start()), "not in order");
+        let runs = linux
+            .locks()
+            .map(|(_, lock)| lock.owner())
+            .collect::<Vec<_>>()
+            .chunk_by(|a, b| a == b)
+            .filter(|run| run[0] == number)
+            .count();
+        assert!(runs <= 1, "an owner's locks are not together");
         let touching = |a: &super::FileLock<'_>, b: &super::FileLock<'_>| {
             a.end() + 1 == b.start() && a.exclusive() == b.exclusive()
         };
