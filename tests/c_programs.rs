@@ -25,6 +25,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("restart", 0),
     ("signals_last", 0),
     ("zeroes", 0),
+    ("pidfds", 0),
 ];
 
 /// Those that are compiled once more, with musl as their C library.

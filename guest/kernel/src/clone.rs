@@ -17,7 +17,7 @@ use crate::{exit, fpu, sched, uaccess, x86};
 /// A new thread, of the running one's process or of one of its own: its number. It continues from the same place, with 0.
 ///
 /// # Errors
-/// `EAGAIN` when the table is full, `ENOMEM`, `EPERM` for a base of FS that is not a program's.
+/// `EAGAIN` when the table is full, `ENOMEM`, `EPERM` for a base of FS that is not a program's; `EMFILE`, `EFAULT` for a pidfd.
 pub(crate) fn clone(regs: &mut PtRegs, args: &CloneArgs) -> Result<Outcome, Errno> {
     let parent = process::current();
     if args.has(flag::SETTLS) && args.tls >= faultlab_abi::layout::USER_END {
@@ -25,7 +25,9 @@ pub(crate) fn clone(regs: &mut PtRegs, args: &CloneArgs) -> Result<Outcome, Errn
     }
     // A slot that is not taken into use stays free.
     let (_, child) = process::alloc().ok_or(Errno::EAGAIN)?;
-    copy_objects(parent, child, args).inspect_err(|_| exit::release(child))?;
+    copy_objects(parent, child, args)
+        .and_then(|()| tell_pidfd(child, args))
+        .inspect_err(|_| exit::release(child))?;
     copy_state(parent, child, regs, args);
     let tid = child.tid.get();
     if args.has(flag::THREAD) {
@@ -81,6 +83,19 @@ fn copy_objects(parent: &Process, child: &Process, args: &CloneArgs) -> Result<(
         LINUX.clear_handlers(&child.signals);
     }
     Ok(())
+}
+
+/// `CLONE_PIDFD`: the parent gets a descriptor for the child, which has none itself unless both have one table.
+fn tell_pidfd(child: &Process, args: &CloneArgs) -> Result<(), Errno> {
+    if !args.has(flag::PIDFD) {
+        return Ok(());
+    }
+    let files = process::current_files();
+    let descriptor = LINUX.pidfd_open(files, child.tid.get(), false)?;
+    uaccess::copy_to_user(args.pidfd, &(descriptor as u32).to_le_bytes()).inspect_err(|_| {
+        // It was opened a moment ago.
+        _ = LINUX.close(files, descriptor);
+    })
 }
 
 /// What is the thread's own.

@@ -35,6 +35,8 @@ pub mod flag {
     pub const PARENT_SETTID: u64 = 0x10_0000;
     /// The child's end clears a word in its memory, and wakes who waits for it.
     pub const CHILD_CLEARTID: u64 = 0x20_0000;
+    /// The parent gets a descriptor for the child.
+    pub const PIDFD: u64 = 0x1000;
     /// Without effect since Linux 2.6.2.
     pub(super) const DETACHED: u64 = 0x40_0000;
     pub(super) const UNTRACED: u64 = 0x80_0000;
@@ -59,6 +61,7 @@ pub mod flag {
         | CHILD_CLEARTID
         | UNTRACED
         | CHILD_SETTID
+        | PIDFD
         | IO;
 }
 
@@ -76,6 +79,8 @@ pub struct CloneArgs {
     pub stack: u64,
     /// The child's base of FS, with [`flag::SETTLS`].
     pub tls: u64,
+    /// Where the number of the descriptor goes in the parent's memory, with [`flag::PIDFD`].
+    pub pidfd: u64,
     /// Where the number goes in the parent's memory, with [`flag::PARENT_SETTID`].
     pub parent_tid: u64,
     /// Where it goes in the child's, or is cleared at its end.
@@ -89,6 +94,7 @@ impl CloneArgs {
         exit_signal: Some(Signal::CHLD),
         stack: 0,
         tls: 0,
+        pidfd: 0,
         parent_tid: 0,
         child_tid: 0,
     };
@@ -110,10 +116,13 @@ impl CloneArgs {
             exit_signal: Signal::new(flags & flag::CSIGNAL),
             stack,
             tls,
+            pidfd: parent_tid,
             parent_tid,
             child_tid,
         };
-        if args.flags & !flag::KNOWN != 0 {
+        let unknown = args.flags & !flag::KNOWN != 0;
+        // One that is without effect, but would be in the way of a later use.
+        if unknown || args.has(flag::PIDFD) && flags & flag::DETACHED != 0 {
             return Err(Errno::EINVAL);
         }
         args.check()
@@ -143,8 +152,6 @@ impl CloneArgs {
         let told_twice = flags & (flag::THREAD | flag::PARENT) != 0 && exit_signal != 0;
         let end = stack.checked_add(stack_bytes).filter(|&end| end <= user_end);
         let bad_stack = (stack == 0) != (stack_bytes == 0) || end.is_none();
-        // Without its flag, nothing is stored there.
-        let _ = pidfd;
         if unknown || flags & both == both || told_twice || bad_stack || exit_signal > 64 {
             return Err(Errno::EINVAL);
         }
@@ -153,6 +160,7 @@ impl CloneArgs {
             exit_signal: Signal::new(exit_signal),
             stack: end.unwrap_or_default(),
             tls,
+            pidfd,
             parent_tid,
             child_tid,
         };
@@ -170,7 +178,10 @@ impl CloneArgs {
         // Threads share handlers, which are addresses.
         let handlers = self.has(flag::THREAD) && !self.has(flag::SIGHAND);
         let memory = self.has(flag::SIGHAND) && !self.has(flag::VM);
-        if handlers || memory {
+        let one_place = self.has(flag::PIDFD) && self.has(flag::PARENT_SETTID) && self.pidfd == self.parent_tid;
+        // Differs from Linux since 6.9: there are no descriptors for threads.
+        let of_thread = self.has(flag::PIDFD) && self.has(flag::THREAD);
+        if handlers || memory || one_place || of_thread {
             return Err(Errno::EINVAL);
         }
         Ok(self)
@@ -204,7 +215,7 @@ mod tests {
         assert_eq!(clone(THREAD | SIGHAND), Err(Errno::EINVAL));
         assert_eq!(clone(SIGHAND), Err(Errno::EINVAL));
         assert!(clone(THREAD | SIGHAND | VM).is_ok());
-        for absent in [0x1000, 0x2_0000, 0x1000_0000, 0x2000_0000, 0x200_0000] {
+        for absent in [0x2_0000, 0x1000_0000, 0x2000_0000, 0x200_0000] {
             assert_eq!(clone(absent), Err(Errno::EINVAL), "{absent:#x}");
             assert_eq!(clone3(&[(0, absent)]), Err(Errno::EINVAL), "{absent:#x}");
         }
@@ -214,6 +225,15 @@ mod tests {
             "without effect, but not in the newer call"
         );
         assert_eq!(clone3(&[(0, DETACHED)]), Err(Errno::EINVAL));
+        assert_eq!(clone(PIDFD).expect("valid").pidfd, 2, "where the number would go");
+        assert_eq!(clone(PIDFD | PARENT_SETTID), Err(Errno::EINVAL));
+        assert_eq!(clone(PIDFD | DETACHED), Err(Errno::EINVAL));
+        assert_eq!(clone(PIDFD | THREAD | SIGHAND | VM), Err(Errno::EINVAL));
+        assert!(clone3(&[(0, PIDFD | PARENT_SETTID), (1, 7), (3, 8)]).is_ok());
+        assert_eq!(
+            clone3(&[(0, PIDFD | PARENT_SETTID), (1, 7), (3, 7)]),
+            Err(Errno::EINVAL)
+        );
     }
 
     #[test]
@@ -223,6 +243,7 @@ mod tests {
             flags: flag::VM,
             exit_signal: Some(Signal::CHLD),
             stack: 1,
+            pidfd: 2,
             parent_tid: 2,
             child_tid: 3,
             tls: 4,
@@ -239,6 +260,7 @@ mod tests {
             flags: VM,
             exit_signal: Some(Signal::CHLD),
             stack: 0x1100,
+            pidfd: 0,
             tls: 9,
             parent_tid: 8,
             child_tid: 7,

@@ -245,7 +245,7 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `EINVAL` for unknown flags, and for a last before the first.
     pub fn close_range(&self, table: TableId, first: u64, last: u64, flags: u64) -> Result<(), Errno> {
-        /// `CLOSE_RANGE_UNSHARE`: from whoever shares the table. Source: close_range(2).
+        /// `CLOSE_RANGE_UNSHARE`: the caller has seen to it. Source: close_range(2).
         const UNSHARE: u32 = 2;
         const CLOEXEC: u32 = 4;
         let (first, last, flags) = (u64::from(first as u32), u64::from(last as u32), flags as u32);

@@ -41,6 +41,24 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// The same where a directory of `/proc` does, too: to send a signal. Source: Linux, kernel/signal.c (`pidfd_to_pid`).
+    ///
+    /// # Errors
+    /// As [`Linux::pidfd_pid`].
+    pub fn pidfd_or_proc_pid(&self, file: File<'_>) -> Result<u32, Errno> {
+        let of_proc = || file.inode().and_then(|inode| self.process_of_proc(inode));
+        self.pidfd_pid(file).or_else(|errno| of_proc().ok_or(errno))
+    }
+
+    /// `pidfd_getfd`: what another process's descriptor names, as the lowest of `table`. It is closed by `execve`.
+    ///
+    /// # Errors
+    /// `EBADF`, `EMFILE`, `ENOMEM`.
+    pub fn pidfd_getfd(&self, table: TableId, other: TableId, descriptor: u64) -> Result<u64, Errno> {
+        let file = self.get_id(other, descriptor)?;
+        self.install(table, file, 0, true)
+    }
+
     /// A process ended, or was forgotten.
     pub fn wake_pidfds(&self, pid: u32) {
         self.wake(queue(pid));

@@ -29,11 +29,21 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         number::FLOCK => file(rdi)
             .and_then(|file| LINUX.flock(&process.waiter, file, rsi, process.pid.get()))
             .map(outcome),
-        number::CLOSE_RANGE => LINUX
-            .close_range(current_files(), rdi, rsi, rdx)
-            .map(|()| Outcome::Value(0)),
+        number::CLOSE_RANGE => close_range(rdi, rsi, rdx).map(|()| Outcome::Value(0)),
         _ => return None,
     })
+}
+
+/// `close_range`, with `CLOSE_RANGE_UNSHARE` in a table of the thread's own. Source: close_range(2).
+fn close_range(first: u64, last: u64, flags: u64) -> Result<(), Errno> {
+    const UNSHARE: u32 = 2;
+    const KNOWN: u32 = UNSHARE | 4;
+    let flags32 = flags as u32;
+    if flags32 & UNSHARE != 0 && flags32 & !KNOWN == 0 && first as u32 <= last as u32 {
+        let own = LINUX.unshare_table(current_files())?;
+        process::current().files.set(Some(own));
+    }
+    LINUX.close_range(current_files(), first, last, flags)
 }
 
 /// A command of `fcntl` that is about locks.

@@ -3,7 +3,7 @@
 //!
 //! Source: timerfd_create(2), signalfd(2), pidfd_open(2), pidfd_send_signal(2); Linux, fs/timerfd.c, fs/signalfd.c, kernel/pid.c.
 
-use faultlab_linux::file::{File, Kind, o};
+use faultlab_linux::file::{File, o};
 use faultlab_linux::iov::IovIter;
 use faultlab_linux::signal::{Info, SigSet, Signal, code};
 use faultlab_linux::timer::{Setting, timespec_ns};
@@ -13,6 +13,7 @@ use super::file::file;
 use super::signal::may_signal;
 use super::time::{Clock, read_pair};
 use super::timer::{VALUE_AT, was_set, write_itimerspec};
+use super::told::may_access;
 use super::{Errno, Outcome};
 use crate::entry::{PtRegs, VolatileRegs};
 use crate::platform::LINUX;
@@ -27,6 +28,7 @@ mod nr {
     pub(super) const SIGNALFD4: u64 = 289;
     pub(super) const PIDFD_SEND_SIGNAL: u64 = 424;
     pub(super) const PIDFD_OPEN: u64 = 434;
+    pub(super) const PIDFD_GETFD: u64 = 438;
 }
 
 /// Carries out a call of these; `None` for another's number.
@@ -46,6 +48,7 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::SIGNALFD => signalfd(rdi, rsi, rdx, 0),
         nr::SIGNALFD4 => signalfd(rdi, rsi, rdx, r10),
         nr::PIDFD_OPEN => pidfd_open(rdi as i32, rsi),
+        nr::PIDFD_GETFD => pidfd_getfd(rdi, rsi, rdx),
         nr::PIDFD_SEND_SIGNAL => pidfd_send_signal(rdi, rsi, rdx, r10),
         _ => return None,
     };
@@ -143,17 +146,28 @@ fn pidfd_open(pid: i32, flags: u64) -> Result<u64, Errno> {
     LINUX.pidfd_open(current_files(), pid.cast_unsigned(), flags & o::NONBLOCK != 0)
 }
 
+/// `pidfd_getfd(pidfd, descriptor, flags)`: for who may look into the other's memory.
+fn pidfd_getfd(pidfd: u64, descriptor: u64, flags: u64) -> Result<u64, Errno> {
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let other = process::find(LINUX.pidfd_pid(file(pidfd)?)?).ok_or(Errno::ESRCH)?;
+    // One that has ended has none, and asks for nothing.
+    let table = other.files.get().ok_or(Errno::ESRCH)?;
+    if !may_access(other) {
+        return Err(Errno::EPERM);
+    }
+    LINUX.pidfd_getfd(current_files(), table, descriptor)
+}
+
 /// `pidfd_send_signal(descriptor, signal, info, flags)`: as `kill`, or as `rt_sigqueueinfo` with something to say.
 fn pidfd_send_signal(descriptor: u64, number: u64, info: u64, flags: u64) -> Result<u64, Errno> {
     if flags as u32 != 0 {
         return Err(Errno::EINVAL);
     }
     let file = file(descriptor)?;
-    if file.kind() != Kind::Pid {
-        return Err(Errno::EBADF);
-    }
     let (own, number) = (process::current(), u64::from(number as u32));
-    let pid = LINUX.pidfd_pid(file)?;
+    let pid = LINUX.pidfd_or_proc_pid(file)?;
     let sent = match info {
         0 => None,
         addr => {

@@ -2,6 +2,7 @@
 //!
 //! Source: wait4(2), waitid(2), setpgid(2), setsid(2); Linux, kernel/exit.c (`do_wait`), kernel/sys.c.
 
+use faultlab_linux::file::o;
 use faultlab_linux::signal::{INFO_BYTES, Info, Signal, code};
 
 use super::{Errno, Outcome, usage};
@@ -176,18 +177,25 @@ fn waitid([kind, id]: [u64; 2], info: u64, options: u32, rusage: u64) -> Result<
     if options & !KNOWN != 0 || options & WHAT == 0 {
         return Err(Errno::EINVAL);
     }
+    let mut patient = true;
     let which = match (kind as u32, id as u32) {
         (P_ALL, _) => Which::Any,
         (P_PID, pid) if pid.cast_signed() > 0 => Which::Pid(pid),
         (P_PGID, 0) => Which::Group(process::current().leader().group.get()),
         (P_PIDFD, descriptor) if descriptor.cast_signed() < 0 => return Err(Errno::EINVAL),
-        (P_PIDFD, descriptor) => Which::Pid(LINUX.pidfd_pid(super::file::file(descriptor.into())?)?),
+        (P_PIDFD, descriptor) => {
+            let file = super::file::file(descriptor.into())?;
+            patient = file.f_flags() & o::NONBLOCK == 0;
+            Which::Pid(LINUX.pidfd_pid(file)?)
+        }
         (P_PGID, group) if group.cast_signed() > 0 => Which::Group(group),
         _ => return Err(Errno::EINVAL),
     };
     let (bytes, used) = match look(which, options) {
         Ok(Found::Child(child, status)) => (child_info(child, status).encode(), Some(usage::of_child(child))),
         Ok(Found::Nothing) => ([0; INFO_BYTES], None),
+        // Source: Linux, kernel/exit.c (`kernel_waitid_prepare`).
+        Ok(Found::Sleep) if !patient => return Err(Errno::EAGAIN),
         Ok(Found::Sleep) => return Ok(Outcome::Sleep(Interrupted::Restartable)),
         // Without a child, too, the structure is cleared. Source: Linux, kernel/exit.c (`waitid`).
         Err(errno) => {

@@ -205,8 +205,10 @@ fn send(to: &Process, number: u64, kind: To) -> Result<(), Errno> {
     }
 }
 
+/// The process of a thread with this number: any of its threads does. Source: Linux, kernel/signal.c (`kill_pid_info`).
 fn find(pid: i32) -> Result<&'static Process, Errno> {
-    u32::try_from(pid).ok().and_then(process::find).ok_or(Errno::ESRCH)
+    let thread = u32::try_from(pid).ok().and_then(process::find_thread);
+    thread.map(Process::leader).ok_or(Errno::ESRCH)
 }
 
 /// `rt_sigqueueinfo`, and `rt_tgsigqueueinfo` with a group: a signal with what the program says of it. Only to itself may it say that the

@@ -270,7 +270,7 @@ impl Pieces {
 }
 
 /// Whether the running process may look into another's memory. Source: Linux `__ptrace_may_access`.
-fn may_access(other: &Process) -> bool {
+pub(super) fn may_access(other: &Process) -> bool {
     let (caller, target) = (process::current().cred.get(), other.cred.get());
     let same = [target.user.real, target.user.effective, target.user.saved] == [caller.user.real; 3]
         && [target.group.real, target.group.effective, target.group.saved] == [caller.group.real; 3];

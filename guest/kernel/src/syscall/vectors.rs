@@ -56,7 +56,7 @@ fn position(pos: u64) -> Result<At, Errno> {
 /// Descriptor, vectors, and how many there are.
 type Vectors = (u64, u64, u64);
 
-fn check(file: File<'_>, at: At, flags: u32) -> Result<(), Errno> {
+fn check(file: File<'_>, at: At, flags: u32, open: bool) -> Result<(), Errno> {
     // Pipes among others have no offsets.
     let seekable = !matches!(
         file.kind(),
@@ -64,6 +64,10 @@ fn check(file: File<'_>, at: At, flags: u32) -> Result<(), Errno> {
     );
     if at != At::Position && !seekable {
         return Err(Errno::ESPIPE);
+    }
+    // Whether it was opened for that is asked afterwards. Source: Linux, fs/read_write.c (`do_pwritev`, `vfs_writev`).
+    if !open {
+        return Err(Errno::EBADF);
     }
     if flags & !(rwf::HIPRI | rwf::DSYNC | rwf::SYNC | rwf::APPEND | rwf::NOAPPEND) != 0 {
         return Err(Errno::EOPNOTSUPP);
@@ -76,10 +80,7 @@ fn check(file: File<'_>, at: At, flags: u32) -> Result<(), Errno> {
 
 fn read(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64) -> Result<Outcome, Errno> {
     let file = file(descriptor)?;
-    if !file.readable() {
-        return Err(Errno::EBADF);
-    }
-    check(file, at, flags as u32)?;
+    check(file, at, flags as u32, file.readable())?;
     if at == At::Position && descriptor::waits(file) {
         return descriptor::readv(regs);
     }
@@ -94,10 +95,7 @@ fn read(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64
 
 fn write(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64) -> Result<Outcome, Errno> {
     let file = file(descriptor)?;
-    if !file.writable() {
-        return Err(Errno::EBADF);
-    }
-    check(file, at, flags as u32)?;
+    check(file, at, flags as u32, file.writable())?;
     if at == At::Position && descriptor::waits(file) {
         return descriptor::writev(regs);
     }

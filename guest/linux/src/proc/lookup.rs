@@ -27,6 +27,12 @@ impl<P: Platform> Linux<'_, P> {
         Shows::from_word(self.object(id).i_shows())
     }
 
+    /// The process whose directory in proc an object is.
+    pub(crate) fn process_of_proc(&self, id: InodeId) -> Option<u32> {
+        let shows = self.is_proc(id).then(|| self.shows(id))?;
+        (shows.node == tree::PROCESS).then_some(shows.pid)
+    }
+
     /// Makes a new file system's root that of proc, or of sysfs.
     pub(crate) fn init_proc(&self, root: InodeId, kind: FsType) {
         let shows = if kind == FsType::Sysfs {

@@ -33,7 +33,7 @@ pub(crate) fn show() {
     line("setpgid", "and session", getsid(first) == getsid(0));
     line("setpgid", "a negative group", Plain(setpgid(first, -1)));
     line("setpgid", "nobody", Plain(setpgid(0x7fff_fff0, 0)));
-    line("setpgid", "the parent of all", Plain(setpgid(process::parent_id(), 0)));
+    line("setpgid", "the parent of all", Plain(setpgid(1, 0)));
     line("setpgid", "into a group that is not", Plain(setpgid(first, second)));
     line("setpgid", "into its own", Plain(setpgid(first, 0)));
     line("setpgid", "which it leads", getpgid(first) == first);
