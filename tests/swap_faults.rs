@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -126,40 +127,59 @@ fn full_file_system() {
     }
 }
 
-/// At any moment of a run: the next one gets the file, and no temporary file stays (the harness looks).
+/// Names another seed, and another number of kills: `FAULTLAB_KILLS=7:1000`.
+const KILLS_VARIABLE: &str = "FAULTLAB_KILLS";
+
+/// At any moment of a process, drawn from a seed, the ones before its guest and after it included: no temporary file stays (the harness looks),
+/// nobody holds the named file, and the next run swaps to it.
 fn killed(server: &'static str) {
+    let wanted = std::env::var(KILLS_VARIABLE).ok();
+    let wanted = wanted.as_deref().map(|text| {
+        let (seed, kills) = text.split_once(':').expect("SEED:KILLS");
+        let numbers = (seed.parse::<u64>(), kills.parse::<u32>());
+        (numbers.0.expect("a seed"), numbers.1.expect("a number of kills"))
+    });
+    let (seed, kills) = wanted.unwrap_or((1, 6));
+    println!("again: {KILLS_VARIABLE}={seed}:{kills}");
+    let mut state = seed;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("swap");
     let options = format!("exec --memory 8M --swap-io {server}");
     let named = || faultlab(&options).args(["--swap-file"]).args([&path]);
-    for round in 0..6_u32 {
-        for temporary in [true, false] {
-            let command = if temporary {
-                faultlab(&options).args(["--swap", "16M"])
-            } else {
-                named()
-            };
-            let mut running = command.args(PRESS.split_ascii_whitespace()).start();
+    for kill in 0..kills {
+        let drawn = random(&mut state);
+        let temporary = kill % 2 == 0;
+        let command = if temporary {
+            faultlab(&options).args(["--swap", "16M"])
+        } else {
+            named()
+        };
+        let mut running = command.args(PRESS.split_ascii_whitespace()).start();
+        // Most while the guest runs, some while all is being made.
+        if drawn & 3 != 0 {
             running.wait_for_guest();
-            // Moments that differ, spread over what the program takes.
-            let moment = std::time::Duration::from_millis(u64::from(round * 37));
-            std::thread::sleep(moment);
-            assert!(
-                running.child.try_wait().expect("a child").is_none() || round > 3,
-                "it was too quick"
-            );
-            // It may have ended by itself.
-            let _ = running.child.kill();
-            let ran = running.end();
-            assert!(
-                [0, 128 + Signal::KILL.as_raw()].contains(&ran.status),
-                "{}",
-                ran.stderr()
-            );
         }
-        let file = File::open(&path).expect("the named file is kept");
-        file.try_lock().expect("nobody locks it");
-        drop(file);
-        named().args(["--", "hello"]).run().expect(0);
+        std::thread::sleep(Duration::from_micros((drawn >> 8) % 300_000));
+        // It may have ended by itself.
+        let _ = running.child.kill();
+        let ran = running.end();
+        assert!(
+            [0, 128 + Signal::KILL.as_raw()].contains(&ran.status),
+            "{}",
+            ran.stderr()
+        );
+        if !temporary && path.exists() {
+            let file = File::open(&path).expect("the named file is kept");
+            file.try_lock().expect("nobody locks it");
+        }
     }
+    verified(named().args(PRESS.split_ascii_whitespace()).run());
+}
+
+/// splitmix64. Source: Steele, Lea and Flood 2014.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

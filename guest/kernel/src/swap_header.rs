@@ -159,4 +159,42 @@ mod tests {
         many[NR_BADPAGES_AT..NR_BADPAGES_AT + 4].copy_from_slice(&(BADPAGES_MAX as u32 + 1).to_le_bytes());
         refused(&many, "room");
     }
+
+    /// Rule F24: what Linux 6.18 makes of headers on a disk (a loop device) of 16 pages: pages that it swaps to, or `EINVAL`.
+    #[test]
+    fn as_linux_does() {
+        const FIFTEEN: [u32; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+        let cases: [(u32, u32, &[u32], Option<u32>); 14] = [
+            (1, 15, &[], Some(15)),
+            (1, 8, &[], Some(8)),
+            (1, 1, &[], Some(1)),
+            (0, 15, &[], None),
+            (2, 15, &[], None),
+            (1, 0, &[], None),
+            (1, 16, &[], None),
+            (1, u32::MAX, &[], None),
+            (1, 15, &[5], Some(14)),
+            (1, 15, &[15], Some(14)),
+            (1, 15, &[16], None),
+            (1, 15, &[0], None),
+            (1, 15, &[u32::MAX], None),
+            (1, 15, &FIFTEEN[..14], Some(1)),
+        ];
+        for (version, last_page, bad, linux) in cases {
+            let parsed = Header::parse(&header(version, last_page, bad), 16);
+            let usable = parsed.map(|parsed| parsed.pages - 1 - parsed.bad_pages().len() as u32);
+            assert_eq!(
+                usable.ok(),
+                linux,
+                "version {version}, last page {last_page}, bad {bad:?}"
+            );
+        }
+        // An area of bad pages alone is refused where it is to be used, as an empty one.
+        assert!(Header::parse(&header(1, 15, &FIFTEEN), 16).is_ok());
+        for signature in [b"SWAP-SPACE", b"S1SUSPEND\0"] {
+            let mut other = header(1, 15, &[]);
+            other[4086..].copy_from_slice(signature);
+            assert!(Header::parse(&other, 16).is_err());
+        }
+    }
 }

@@ -120,7 +120,8 @@ impl<P: Platform> Memory<P> {
         -least.get().cast_signed()
     }
 
-    /// Marks the header, the bad slots, and what the last cluster has beyond the area. Returns the number of bad slots.
+    /// Marks the header, the bad slots, and what the last cluster has beyond the area. Returns the number of bad slots. Differs from Linux, which
+    /// counts a slot as often as it is listed, and then has areas of nearly 2^32 pages.
     fn mark_unusable(&self, area: usize, slots: u32, bad: &[u32]) -> u32 {
         let mut marked = 0;
         self.slot_words(SwapSlot::new(area, 0)).take();
