@@ -79,6 +79,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("c_programs::fuzz here".to_owned(), Needs::KvmAndStaticC, || {
         fuzz("exec -q --", 2, 300);
     });
+    suite.test("c_programs::mutants".to_owned(), Needs::SimulatorAndStaticC, mutants);
     suite.test("c_programs::huge".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare_recorded("huge", allows_huge_pages());
     });
@@ -137,6 +138,47 @@ fn fuzz(faultlab_arguments: &str, seed: u64, calls: u32) {
         ran.stdout(),
         format!("{calls} calls, and nobody is left of those who made them\n")
     );
+}
+
+/// Names another seed of `mutants`, and another number of programs: `FAULTLAB_MUTANTS=7:100000`.
+const MUTANTS_VARIABLE: &str = "FAULTLAB_MUTANTS";
+
+/// Damaged programs harm nobody, leave nothing, and are refused as here. Some that begin here, to be killed at once, are refused there.
+fn mutants() {
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static"]).arg(source("c/mutants.c"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, "mutants", cc);
+    let wanted = std::env::var(MUTANTS_VARIABLE).unwrap_or_else(|_| "1:200".to_owned());
+    let (seed, count) = wanted.split_once(':').expect("SEED:COUNT");
+    let arguments = ["--show", "--seed", seed, "--count", count];
+    let ran = faultlab("--quiet rig -- exec -q --")
+        .args([&program])
+        .args(&arguments)
+        .run()
+        .expect(0);
+    let there = ran.stdout();
+    assert!(
+        there.contains(&format!("{count} damaged programs of seed {seed}, 0 did")),
+        "{there}"
+    );
+    if !rustix::process::geteuid().is_root() {
+        println!("mutants: SKIPPED on this host: it mounts");
+        return;
+    }
+    let mut host = Command::new(&program);
+    host.args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let here = wait(host.spawn().expect("a program that runs"), Instant::now())
+        .expect(0)
+        .stdout();
+    assert_eq!(there.lines().count(), here.lines().count());
+    for (here, there) in here.lines().zip(there.lines()) {
+        let stricter =
+            here.contains(" began: ") && (there.contains(" began: ") || there.ends_with(" refused: Exec format error"));
+        assert!(stricter || there == here, "here {here:?}, there {there:?}");
+    }
 }
 
 fn compare(name: &str, status: i32) {

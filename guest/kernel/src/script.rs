@@ -5,7 +5,7 @@
 /// What a script's first line names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script<'a> {
-    /// The program's path.
+    /// The program's path; empty where a NUL is instead.
     pub interpreter: &'a [u8],
     /// All the rest of the line, as one argument.
     pub argument: Option<&'a [u8]>,
@@ -30,7 +30,7 @@ impl<'a> Script<'a> {
         let start = line.iter().position(|byte| !is_blank(*byte))?;
         let ends_name = |byte: &u8| is_blank(*byte) || *byte == 0;
         let name_len = line[start..].iter().position(ends_name);
-        if cut && name_len.is_none() {
+        if cut && name_len.is_none() && !text.last().is_some_and(ends_name) {
             return None;
         }
         let end = line.iter().rposition(|byte| !is_blank(*byte))? + 1;
@@ -39,7 +39,7 @@ impl<'a> Script<'a> {
         let rest = if rest.first() == Some(&0) { &[][..] } else { rest };
         let argument = rest.iter().position(|byte| !is_blank(*byte)).map(|at| &rest[at..]);
         let argument = argument.map(|text| text.split(|byte| *byte == 0).next().unwrap_or_default());
-        (!interpreter.is_empty()).then_some(Self {
+        Some(Self {
             interpreter,
             argument: argument.filter(|text| !text.is_empty()),
         })
@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn nothing_is_named() {
-        for text in ["#!", "#!\n/bin/sh", "#!   \t \n", "/bin/sh\n", "#", ""] {
+        for text in ["#!\n/bin/sh", "#!   \t \n", "/bin/sh\n", "#", ""] {
             assert_eq!(parsed(text), None, "{text:?}");
+        }
+        // Behind a file's end are zeroes.
+        for text in ["#!", "#! \t", "#!\0/bin/sh\n"] {
+            assert_eq!(parsed(text), names("", None), "{text:?}");
         }
     }
 
@@ -81,6 +85,8 @@ mod tests {
     fn a_long_line_is_cut_but_a_name_is_not() {
         let name = format!("#!/{}", "x".repeat(300));
         assert_eq!(parsed(&name), None);
+        let name = "x".repeat(253);
+        assert_eq!(parsed(&format!("#!{name}")), names(&name, None), "a NUL follows it");
         let argument = format!("#!/bin/sh {}", "x".repeat(300));
         assert_eq!(parsed(&argument), names("/bin/sh", Some(&"x".repeat(245))));
     }

@@ -154,6 +154,10 @@ fn interpreter(
         prefix.put_terminated(line.interpreter)?;
         name_len = line.interpreter.len();
         name[..name_len].copy_from_slice(line.interpreter);
+        // The empty path is that of a directory there. Source: Linux `open_exec`.
+        if name_len == 0 {
+            return Err(Errno::EACCES.into());
+        }
         let file = program_at(process, &name[..name_len])?;
         if !read_head(file, head)?.starts_with(b"#!") {
             return Ok(file);
