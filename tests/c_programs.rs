@@ -79,6 +79,10 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("c_programs::fuzz here".to_owned(), Needs::KvmAndStaticC, || {
         fuzz("exec -q --", 2, 300);
     });
+    // Mounts, and has knobs of its own.
+    suite.test("c_programs::exhaustion".to_owned(), Needs::KvmStaticCAndRoot, || {
+        compare("exhaustion", 0);
+    });
     suite.test("c_programs::mutants".to_owned(), Needs::SimulatorAndStaticC, mutants);
     suite.test("c_programs::huge".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare_recorded("huge", allows_huge_pages());

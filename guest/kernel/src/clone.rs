@@ -14,14 +14,20 @@ use crate::syscall::{Errno, Outcome};
 use crate::x86::msr;
 use crate::{exit, fpu, sched, uaccess, x86};
 
+/// Source: Linux, include/uapi/asm-generic/resource.h.
+const RLIMIT_NPROC: u64 = 6;
+
 /// A new thread, of the running one's process or of one of its own: its number. It continues from the same place, with 0.
 ///
 /// # Errors
-/// `EAGAIN` when the table is full, `ENOMEM`, `EPERM` for a base of FS that is not a program's; `EMFILE`, `EFAULT` for a pidfd.
+/// `EAGAIN` when the table is full or the user has too many, `ENOMEM`, `EPERM` for a base of FS that is not a program's; `EMFILE`, `EFAULT` for a pidfd.
 pub(crate) fn clone(regs: &mut PtRegs, args: &CloneArgs) -> Result<Outcome, Errno> {
     let parent = process::current();
     if args.has(flag::SETTLS) && args.tls >= faultlab_abi::layout::USER_END {
         return Err(Errno::EPERM);
+    }
+    if has_too_many(parent) {
+        return Err(Errno::EAGAIN);
     }
     // A slot that is not taken into use stays free.
     let (_, child) = process::alloc().ok_or(Errno::EAGAIN)?;
@@ -51,6 +57,16 @@ pub(crate) fn clone(regs: &mut PtRegs, args: &CloneArgs) -> Result<Outcome, Errn
     regs.volatile.rax = u64::from(tid);
     sched::yield_now(regs);
     Ok(Outcome::Registers)
+}
+
+/// `RLIMIT_NPROC`: whether the user has as many threads as the process may have them. Nobody counts root's. Source: Linux `copy_process`.
+fn has_too_many(parent: &Process) -> bool {
+    let cred = parent.cred.get();
+    !cred.privileged() && cred.user.real != 0 && {
+        let users = |other: &&Process| other.state.get() != State::Free && other.cred.get().user.real == cred.user.real;
+        let limit = parent.leader().limits.get().get(RLIMIT_NPROC);
+        limit.is_some_and(|limit| process::table().iter().filter(users).count() as u64 >= limit.soft)
+    }
 }
 
 /// What is shared or copied and takes memory. On an error some of it is there.

@@ -27,6 +27,8 @@ record! {
         next, set_next: Option<TableId> = 2;
         /// In the first block: those that have the table, besides the first.
         sharers, set_sharers: u64 = 3;
+        /// In the first block: numbers from this one on are not given, but may be open.
+        end, set_end: u64 = 4;
     }
 }
 
@@ -84,6 +86,7 @@ impl<P: Platform> Linux<'_, P> {
     /// `ENOMEM`.
     pub fn standard_table(&self) -> Result<TableId, Errno> {
         let id = self.alloc_block()?;
+        self.table(id).set_end(NOFILE);
         for stream in 0..3 {
             match self.alloc_file() {
                 Ok(file) => {
@@ -105,6 +108,7 @@ impl<P: Platform> Linux<'_, P> {
     /// `ENOMEM`; nothing is left of the copy.
     pub fn dup_table(&self, old: TableId) -> Result<TableId, Errno> {
         let first = self.alloc_block()?;
+        self.table(first).set_end(self.table(old).end());
         let (mut from, mut to) = (old, first);
         loop {
             let (source, target) = (self.table(from), self.table(to));
@@ -345,24 +349,25 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     fn lowest_free(&self, table: TableId, least: u64) -> Result<u64, Errno> {
-        let mut number = least;
-        while number < NOFILE {
+        let (mut number, end) = (least, self.table(table).end());
+        while number < end {
             let Some(block) = self.block_of(table, number) else {
                 return Ok(number);
             };
             let free = !block.open() >> (number % BLOCK);
             if free != 0 {
-                return Ok(number + u64::from(free.trailing_zeros())).and_then(|number| {
-                    if number < NOFILE {
-                        Ok(number)
-                    } else {
-                        Err(Errno::EMFILE)
-                    }
-                });
+                return Ok(number + u64::from(free.trailing_zeros()))
+                    .and_then(|number| if number < end { Ok(number) } else { Err(Errno::EMFILE) });
             }
             number = (number / BLOCK + 1) * BLOCK;
         }
         Err(Errno::EMFILE)
+    }
+
+    /// `RLIMIT_NOFILE`: numbers from the limit on are given no more, or those below it are, up to [`NOFILE`]. Threads of several processes that share the table share
+    /// that, too; on Linux each process has its own.
+    pub fn limit_descriptors(&self, table: TableId, soft: u64) {
+        self.table(table).set_end(soft.min(NOFILE));
     }
 
     /// The lowest free number, with room for it: [`Linux::fill`] cannot fail.
@@ -402,7 +407,7 @@ impl<P: Platform> Linux<'_, P> {
     /// `EBADF`; `EINVAL` for a `least` beyond all numbers; `EMFILE`, `ENOMEM`.
     pub fn dup(&self, table: TableId, descriptor: u64, least: u64, cloexec: bool) -> Result<u64, Errno> {
         let file = self.get_id(table, descriptor)?;
-        if least >= NOFILE {
+        if least >= self.table(table).end() {
             return Err(Errno::EINVAL);
         }
         self.install(table, file, least, cloexec)
@@ -428,7 +433,7 @@ impl<P: Platform> Linux<'_, P> {
         if flags as u32 & !(o::CLOEXEC as u32) != 0 || old as u32 == new as u32 {
             return Err(Errno::EINVAL);
         }
-        if number >= NOFILE {
+        if number >= self.table(table).end() {
             return Err(Errno::EBADF);
         }
         let file = self.get_id(table, old)?;

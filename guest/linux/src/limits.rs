@@ -1,6 +1,7 @@
 //! Limits of a process: `RLIMIT_*`.
 //!
-//! All are kept and inherited; those of address spaces (`AS`, `DATA`, `STACK`, `MEMLOCK`) are enforced by the memory manager.
+//! All are kept and inherited; those of address spaces (`AS`, `DATA`, `STACK`, `MEMLOCK`) are enforced by the memory manager, that of descriptors by
+//! their table.
 //!
 //! Source: Linux, kernel/sys.c (`do_prlimit`), include/asm-generic/resource.h; getrlimit(2).
 

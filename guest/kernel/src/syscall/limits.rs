@@ -3,7 +3,7 @@
 use faultlab_linux::limits::Limit;
 
 use super::Errno;
-use crate::platform::MEMORY;
+use crate::platform::{LINUX, MEMORY};
 use crate::process::{self, Process};
 use crate::{preempt, timers, uaccess};
 
@@ -73,12 +73,16 @@ pub(super) fn prlimit64(pid: u64, resource: u64, new: u64, old: u64) -> Result<u
 }
 
 const RLIMIT_CPU: u32 = 0;
+const RLIMIT_NOFILE: u32 = 7;
 
 fn set(process: &Process, resource: u64, new: Limit) -> Result<(), Errno> {
     let privileged = process::current().cred.get().privileged();
     let limits = process.limits.get().set(u64::from(resource as u32), new, privileged)?;
     process.limits.set(limits);
     apply(process);
+    if let (RLIMIT_NOFILE, Some(table)) = (resource as u32, process.files.get()) {
+        LINUX.limit_descriptors(table, new.soft);
+    }
     if resource as u32 == RLIMIT_CPU {
         timers::limit_changed(process);
         preempt::at_cpu_deadline();
