@@ -1,6 +1,7 @@
 /* What a program sees of process 1, and of who started it. It prints the same on every Linux where it is not process 1's own child. */
 #define _GNU_SOURCE
 #include "common.h"
+#include <sys/prctl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -46,6 +47,67 @@ static void orphan(void)
 	printf("and is not waited for: %s\n", result(wait(NULL)));
 }
 
+/* PR_SET_PDEATHSIG: the end of a parent is a signal to the child that asked for one, not to that one's children. */
+static void end_of_a_parent(void)
+{
+	int ready[2], told[2], number = -1;
+	char byte = 0;
+	sigset_t set;
+	siginfo_t info;
+
+	must(!pipe(ready) && !pipe(told), "pipe");
+	say("a signal that is none", prctl(PR_SET_PDEATHSIG, 65));
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fflush(stdout);
+	pid_t middle = fork();
+	if (!middle) {
+		pid_t parent = getpid();
+		if (!fork()) {
+			prctl(PR_SET_PDEATHSIG, SIGUSR1);
+			if (write(ready[1], &byte, 1) == 1 && sigwaitinfo(&set, &info) == SIGUSR1)
+				byte = info.si_code == SI_USER && info.si_pid == parent ? 'y' : 'n';
+			prctl(PR_GET_PDEATHSIG, &number);
+			if (!fork())
+				_exit(prctl(PR_GET_PDEATHSIG, &number) || number ? 1 : 0);
+			int status;
+			wait(&status);
+			byte = status ? 'i' : byte;
+			_exit(write(told[1], &byte, 1) != 1);
+		}
+		_exit(read(ready[0], &byte, 1) != 1);
+	}
+	waitpid(middle, NULL, 0);
+	printf("its parent's end is told: %c\n", read(told[0], &byte, 1) == 1 ? byte : '-');
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* SCHED_RESET_ON_FORK: children are as any other. */
+static void policies(void)
+{
+	static const int kept[] = { SCHED_RR, SCHED_BATCH };
+
+	for (int flag = 0; flag < 2; flag++)
+		for (int i = 0; i < 2; i++) {
+			struct sched_param param = { .sched_priority = kept[i] == SCHED_RR ? 5 : 0 };
+			fflush(stdout);
+			if (!fork()) {
+				say("set", sched_setscheduler(0, kept[i] | (flag ? SCHED_RESET_ON_FORK : 0), &param));
+				pid_t child = fork();
+				if (!child) {
+					say("a child's policy", sched_getscheduler(0));
+					must(!sched_getparam(0, &param), "sched_getparam");
+					say("and priority", param.sched_priority);
+					_exit(0);
+				}
+				waitpid(child, NULL, 0);
+				_exit(0);
+			}
+			wait(NULL);
+		}
+}
+
 int main(void)
 {
 	int numbers[3] = { -1, -1, -1 };
@@ -67,6 +129,9 @@ int main(void)
 	printf("policy: %s, priority: %s\n", result(sched_getscheduler(1)), result(sched_getparam(1, &param)));
 	printf("limits: %s\n", result(prlimit(1, RLIMIT_NOFILE, NULL, &limit)));
 	orphan();
+	end_of_a_parent();
+	policies();
+	say("beyond the last process", waitpid(4 << 20, NULL, 0));
 	if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
 		perror("setresuid");
 	printf("from nobody: %s %s\n", result(kill(1, 0)), result(kill(1, SIGURG)));

@@ -158,6 +158,22 @@ fn copy_state(parent: &Process, child: &Process, regs: &PtRegs, args: &CloneArgs
     }
 }
 
+/// Policy, priority and niceness, unless the parent said that children are to be as any other. Source: sched(7), "Resetting scheduling policy
+/// for child processes"; Linux `sched_fork`.
+fn inherit_policy(parent: &Process, child: &Process) {
+    const RESET_ON_FORK: u32 = 0x4000_0000;
+    const FIFO: u32 = 1;
+    const RR: u32 = 2;
+    let ([policy, priority], nice) = (parent.policy.get(), parent.nice.get());
+    let (policy, nice) = match policy & !RESET_ON_FORK {
+        _ if policy & RESET_ON_FORK == 0 => ([policy, priority], nice),
+        FIFO | RR => ([0, 0], 0),
+        policy => ([policy, 0], nice.max(0)),
+    };
+    child.policy.set(policy);
+    child.nice.set(nice);
+}
+
 /// What a process has besides its first thread.
 fn begin_process(parent: &Process, child: &Process, args: &CloneArgs) {
     let leader = parent.leader();
@@ -170,9 +186,9 @@ fn begin_process(parent: &Process, child: &Process, args: &CloneArgs) {
     }
     child.limits.set(leader.limits.get());
     child.times.set_limit_ns(leader.times.limit_ns());
-    child.nice.set(leader.nice.get());
     child.personality.set(leader.personality.get());
-    child.policy.set(leader.policy.get());
+    inherit_policy(leader, child);
+    child.parent_death.set(None);
     child.oom_score_adj.set(leader.oom_score_adj.get());
     child.group.set(leader.group.get());
     child.session.set(leader.session.get());

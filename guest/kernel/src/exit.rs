@@ -6,7 +6,7 @@
 
 use faultlab_abi::lab::{kind, panic_reason};
 use faultlab_kernel::line;
-use faultlab_linux::signal::{Handler, Info, Signal, sa};
+use faultlab_linux::signal::{Handler, Info, Signal, code, sa};
 use faultlab_mm::oom::Candidate;
 
 use crate::entry::PtRegs;
@@ -127,6 +127,11 @@ fn end_process(leader: &'static Process, status: i32) {
     LINUX.exit_shared(&leader.shared);
     for orphan in process::table().iter().filter(|other| other.parent.get() == pid) {
         orphan.parent.set(INIT_PID);
+        if let Some(signal) = orphan.parent_death.get().filter(|_| orphan.is_leader()) {
+            let info = Info::sent(signal, code::USER, pid, leader.cred.get().user.real);
+            // As with the parent of one that ended.
+            _ = signal::send(orphan, &info);
+        }
         reap_if_init(orphan);
     }
     reap_if_init(leader);

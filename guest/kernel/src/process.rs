@@ -180,6 +180,8 @@ pub(crate) struct Process {
     pub(crate) limits: Cell<Limits>,
     /// Of a leader: what the process's parent gets when it ends.
     pub(crate) exit_signal: Cell<Option<Signal>>,
+    /// Of a leader: what the process gets when its parent ends.
+    pub(crate) parent_death: Cell<Option<Signal>>,
     /// Of a leader: the process group.
     pub(crate) group: Cell<u32>,
     /// Of a leader: the session.
@@ -239,6 +241,7 @@ impl Process {
             shared: Shared::new(),
             limits: Cell::new(Limits::NONE),
             exit_signal: Cell::new(None),
+            parent_death: Cell::new(None),
             group: Cell::new(0),
             session: Cell::new(0),
             executed: Cell::new(false),

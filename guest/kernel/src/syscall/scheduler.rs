@@ -35,7 +35,7 @@ mod policy {
     pub(super) const DEADLINE: u32 = 6;
     /// Since Linux 6.12.
     pub(super) const EXT: u32 = 7;
-    /// `SCHED_RESET_ON_FORK`, which changes nothing where policies do not.
+    /// `SCHED_RESET_ON_FORK`; children are as `clone` says.
     pub(super) const RESET_ON_FORK: u32 = 0x4000_0000;
 }
 

@@ -6,6 +6,7 @@
 
 use faultlab_linux::cred::{Cred, Ids, UNCHANGED};
 use faultlab_linux::file::Kind;
+use faultlab_linux::signal::Signal;
 
 use super::file::file;
 use super::{Errno, Outcome, cred};
@@ -66,6 +67,8 @@ fn own_ids(
 
 /// `prctl`, as far as it is about the process's name, how it is seen, and its parent's end.
 fn prctl(option: u32, arg: u64) -> Result<u64, Errno> {
+    const SET_PDEATHSIG: u32 = 1;
+    const GET_PDEATHSIG: u32 = 2;
     const GET_DUMPABLE: u32 = 3;
     const SET_DUMPABLE: u32 = 4;
     const SET_NAME: u32 = 15;
@@ -84,6 +87,16 @@ fn prctl(option: u32, arg: u64) -> Result<u64, Errno> {
             Ok(0)
         }
         GET_NAME => uaccess::copy_to_user(arg, &process.comm.get()).map(|()| 0),
+        // Differs from Linux: it is the end of the parent's process that counts, not that of the thread that forked.
+        SET_PDEATHSIG if arg > 64 => Err(Errno::EINVAL),
+        SET_PDEATHSIG => {
+            process.leader().parent_death.set(Signal::new(arg));
+            Ok(0)
+        }
+        GET_PDEATHSIG => {
+            let number = process.leader().parent_death.get().map_or(0, Signal::number);
+            uaccess::copy_to_user(arg, &number.to_le_bytes()).map(|()| 0)
+        }
         // There are no core dumps.
         GET_DUMPABLE => Ok(1),
         SET_DUMPABLE if arg <= 1 => Ok(0),

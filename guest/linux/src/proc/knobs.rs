@@ -11,6 +11,9 @@ use crate::{Errno, Linux};
 
 /// Longest number that is read, in characters. Source: Linux `TMPBUFLEN`, less its end.
 const NUMBER_MAX: usize = 21;
+/// What `kernel.pid_max` says: Linux's own limit. Numbers do not come round there, but no machine lives until then. Source: Linux
+/// `PID_MAX_LIMIT`.
+const PID_MAX: u64 = 4 << 20;
 /// What `fs.file-max` says: descriptions are limited by memory alone.
 const FILE_MAX: u64 = i64::MAX as u64;
 const INT_MAX: i128 = i32::MAX as i128;
@@ -54,7 +57,7 @@ impl<P: Platform> Linux<'_, P> {
             Knob::ShmAll => shm.all_pages,
             Knob::ShmMni => u64::from(shm.mni),
             Knob::ShmRmidForced => u64::from(memory.shm_rmid_forced()),
-            Knob::PidMax => i32::MAX as u64,
+            Knob::PidMax => PID_MAX,
             Knob::OvercommitMemory => u64::from(memory.overcommit_memory()),
             Knob::OvercommitRatio => return i128::from(memory.overcommit_ratio().cast_signed()),
             Knob::OvercommitKbytes => memory.overcommit_kbytes(),
