@@ -13,9 +13,11 @@ use super::ops::FileOp;
 
 /// A file, and which of the model's objects it is.
 pub(super) struct ModelFile {
-    id: InodeId,
-    object: usize,
+    pub(super) id: InodeId,
+    pub(super) object: usize,
     size: u64,
+    /// Of the file system with a limit.
+    pub(super) limited: bool,
 }
 
 /// The buffer of whoever reads and writes files: a page of an address space of its own.
@@ -77,6 +79,7 @@ impl World {
                 match self.memory.shmem_fallocate(self.files[file].id, mode, start, len) {
                     Ok(()) if !keep => self.set_size(file, self.files[file].size.max(start + len)),
                     Ok(()) | Err(Error::Enomem) => {}
+                    Err(Error::Enospc) if self.files[file].limited => {}
                     // A page that is there already comes back from swap.
                     Err(Error::Eio) if self.reads_fail => {}
                     Err(error) => panic!("fallocate: {error:?}"),
@@ -87,12 +90,13 @@ impl World {
 
     fn create_file(&mut self) {
         if self.files.len() < 3
-            && let Ok(id) = self.memory.memfd_create(0o100_600, (0, 0), 0)
+            && let (Ok(id), limited) = self.new_file()
         {
             self.files.push(ModelFile {
                 id,
                 object: self.objects,
                 size: 0,
+                limited,
             });
             self.object_pages.insert(self.objects, 0);
             self.objects += 1;
@@ -139,7 +143,12 @@ impl World {
     }
 
     fn write_file(&mut self, file: usize, page: u64, value: u64) {
-        let ModelFile { id, object, size } = self.files[file];
+        let ModelFile {
+            id,
+            object,
+            size,
+            limited,
+        } = self.files[file];
         let Tool { mm, addr } = self.tool;
         if self.memory.store(mm, addr, value).is_err() {
             return;
@@ -150,12 +159,18 @@ impl World {
                 self.words.insert((object, page), value);
                 self.set_size(file, size.max(position(page) + 8));
             }
+            Err(Error::Enospc) if limited => {}
             Err(error) => self.may_refuse(error),
         }
     }
 
     fn read_file(&mut self, file: usize, page: u64) {
-        let ModelFile { id, object, size } = self.files[file];
+        let ModelFile {
+            id,
+            object,
+            size,
+            limited,
+        } = self.files[file];
         let Tool { mm, addr } = self.tool;
         let there = size.saturating_sub(position(page)).min(8);
         match self.memory.shmem_file_read(id, position(page), mm, addr, 8) {
@@ -166,6 +181,7 @@ impl World {
                     assert_eq!(value, expected, "content of page {page} of file {file}");
                 }
             }
+            Err(Error::Enospc) if limited => {}
             Err(error) => self.may_refuse(error),
         }
     }
@@ -208,6 +224,9 @@ impl World {
 
     pub(super) fn drop_files(&mut self) {
         for file in self.files.drain(..) {
+            if file.limited {
+                self.memory.clear_nlink(file.id);
+            }
             self.memory.iput(file.id);
         }
     }

@@ -15,19 +15,23 @@ use crate::huge::{AnonPolicy, ShmemPolicy};
 use crate::ipc::{Caller, shm_flag};
 use crate::mmap::{map_flag, prot};
 use crate::platform::Vmstat;
+use crate::shmem::SuperId;
 use crate::swap::AreaConfig;
 use crate::testing::{FakeMachine, area, machine};
+use crate::userfaultfd::UserfaultId;
 use crate::vma::MmId;
 
 mod bytes;
 mod files;
 mod mappings;
+mod mixed;
 mod ops;
 mod remap;
 pub(crate) mod run;
 mod segments;
 
 pub use bytes::{Script, decode};
+pub use mixed::Mix;
 pub use ops::{FileOp, How, Op};
 pub use run::{run, run_huge, run_on_bad_disk, run_with_failures};
 
@@ -63,6 +67,8 @@ struct Process {
     pages: BTreeMap<u64, ModelPage>,
     attached: Vec<(u64, usize)>,
     heap_pages: u64,
+    /// What answers its faults, of what is registered.
+    context: Option<UserfaultId>,
 }
 
 struct Segment {
@@ -91,6 +97,8 @@ pub(crate) struct World {
     pub(crate) reads_fail: bool,
     /// Pages past the end of an object may be there, with content of nobody's concern: they are of a huge page of the object's.
     pub(crate) huge: bool,
+    /// A file system with a limit, which every other file is of.
+    mount: Option<SuperId>,
     /// What swap is.
     pub(crate) areas: Vec<AreaConfig<'static>>,
 }
@@ -115,6 +123,7 @@ impl World {
             pages: BTreeMap::new(),
             attached: Vec::new(),
             heap_pages: 0,
+            context: None,
         };
         Self {
             memory,
@@ -129,6 +138,7 @@ impl World {
             unmerged: false,
             reads_fail: false,
             huge: false,
+            mount: None,
             areas: [area(SLOTS)].into(),
         }
     }
@@ -189,13 +199,25 @@ impl World {
         matches!(page.content, Content::Object(object, index) | Content::Copy(object, index, _) if index >= self.object_pages[&object])
     }
 
+    /// Whether no page may be had: the disk fails, the object ends before, or its file system has no block left.
+    fn may_be_missing(&self, page: ModelPage) -> bool {
+        let full = match page.content {
+            Content::Object(object, _) | Content::Copy(object, _, None) => {
+                self.files.iter().any(|file| file.object == object && file.limited)
+            }
+            _ => false,
+        };
+        self.reads_fail || full || self.past_the_end(page)
+    }
+
     fn store(&mut self, who: usize, addr: u64, value: u64) {
         let page = self.processes[who].pages[&addr];
         let mm = self.processes[who].mm;
         if self.huge && self.past_the_end(page) {
             return;
         }
-        match self.memory.store(mm, addr + page.word * 8, value) {
+        let at = addr + page.word * 8;
+        match self.answering(who, at, self.expected(page), || self.memory.store(mm, at, value)) {
             Ok(()) => {
                 assert_ne!(page.prot & prot::WRITE, 0, "a store went through that is not allowed");
                 match page.content {
@@ -218,7 +240,7 @@ impl World {
                 }
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot & prot::WRITE, 0, "a store was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a store found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.may_be_missing(page), "a store found no page"),
             Err(Fault::Oom | Fault::Retry) => {}
             Err(other) => panic!("store: {other:?}"),
         }
@@ -230,7 +252,8 @@ impl World {
         if self.huge && self.past_the_end(page) {
             return;
         }
-        match self.memory.load(mm, addr + page.word * 8) {
+        let at = addr + page.word * 8;
+        match self.answering(who, at, self.expected(page), || self.memory.load(mm, at)) {
             Ok(value) => {
                 assert_ne!(page.prot, 0, "a load went through that is not allowed");
                 assert_eq!(value, self.expected(page), "content of {addr:#x}");
@@ -242,7 +265,7 @@ impl World {
                 );
             }
             Err(Fault::SegvAccerr) => assert_eq!(page.prot, 0, "a load was refused"),
-            Err(Fault::BusAdrerr) => assert!(self.reads_fail || self.past_the_end(page), "a load found no page"),
+            Err(Fault::BusAdrerr) => assert!(self.may_be_missing(page), "a load found no page"),
             Err(Fault::Oom | Fault::Retry) => {}
             Err(other) => panic!("load: {other:?}"),
         }
@@ -322,6 +345,9 @@ impl World {
                 if count > 1 {
                     let gone = self.processes.remove(who % count);
                     self.memory.mmput(gone.mm, gone.pid);
+                    if let Some(context) = gone.context {
+                        self.memory.userfaultfd_release(context, |_| {});
+                    }
                 }
             }
             Op::Shmget { pages } => {
@@ -361,6 +387,7 @@ impl World {
                     self.memory.free_pages(pfn, order);
                 }
             }
+            Op::Mix(mix) => self.mix(mix),
             Op::Grow { who, pages } => self.grow(who % count, pages),
         }
     }
@@ -395,6 +422,7 @@ impl World {
             self.processes.push(Process {
                 mm: child,
                 pid: self.next_pid,
+                context: None,
                 ..self.processes[who].clone()
             });
             // Locks are not inherited.
@@ -429,6 +457,7 @@ impl World {
         }
         assert_eq!(self.memory.shm_tot(), pages, "pages of all segments");
         self.check_files();
+        self.check_accounts();
         for process in &self.processes {
             self.memory.check_mm(process.mm);
             assert_eq!(
@@ -449,10 +478,14 @@ impl World {
     /// Ends everything; nothing may be left.
     pub(crate) fn end(mut self, free_at_start: u64) {
         for process in self.processes.drain(..) {
+            if let Some(context) = process.context {
+                self.memory.userfaultfd_release(context, |_| {});
+            }
             self.memory.mmput(process.mm, process.pid);
         }
         self.memory.mmput(self.tool.mm, 1);
         self.drop_files();
+        self.drop_mixed();
         let caller = Caller {
             pid: 1,
             euid: 0,

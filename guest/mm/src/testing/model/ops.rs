@@ -1,6 +1,8 @@
 //! What can happen. Numbers that name something (`who`, `at`, `segment`, `file`) are taken modulo how many there are; lengths are in
 //! pages.
 
+use super::mixed::Mix;
+
 /// One thing that happens to the manager.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -141,6 +143,8 @@ pub enum Op {
         /// What happens.
         op: FileOp,
     },
+    /// Something that decides about huge pages and faults changes.
+    Mix(Mix),
     /// Reclaim in the background.
     Kswapd,
     /// A block of several frames, given back at once: pages move for it.

@@ -50,17 +50,7 @@ pub(crate) fn run_in(mut world: World, ops: &[Op]) -> (u64, u64) {
 /// # Panics
 /// As [`run`].
 pub fn run_huge(ops: &[(Op, Option<u64>)], frames: u32) {
-    let slots = 2 * frames;
-    let mut world = World::on(machine(frames, slots));
-    world.areas = [area(slots)].into();
-    world.huge = true;
-    world.unmerged = true;
-    world.memory.set_anon_policy(AnonPolicy::Always);
-    world.memory.set_shmem_policy(ShmemPolicy::Force);
-    let free_at_start = {
-        let alike = machine(frames, slots);
-        alike.nr_free_pages()
-    };
+    let (mut world, free_at_start) = World::with_huge_pages(frames);
     for (i, (op, failure)) in ops.iter().enumerate() {
         world.applying(op, *failure);
         world.check(i % 16 == 15);
@@ -84,4 +74,21 @@ pub fn run_with_failures(ops: &[(Op, Option<u64>)]) {
     }
     world.check(true);
     world.end(free_at_start);
+}
+
+impl World {
+    /// A machine of so many frames where everything gets huge pages that can have them, with a file system that has a limit; and how many frames
+    /// are free at the start.
+    pub(crate) fn with_huge_pages(frames: u32) -> (Self, u64) {
+        let slots = 2 * frames;
+        let free_at_start = machine(frames, slots).nr_free_pages();
+        let mut world = Self::on(machine(frames, slots));
+        world.areas = [area(slots)].into();
+        world.huge = true;
+        world.unmerged = true;
+        world.mount_limited();
+        world.memory.set_anon_policy(AnonPolicy::Always);
+        world.memory.set_shmem_policy(ShmemPolicy::Force);
+        (world, free_at_start)
+    }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::mmap::prot;
-use crate::testing::model::{FileOp, How, Op};
+use crate::testing::model::{FileOp, How, Mix, Op};
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let who = 0..4usize;
@@ -70,6 +70,20 @@ pub(super) fn huge_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Kswapd),
         1 => (1..10u32, any::<bool>()).prop_map(|(order, movable)| Op::Block { order, movable }),
         1 => Just(Op::Swapoff { area: 0 }),
+        4 => mix().prop_map(Op::Mix),
+    ]
+}
+
+fn mix() -> impl Strategy<Value = Mix> {
+    let (who, at) = (0..3usize, 0..5000usize);
+    let pages = prop_oneof![Just(512u64), 1..700u64];
+    prop_oneof![
+        3 => (who.clone(), at.clone(), pages.clone(), any::<bool>())
+            .prop_map(|(who, at, pages, huge)| Mix::Advise { who, at, pages, huge }),
+        2 => (0..3usize, 0..6usize, 0..4usize).prop_map(|(anon, shmem, mount)| Mix::Policy(anon, shmem, mount)),
+        1 => (0..4u64).prop_map(Mix::Pool),
+        3 => (who.clone(), at, pages).prop_map(|(who, at, pages)| Mix::Register { who, at, pages }),
+        1 => who.prop_map(Mix::Release),
     ]
 }
 

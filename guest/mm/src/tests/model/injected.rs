@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::op;
 use crate::mmap::prot;
 use crate::testing::machine;
-use crate::testing::model::{FRAMES, How, Op, SLOTS, World, run_with_failures};
+use crate::testing::model::{FRAMES, FileOp, How, Mix, Op, SLOTS, World, run_with_failures};
 
 const RW: u64 = prot::READ | prot::WRITE;
 
@@ -25,8 +25,7 @@ enum Kind {
 }
 
 /// Runs the operations with attempt number `failing` failing. Returns the attempts that were made.
-fn run_failing(ops: &[Op], failing: u64, kind: Kind, free_at_start: u64) -> u64 {
-    let mut world = World::new();
+fn run_failing(mut world: World, ops: &[Op], failing: u64, kind: Kind, free_at_start: u64) -> u64 {
     let start = world.memory.platform.failing.attempts();
     let failing = start.saturating_add(failing);
     for op in ops {
@@ -52,13 +51,139 @@ fn run_failing(ops: &[Op], failing: u64, kind: Kind, free_at_start: u64) -> u64 
 }
 
 fn every_attempt(ops: &[Op]) {
-    let free_at_start = machine(FRAMES, SLOTS).nr_free_pages();
-    let attempts = run_failing(ops, u64::MAX, Kind::Once, free_at_start);
+    every_attempt_in(|| (World::new(), machine(FRAMES, SLOTS).nr_free_pages()), ops);
+}
+
+/// In worlds made alike, with how many frames are free at the start.
+fn every_attempt_in(world: impl Fn() -> (World, u64), ops: &[Op]) {
+    let run = |failing, kind| {
+        let (world, free_at_start) = world();
+        run_failing(world, ops, failing, kind, free_at_start)
+    };
+    let attempts = run(u64::MAX, Kind::Once);
     assert!(attempts > 0, "a scenario that allocates nothing shows nothing");
     for failing in 0..attempts {
-        run_failing(ops, failing, Kind::Once, free_at_start);
-        run_failing(ops, failing, Kind::ToTheEnd, free_at_start);
+        run(failing, Kind::Once);
+        run(failing, Kind::ToTheEnd);
     }
+}
+
+/// With memory for a few huge pages, which everything gets that can have them.
+fn every_attempt_with_huge_pages(ops: &[Op]) {
+    every_attempt_in(|| World::with_huge_pages(3000), ops);
+}
+
+fn file(file: usize, op: FileOp) -> Op {
+    Op::File { file, op }
+}
+
+/// C5, G3, G4: huge pages of files are made, by a write, by a fault and where a limit is near, mapped, split by a hole and by the end, and go to
+/// swap.
+#[test]
+fn huge_files_with_failing_allocations() {
+    for of in [0, 1] {
+        every_attempt_with_huge_pages(&[
+            file(0, FileOp::Create),
+            file(0, FileOp::Create),
+            file(of, FileOp::Write { page: 3, value: 5 }),
+            file(of, FileOp::Truncate { pages: 1100 }),
+            file(
+                of,
+                FileOp::Map {
+                    who: 0,
+                    first: 0,
+                    pages: 1024,
+                    shared: true,
+                },
+            ),
+            Op::Store {
+                who: 0,
+                at: 700,
+                value: 6,
+            },
+            file(of, FileOp::Punch { first: 10, pages: 30 }),
+            Op::Store {
+                who: 0,
+                at: 20,
+                value: 7,
+            },
+            Op::Pageout {
+                who: 0,
+                at: 500,
+                pages: 30,
+            },
+            Op::Load { who: 0, at: 700 },
+            file(of, FileOp::Truncate { pages: 520 }),
+            file(of, FileOp::Read { page: 3 }),
+        ]);
+    }
+}
+
+/// G1, B43: huge pages of private memory are made, shared with a child, cut, moved, split and paged out.
+#[test]
+fn private_huge_pages_with_failing_allocations() {
+    let store = |who, at, value| Op::Store { who, at, value };
+    every_attempt_with_huge_pages(&[
+        mmap(0, 1100, false),
+        store(0, 600, 3),
+        store(0, 0, 4),
+        Op::Fork { who: 0 },
+        store(1, 600, 5),
+        Op::Mprotect {
+            who: 0,
+            at: 590,
+            pages: 20,
+            prot: prot::READ,
+        },
+        Op::Munmap {
+            who: 1,
+            at: 610,
+            pages: 4,
+        },
+        mremap(512, 700, How::MayMove),
+        Op::Pageout {
+            who: 0,
+            at: 580,
+            pages: 40,
+        },
+        Op::Load { who: 0, at: 600 },
+        Op::Dontneed {
+            who: 1,
+            at: 300,
+            pages: 400,
+        },
+        store(1, 600, 8),
+    ]);
+}
+
+/// H3, H4: programs answer faults among huge pages, and the pool takes memory meanwhile.
+#[test]
+fn answered_faults_with_failing_allocations() {
+    let register = |who, at| Op::Mix(Mix::Register { who, at, pages: 100 });
+    let store = |who, at, value| Op::Store { who, at, value };
+    every_attempt_with_huge_pages(&[
+        mmap(0, 700, false),
+        mmap(0, 600, true),
+        store(0, 100, 3),
+        register(0, 0),
+        register(0, 600),
+        register(0, 720),
+        store(0, 5, 4),
+        store(0, 610, 5),
+        store(0, 730, 6),
+        Op::Mix(Mix::Pool(2)),
+        Op::Pageout {
+            who: 0,
+            at: 600,
+            pages: 150,
+        },
+        Op::Fork { who: 0 },
+        store(1, 640, 7),
+        Op::Load { who: 0, at: 730 },
+        Op::Mix(Mix::Pool(0)),
+        Op::Mix(Mix::Release(0)),
+        store(0, 650, 8),
+    ]);
 }
 
 fn mmap(who: usize, pages: u64, shared: bool) -> Op {
