@@ -609,10 +609,58 @@ static void rights(void) {
 	pool("G9", "the end of rights");
 }
 
+#define SYSFS "/sys/kernel/mm/hugepages/hugepages-%s/%s"
+
+/* What a file of sysfs says, after something was written to it, or not. */
+static void attribute(const char *size, const char *name, const char *value) {
+	char path[96], text[32] = "";
+	struct stat stat_;
+	snprintf(path, sizeof path, SYSFS, size, name);
+	stat(path, &stat_);
+	int fd = open(path, value ? O_WRONLY : O_RDONLY);
+	ssize_t len = value ? write(fd, value, strlen(value)) : read(fd, text, sizeof text - 1);
+	if (len < 0)
+		snprintf(text, sizeof text, "%s\n", strerrorname_np(errno));
+	else if (value)
+		snprintf(text, sizeof text, "%zd\n", len);
+	say("G9 %s/%s %o %s: %s", size, name, stat_.st_mode & 0777, value ? value : "", text);
+	close(fd);
+}
+
+static void sysfs(void) {
+	static const char *const names[] = { "nr_hugepages", "nr_hugepages_mempolicy", "free_hugepages", "resv_hugepages",
+		"surplus_hugepages", "nr_overcommit_hugepages" };
+	static const char *const values[] = { "3", "4\n", "+2", "", "x", "-1", "2x", " 2", "99999999999999999999999", "0x2" };
+	size_pool("5", "1");
+	char *at = map(2 * HUGE, PRIVATE);
+	at[0] = 1;
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		attribute("2048kB", names[i], NULL);
+	for (unsigned i = 0; i < sizeof values / sizeof *values; i++)
+		attribute("2048kB", "nr_overcommit_hugepages", values[i]);
+	attribute("2048kB", "nr_overcommit_hugepages", NULL);
+	attribute("2048kB", "nr_hugepages", "1");
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		attribute("2048kB", names[i], NULL);
+	attribute("2048kB", "nr_hugepages_mempolicy", "3");
+	pool("G9", "three pages");
+	munmap(at, 2 * HUGE);
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		attribute("1048576kB", names[i], NULL);
+	attribute("1048576kB", "nr_hugepages", "0");
+	attribute("1048576kB", "nr_hugepages", "x");
+	attribute("1048576kB", "nr_overcommit_hugepages", "1");
+	attribute("1048576kB", "demote_size", NULL);
+	attribute("1048576kB", "demote", "0");
+	attribute("1048576kB", "demote", "x");
+	size_pool("5", "0");
+	pool("G9", "the end of sysfs");
+}
+
 int main(int argc, char **argv) {
 	static const struct { const char *name; void (*run)(void); } parts[] = {
 		{ "mappings", mappings }, { "advice", advice }, { "segments", segments }, { "unreserved", unreserved_segment },
-		{ "surplus", surplus }, { "files", memory_files }, { "copies", copies }, { "rights", rights },
+		{ "surplus", surplus }, { "files", memory_files }, { "copies", copies }, { "rights", rights }, { "sysfs", sysfs },
 	};
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
 	sigaction(SIGBUS, &action, NULL);

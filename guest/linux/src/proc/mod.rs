@@ -23,6 +23,7 @@
 //!
 //! Source: proc(5). Differs from Linux: rights and owners cannot be changed; every mount of it shows the same.
 
+mod hugepages;
 mod kernel;
 mod knobs;
 mod link;

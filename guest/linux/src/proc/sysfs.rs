@@ -8,6 +8,7 @@
 use faultlab_mm::Platform;
 use faultlab_mm::huge::{AnonPolicy, Defrag, HPAGE_SIZE, ShmemPolicy};
 
+use super::hugepages::Pool;
 use super::text::{Out, put};
 use crate::{Errno, Linux};
 
@@ -24,6 +25,8 @@ pub(crate) enum Attribute {
     UseZeroPage,
     /// `transparent_hugepage/hpage_pmd_size`.
     HpagePmdSize,
+    /// Of `hugepages`.
+    Pool(Pool),
 }
 
 impl<P: Platform> Linux<'_, P> {
@@ -44,6 +47,7 @@ impl<P: Platform> Linux<'_, P> {
             Attribute::Defrag => choice(Defrag::ALL.map(Defrag::name), self.memory.defrag().name(), out),
             Attribute::UseZeroPage => put!(out; "0\n"),
             Attribute::HpagePmdSize => put!(out; HPAGE_SIZE, "\n"),
+            Attribute::Pool(pool) => self.show_pool(pool, out),
         }
     }
 
@@ -57,6 +61,7 @@ impl<P: Platform> Linux<'_, P> {
             Attribute::Defrag => Defrag::of_name(word).map(|defrag| memory.set_defrag(defrag)),
             Attribute::UseZeroPage => (word == b"0").then_some(()),
             Attribute::HpagePmdSize => return Err(Errno::EIO),
+            Attribute::Pool(pool) => return self.store_pool(pool, word).map(|()| len),
         };
         known.map(|()| len).ok_or(Errno::EINVAL)
     }

@@ -2,6 +2,7 @@
 //!
 //! Source: Linux, fs/proc/root.c, fs/proc/base.c (`tgid_base_stuff`), kernel/sysctl.c; proc(5).
 
+use super::hugepages::Pool;
 use super::sysfs::Attribute;
 use crate::vfs::s;
 
@@ -27,6 +28,9 @@ pub(crate) enum Dir {
     Sysfs,
     SysfsKernel,
     SysfsMm,
+    Hugepages,
+    Hugepages1G,
+    Hugepages2M,
     Thp,
 }
 
@@ -241,6 +245,15 @@ const fn attribute(name: &'static str, rights: u32, attribute: Attribute) -> Nod
     }
 }
 
+const fn pool(dir: Dir, name: &'static str, rights: u32, pool: Pool) -> Node {
+    Node {
+        dir,
+        name,
+        rights,
+        what: What::Attribute(Attribute::Pool(pool)),
+    }
+}
+
 /// Numbers of nodes that have no name of their own.
 pub(crate) const ROOT: u16 = 0;
 pub(crate) const PROCESS: u16 = 1;
@@ -392,6 +405,33 @@ pub(crate) static NODES: &[Node] = &[
     show("wchan", 0o444, Show::Wchan),
     dir(Dir::Sysfs, "kernel", Dir::SysfsKernel),
     dir(Dir::SysfsKernel, "mm", Dir::SysfsMm),
+    dir(Dir::SysfsMm, "hugepages", Dir::Hugepages),
+    dir(Dir::Hugepages, "hugepages-1048576kB", Dir::Hugepages1G),
+    dir(Dir::Hugepages, "hugepages-2048kB", Dir::Hugepages2M),
+    pool(Dir::Hugepages1G, "demote", 0o200, Pool::Demote),
+    pool(Dir::Hugepages1G, "demote_size", 0o644, Pool::DemoteSize),
+    pool(Dir::Hugepages1G, "free_hugepages", 0o444, Pool::Free(true)),
+    pool(Dir::Hugepages1G, "nr_hugepages", 0o644, Pool::Size(true)),
+    pool(Dir::Hugepages1G, "nr_hugepages_mempolicy", 0o644, Pool::Size(true)),
+    pool(
+        Dir::Hugepages1G,
+        "nr_overcommit_hugepages",
+        0o644,
+        Pool::Overcommit(true),
+    ),
+    pool(Dir::Hugepages1G, "resv_hugepages", 0o444, Pool::Reserved(true)),
+    pool(Dir::Hugepages1G, "surplus_hugepages", 0o444, Pool::Surplus(true)),
+    pool(Dir::Hugepages2M, "free_hugepages", 0o444, Pool::Free(false)),
+    pool(Dir::Hugepages2M, "nr_hugepages", 0o644, Pool::Size(false)),
+    pool(Dir::Hugepages2M, "nr_hugepages_mempolicy", 0o644, Pool::Size(false)),
+    pool(
+        Dir::Hugepages2M,
+        "nr_overcommit_hugepages",
+        0o644,
+        Pool::Overcommit(false),
+    ),
+    pool(Dir::Hugepages2M, "resv_hugepages", 0o444, Pool::Reserved(false)),
+    pool(Dir::Hugepages2M, "surplus_hugepages", 0o444, Pool::Surplus(false)),
     dir(Dir::SysfsMm, "transparent_hugepage", Dir::Thp),
     attribute("defrag", 0o644, Attribute::Defrag),
     attribute("enabled", 0o644, Attribute::Enabled),
