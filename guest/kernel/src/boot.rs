@@ -6,6 +6,8 @@
 //!
 //! Source: Linux, Documentation/arch/x86/boot.rst, "64-bit Boot Protocol"; Intel SDM vol. 3, 2.5 "Control Registers".
 
+pub(crate) mod rootfs;
+
 use core::arch::global_asm;
 
 use faultlab_abi::lab::{Hello, panic_reason};
@@ -20,12 +22,13 @@ use faultlab_mm::addr::Pfn;
 use faultlab_mm::overcommit::OvercommitMode;
 use faultlab_mm::swap::AreaConfig;
 
-use crate::platform::MEMORY;
-use crate::x86::msr;
-use crate::{
-    clock, exec, fpu, gate, interrupts, lab, log, out, panic, preempt, proc, ram, segments, strace, swap_disk,
-    terminal, trace, vmstat, x86,
-};
+use crate::cpu::x86::msr;
+use crate::cpu::{fpu, gate, interrupts, segments, x86};
+use crate::dev::{clock, lab, swap_disk, terminal};
+use crate::mem::platform::MEMORY;
+use crate::mem::ram;
+use crate::report::{log, out, panic, proc, strace, trace, vmstat};
+use crate::task::{exec, preempt};
 
 /// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
 pub(crate) const STACK_PAGES: u64 = 8;

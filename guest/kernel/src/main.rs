@@ -6,18 +6,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`boot`] | entry, the static page tables, `kmain` |
-//! | [`ram`] | direct map, fixmap, what lies where in RAM |
-//! | [`segments`], [`interrupts`], [`entry`] | GDT and TSS, IDT, the ways into ring 0 and out of it |
-//! | [`trap`] | page faults and other exceptions |
-//! | [`gate`], [`ring3`] | how system calls enter on this host; instructions that ring 0 may lack |
+//! | [`boot`] | entry, the static page tables, `kmain`, the root file system |
+//! | [`cpu`] | what the CPU defines: entries, exceptions, vector registers |
+//! | [`mem`] | what lies where in RAM, what the memory manager needs, the memory of programs |
+//! | [`task`] | processes: their lives, turns, times and signals |
 //! | [`syscall`] | system calls |
-//! | [`rootfs`] | the root file system, from the initrd |
-//! | [`process`], [`sched`], [`preempt`], [`timers`], [`times`], [`clone`], [`exit`], [`signal`], [`fpu`], [`exec`] | processes |
-//! | [`platform`], [`uaccess`] | what the memory manager needs, and the programs' memory |
-//! | [`virtio`], [`swap_disk`], [`lab`], [`terminal`], [`serial`] | devices |
-//! | [`log`], [`panic`], [`trace`], [`strace`], [`vmstat`], [`clock`] | what is known from outside |
-//! | [`x86`], [`global`], [`memory_functions`] | instructions, shared state, `memcpy` and its family |
+//! | [`dev`] | devices |
+//! | [`report`] | what is known from outside |
+//! | [`global`] | shared state |
 //!
 //! What has a format but needs no machine is the library of this package (`lib.rs`), tested on the host.
 //!
@@ -30,43 +26,10 @@
 #![no_main]
 
 mod boot;
-mod clock;
-mod clone;
-mod entry;
-mod exec;
-mod exit;
-mod fpu;
-mod gate;
+mod cpu;
+mod dev;
 mod global;
-mod interrupts;
-mod lab;
-mod log;
-mod memory_functions;
-mod out;
-mod page_wait;
-mod panic;
-mod platform;
-mod preempt;
-mod proc;
-mod process;
-mod ram;
-mod random;
-mod ring3;
-mod rootfs;
-mod rseq;
-mod sched;
-mod segments;
-mod serial;
-mod signal;
-mod strace;
-mod swap_disk;
+mod mem;
+mod report;
 mod syscall;
-mod terminal;
-mod timers;
-mod times;
-mod trace;
-mod trap;
-mod uaccess;
-mod virtio;
-mod vmstat;
-mod x86;
+mod task;

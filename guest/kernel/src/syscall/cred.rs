@@ -3,9 +3,10 @@
 use faultlab_linux::cred::{Cred, Ids, Refused};
 
 use super::{Errno, limits, nr};
-use crate::entry::VolatileRegs;
-use crate::platform::LINUX;
-use crate::{process, uaccess};
+use crate::cpu::entry::VolatileRegs;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process;
 
 /// Ids of the running process.
 pub(super) fn current() -> Cred {

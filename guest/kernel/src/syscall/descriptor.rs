@@ -13,10 +13,12 @@ use faultlab_linux::wait::Call;
 
 use super::file::file;
 use super::{Errno, Outcome, cred, notify, nr, userfault};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, Interrupted, current_files, current_mm};
-use crate::{signal, terminal, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::terminal;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, current_files, current_mm};
+use crate::task::signal;
 
 mod number {
     pub(super) const PIPE: u64 = 22;

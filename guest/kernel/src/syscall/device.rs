@@ -12,9 +12,11 @@ use faultlab_abi::lab::{Phase, kind};
 use faultlab_abi::layout::{LAB_SCRATCH, PAGE_SIZE, WINDOW};
 
 use super::Errno;
-use crate::platform::MEMORY;
-use crate::uaccess::{self, for_each_piece};
-use crate::{lab, ram, vmstat};
+use crate::dev::lab;
+use crate::mem::platform::MEMORY;
+use crate::mem::ram;
+use crate::mem::uaccess::{self, for_each_piece};
+use crate::report::vmstat;
 
 mod exits;
 mod free;

@@ -8,10 +8,10 @@ use faultlab_linux::epoll::{EVENT_BYTES, has_event};
 use super::file::file;
 use super::poll::{Patience, end, is_over, set_mask};
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{Interrupted, current_files};
-use crate::uaccess;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{Interrupted, current_files};
 
 mod nr {
     pub(super) const EPOLL_CREATE: u64 = 213;

@@ -7,9 +7,11 @@ use faultlab_mm::mmap::MapFile;
 
 use super::locks::{self, LockCommand};
 use super::{Errno, cred, device, userfault};
-use crate::platform::LINUX;
-use crate::process::current_files;
-use crate::{sched, terminal, uaccess};
+use crate::dev::terminal;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::current_files;
+use crate::task::sched;
 
 /// How much can be read. Source: ioctl_tty(2).
 const FIONREAD: u32 = 0x541b;

@@ -19,11 +19,12 @@ use faultlab_mm::mmap::FutexKey;
 use faultlab_mm::vma::MmId;
 
 use super::{Errno, Outcome, time};
-use crate::entry::PtRegs;
+use crate::cpu::entry::PtRegs;
+use crate::dev::clock;
 use crate::global::Global;
-use crate::platform::MEMORY;
-use crate::process::{self, Interrupted, PROCESSES_MAX, Process, State, current_mm};
-use crate::{clock, uaccess};
+use crate::mem::platform::MEMORY;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, PROCESSES_MAX, Process, State, current_mm};
 
 static FUTEXES: Global<Futexes<PROCESSES_MAX>> = Global::new(Futexes::new());
 

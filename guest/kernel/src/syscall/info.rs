@@ -5,8 +5,9 @@
 use faultlab_linux::proc::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::{random, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::random;
+use crate::mem::uaccess;
 
 mod nr {
     pub(super) const UNAME: u64 = 63;

@@ -8,11 +8,12 @@ use faultlab_linux::read_write::{At, Buffer, RW_MAX_BYTES};
 use super::file::file;
 use super::writer::writer;
 use super::{Errno, descriptor};
-use crate::platform::LINUX;
-use crate::process::current_mm;
-use crate::terminal;
-use crate::uaccess::{self, Piece, for_each_piece};
-use crate::{lab, ram, random, serial};
+use crate::dev::terminal;
+use crate::dev::{lab, random, serial};
+use crate::mem::platform::LINUX;
+use crate::mem::ram;
+use crate::mem::uaccess::{self, Piece, for_each_piece};
+use crate::task::process::current_mm;
 
 fn buffer(addr: u64, len: u64) -> Buffer {
     Buffer {

@@ -3,9 +3,10 @@
 use faultlab_linux::limits::Limit;
 
 use super::Errno;
-use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, Process};
-use crate::{preempt, timers, uaccess};
+use crate::mem::platform::{LINUX, MEMORY};
+use crate::mem::uaccess;
+use crate::task::process::{self, Process};
+use crate::task::{preempt, timers};
 
 /// Lets the memory manager know what the running process may map and lock, after its limits or its user changed.
 pub(super) fn apply(process: &Process) {

@@ -8,10 +8,10 @@ use faultlab_linux::wait::{Call, Waiter};
 use super::descriptor::outcome;
 use super::file::file;
 use super::{Errno, Outcome, nr};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, current_files};
-use crate::uaccess;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, current_files};
 
 mod number {
     pub(super) const FLOCK: u64 = 73;

@@ -5,8 +5,8 @@ use faultlab_mm::mmap::{MapFile, map_flag};
 
 use super::file::MapTarget;
 use super::{Errno, device, file};
-use crate::platform::MEMORY;
-use crate::process::current_mm;
+use crate::mem::platform::MEMORY;
+use crate::task::process::current_mm;
 
 /// `mmap(addr, len, prot, flags, descriptor, offset)`.
 #[inline(never)]

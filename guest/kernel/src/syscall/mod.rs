@@ -49,13 +49,16 @@ pub(crate) use faultlab_linux::Errno;
 use faultlab_linux::clone::CloneArgs;
 use faultlab_linux::read_write::At;
 
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::exit;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::x86::msr;
+use crate::cpu::{trap, x86};
 use crate::global::Global;
-use crate::platform::MEMORY;
-use crate::process::Interrupted;
-use crate::x86::msr;
-use crate::{clone, exec, log, sched, trap, uaccess, vmstat, x86};
+use crate::mem::platform::MEMORY;
+use crate::mem::uaccess;
+use crate::report::{log, vmstat};
+use crate::task::exit;
+use crate::task::process::Interrupted;
+use crate::task::{clone, exec, sched};
 
 mod cred;
 mod descriptor;
@@ -177,7 +180,7 @@ pub(crate) enum Outcome {
 fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
     match result {
         Ok(Outcome::Value(value)) => regs.volatile.rax = value,
-        Ok(Outcome::Sleep(kind)) => crate::signal::sleep_and_restart(kind, regs),
+        Ok(Outcome::Sleep(kind)) => crate::task::signal::sleep_and_restart(kind, regs),
         Ok(Outcome::Registers) => {}
         // Also one that the short way gave up: its number is still in RAX.
         Err(errno) if userfault::failed_by_it(errno, regs) => {}
@@ -245,9 +248,9 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMDT => shm::shmdt(rdi),
         nr::SWAPON => swap::swapon(rdi, rsi),
         nr::SWAPOFF => swap::swapoff(rdi),
-        nr::GETPID => Ok(u64::from(crate::process::current().pid.get())),
-        nr::GETTID => Ok(u64::from(crate::process::current().tid.get())),
-        nr::GETPPID => Ok(u64::from(crate::process::current().parent.get())),
+        nr::GETPID => Ok(u64::from(crate::task::process::current().pid.get())),
+        nr::GETTID => Ok(u64::from(crate::task::process::current().tid.get())),
+        nr::GETPPID => Ok(u64::from(crate::task::process::current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),
         nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
         nr::GETGID => Ok(u64::from(cred::current().group.real)),
@@ -303,7 +306,7 @@ pub(crate) use time::{interrupted, is_over};
 /// A call that may copy, switch or end the process, or leave it with a signal.
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
     call_slow(regs);
-    crate::signal::before_return(regs);
+    crate::task::signal::before_return(regs);
     trap::run_kswapd::<{ level::OFF }>();
 }
 

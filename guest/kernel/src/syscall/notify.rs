@@ -15,10 +15,12 @@ use super::time::{Clock, read_pair};
 use super::timer::{VALUE_AT, was_set, write_itimerspec};
 use super::told::may_access;
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, current_files};
-use crate::{clock, signal, timers, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, current_files};
+use crate::task::{signal, timers};
 
 mod nr {
     pub(super) const SIGNALFD: u64 = 282;

@@ -11,10 +11,12 @@ use faultlab_linux::wait::Keys;
 
 use super::time::{self, NS_PER_S};
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, Interrupted, current_files};
-use crate::{signal, terminal, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::terminal;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, current_files};
+use crate::task::signal;
 
 mod nr {
     pub(super) const POLL: u64 = 7;

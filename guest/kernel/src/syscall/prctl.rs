@@ -1,9 +1,9 @@
 //! `prctl`, as far as it is about huge pages. Source: PR_SET_THP_DISABLE(2const). Rule G1.
 
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::MEMORY;
-use crate::process::current_mm;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::MEMORY;
+use crate::task::process::current_mm;
 
 const NR_PRCTL: u64 = 157;
 const PR_SET_THP_DISABLE: u64 = 41;

@@ -6,10 +6,10 @@ use faultlab_linux::file::o;
 use faultlab_linux::signal::{INFO_BYTES, Info, Signal, code};
 
 use super::{Errno, Outcome, usage};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, Interrupted, Process, Report, State};
-use crate::uaccess;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, Process, Report, State};
 
 mod nr {
     pub(super) const SETPGID: u64 = 109;

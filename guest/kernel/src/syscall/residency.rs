@@ -3,9 +3,9 @@
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 
 use super::Errno;
-use crate::platform::MEMORY;
-use crate::process::current_mm;
-use crate::uaccess;
+use crate::mem::platform::MEMORY;
+use crate::mem::uaccess;
+use crate::task::process::current_mm;
 
 /// Pages that `mincore` reports at a time.
 const MINCORE_PAGES: usize = 256;

@@ -7,9 +7,10 @@
 
 use super::time::write_ns;
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::process::{self, Process, State};
-use crate::{preempt, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::uaccess;
+use crate::task::preempt;
+use crate::task::process::{self, Process, State};
 
 mod nr {
     pub(super) const GETPRIORITY: u64 = 140;

@@ -3,9 +3,9 @@
 use faultlab_kernel::shm_ds;
 
 use super::Errno;
-use crate::platform::MEMORY;
-use crate::process::{caller, current_mm};
-use crate::uaccess;
+use crate::mem::platform::MEMORY;
+use crate::mem::uaccess;
+use crate::task::process::{caller, current_mm};
 
 #[inline(never)]
 pub(super) fn shmget(key: u64, size: u64, flags: u64) -> Result<u64, Errno> {

@@ -6,10 +6,12 @@
 use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, INFO_BYTES, Info, SigSet, Signal, To, code};
 
 use super::{Errno, Outcome, time};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, Interrupted, Process, State};
-use crate::{clock, signal, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, Process, State};
+use crate::task::signal;
 
 mod nr {
     pub(super) const RT_SIGACTION: u64 = 13;

@@ -11,9 +11,9 @@ use super::descriptor::{outcome, signalling};
 use super::file::file;
 use super::fs::copy::{at, tell};
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::{self, current_mm};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::LINUX;
+use crate::task::process::{self, current_mm};
 
 mod nr {
     pub(super) const SENDFILE: u64 = 40;

@@ -4,8 +4,8 @@ use faultlab_linux::vfs::s;
 use faultlab_mm::swap::AreaConfig;
 
 use super::{Errno, cred, fs};
-use crate::platform::MEMORY;
-use crate::swap_disk;
+use crate::dev::swap_disk;
+use crate::mem::platform::MEMORY;
 
 /// Bits of `swapon`'s flags. Source: swapon(2).
 mod flag {

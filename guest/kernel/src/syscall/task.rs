@@ -10,9 +10,9 @@ use faultlab_linux::signal::Signal;
 
 use super::file::file;
 use super::{Errno, Outcome, cred};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::process::{self, COMM_BYTES};
-use crate::uaccess;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::uaccess;
+use crate::task::process::{self, COMM_BYTES};
 
 mod nr {
     pub(super) const SETREUID: u64 = 113;

@@ -6,8 +6,9 @@ use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_linux::clone::{CLONE3_BYTES, CloneArgs};
 
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::{clone, process, rseq, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::uaccess;
+use crate::task::{clone, process, rseq};
 
 mod nr {
     pub(super) const CLONE: u64 = 56;

@@ -16,9 +16,11 @@ use faultlab_linux::timer::{timespec_ns, timeval_ns};
 
 use super::poll::Rest;
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::process::{self, Interrupted, Process};
-use crate::{clock, times, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, Process};
+use crate::task::times;
 
 mod nr {
     pub(super) const NANOSLEEP: u64 = 35;

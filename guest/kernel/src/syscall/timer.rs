@@ -7,9 +7,11 @@ use faultlab_linux::timer::{Itimer, Made, NS_PER_S, Setting, timespec_ns, timeva
 
 use super::time::{ABSOLUTE, Clock, read_pair, write_ns, write_pair};
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::{clock, preempt, process, timers, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::{preempt, process, timers};
 
 mod nr {
     pub(super) const GETITIMER: u64 = 36;

@@ -12,9 +12,10 @@ use faultlab_mm::vma::MmId;
 use super::file::file;
 use super::time::{Clock, NS_PER_S};
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::process::{self, Process, current_mm};
-use crate::{clock, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::uaccess;
+use crate::task::process::{self, Process, current_mm};
 
 mod nr {
     pub(super) const CAPGET: u64 = 125;

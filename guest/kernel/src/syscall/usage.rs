@@ -5,11 +5,12 @@
 use faultlab_linux::timer::NS_PER_S;
 
 use super::{Errno, Outcome};
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::MEMORY;
-use crate::process::{self, Process, State};
-use crate::times::{self, Usage};
-use crate::{clock, uaccess};
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::dev::clock;
+use crate::mem::platform::MEMORY;
+use crate::mem::uaccess;
+use crate::task::process::{self, Process, State};
+use crate::task::times::{self, Usage};
 
 mod nr {
     pub(super) const GETRUSAGE: u64 = 98;
@@ -103,7 +104,7 @@ fn sysinfo(addr: u64) -> Result<Outcome, Errno> {
         0,
         MEMORY.totalram_pages() * page,
         MEMORY.nr_free_pages() * page,
-        crate::vmstat::value(faultlab_abi::vmstat::Item::NrShmem) * page,
+        crate::report::vmstat::value(faultlab_abi::vmstat::Item::NrShmem) * page,
         0,
         swap * page,
         MEMORY.nr_swap_pages() * page,

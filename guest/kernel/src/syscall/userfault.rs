@@ -11,10 +11,11 @@ use faultlab_linux::userfault::{Request, WORDS_MAX};
 use faultlab_mm::userfaultfd::{Message, Userfault, UserfaultId};
 
 use super::{Errno, Outcome, cred};
-use crate::entry::PtRegs;
-use crate::platform::{LINUX, MEMORY};
-use crate::process::{self, Interrupted, current_files, current_mm};
-use crate::{rseq, signal, uaccess};
+use crate::cpu::entry::PtRegs;
+use crate::mem::platform::{LINUX, MEMORY};
+use crate::mem::uaccess;
+use crate::task::process::{self, Interrupted, current_files, current_mm};
+use crate::task::{rseq, signal};
 
 /// `userfaultfd(flags)`.
 pub(super) fn userfaultfd(flags: u64) -> Result<u64, Errno> {

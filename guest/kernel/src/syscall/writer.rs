@@ -6,9 +6,9 @@ use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::writer::Writer;
 
 use super::{Errno, Outcome, long_way};
-use crate::entry::VolatileRegs;
+use crate::cpu::entry::VolatileRegs;
 use crate::global::Global;
-use crate::{process, signal};
+use crate::task::{process, signal};
 
 /// Whether the call that takes the long way was refused for its size.
 static EXCEEDED: Global<Cell<bool>> = Global::new(Cell::new(false));

@@ -4,9 +4,10 @@ use faultlab_abi::lab::kind;
 use faultlab_abi::layout::LAB_PIO_PORT;
 
 use super::{buffer, command};
+use crate::cpu::x86;
+use crate::mem::ram;
+use crate::mem::uaccess::for_each_piece;
 use crate::syscall::Errno;
-use crate::uaccess::for_each_piece;
-use crate::{ram, x86};
 
 /// Fills the program's buffer with the cycles that `exit` takes.
 #[inline(always)]

@@ -6,8 +6,8 @@ use faultlab_mm::addr::Pfn;
 
 use super::granule_bytes;
 use super::ranges::Ranges;
-use crate::platform::MEMORY;
-use crate::ram;
+use crate::mem::platform::MEMORY;
+use crate::mem::ram;
 use crate::syscall::Errno;
 
 pub(super) fn cold(pages: u64) -> Result<(), Errno> {

@@ -7,10 +7,12 @@ use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_mm::addr::{Pfn, VirtAddr};
 
 use super::pair;
+use crate::dev::lab;
 use crate::global::Global;
-use crate::platform::MEMORY;
+use crate::mem::platform::MEMORY;
+use crate::mem::{ram, uaccess};
 use crate::syscall::Errno;
-use crate::{lab, process, ram, uaccess};
+use crate::task::process;
 
 /// Most ranges in one command.
 const RANGES_MAX: usize = 256;

@@ -4,11 +4,11 @@ use faultlab_linux::vfs::{Fs, Owner, Time, at};
 use faultlab_mm::shmem::InodeId;
 
 use super::{Errno, path_at, path_buffer, task};
-use crate::platform::LINUX;
-use crate::process::current_files;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
 use crate::syscall::cred;
 use crate::syscall::file::file;
-use crate::uaccess;
+use crate::task::process::current_files;
 
 const STAT_FLAGS: u32 = at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH;
 

@@ -4,10 +4,10 @@ use faultlab_linux::copy::Place;
 use faultlab_linux::read_write::At;
 
 use super::Errno;
-use crate::platform::LINUX;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
 use crate::syscall::file::file;
 use crate::syscall::writer::writer;
-use crate::uaccess;
 
 /// Where a call begins: at the offset that a pointer points to, or at the position.
 pub(in super::super) fn at(offset: u64) -> Result<At, Errno> {

@@ -3,10 +3,10 @@
 use faultlab_linux::vfs::{Fs, PATH_MAX, PathAt};
 
 use super::{Errno, path, path_buffer, task};
-use crate::platform::LINUX;
-use crate::process::{current, current_files};
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
 use crate::syscall::file::file;
-use crate::uaccess;
+use crate::task::process::{current, current_files};
 
 /// Bytes of a `struct linux_dirent64` before the name.
 const HEADER_BYTES: usize = 19;

@@ -22,10 +22,10 @@ use faultlab_linux::wait::Call;
 
 use self::xattr::Of;
 use super::Errno;
-use crate::entry::{PtRegs, VolatileRegs};
-use crate::platform::LINUX;
-use crate::process::current;
-use crate::uaccess;
+use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::current;
 
 mod attributes;
 pub(super) mod copy;

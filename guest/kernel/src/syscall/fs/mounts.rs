@@ -5,9 +5,9 @@ use core::mem::MaybeUninit;
 use faultlab_linux::vfs::{MountArguments, PATH_MAX, PathAt};
 
 use super::{Errno, path, path_buffer, task};
-use crate::platform::LINUX;
-use crate::process::current_files;
-use crate::uaccess;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
+use crate::task::process::current_files;
 
 /// `mount`. The source says nothing to file systems that have none, but is shown.
 pub(super) fn mount(source: u64, target: u64, fstype: u64, flags: u64, data: u64) -> Result<u64, Errno> {

@@ -1,8 +1,8 @@
 //! Names come, go and change.
 
 use super::{Errno, path, path_at, path_buffer, task};
-use crate::platform::LINUX;
-use crate::uaccess;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
 
 pub(super) fn mkdirat(dirfd: u64, addr: u64, mode: u64) -> Result<u64, Errno> {
     let at = &mut path_buffer();

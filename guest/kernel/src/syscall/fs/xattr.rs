@@ -7,10 +7,10 @@ use faultlab_mm::shmem::InodeId;
 use core::mem::MaybeUninit;
 
 use super::{CWD, Errno, path_at, path_buffer, task};
-use crate::platform::LINUX;
+use crate::mem::platform::LINUX;
+use crate::mem::uaccess;
 use crate::syscall::cred;
 use crate::syscall::file::file;
-use crate::uaccess;
 
 /// How a call names what it is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
