@@ -158,7 +158,7 @@ fn mutants() {
     let arguments = ["--show", "--seed", seed, "--count", count];
     let ran = faultlab("--quiet rig -- exec -q --")
         .args([&program])
-        .args(&arguments)
+        .args(arguments)
         .run()
         .expect(0);
     let there = ran.stdout();
