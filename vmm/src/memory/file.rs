@@ -72,6 +72,8 @@ pub(super) fn map(bytes: u64, offset: u64, path: Option<&Path>, drops_cache: boo
     area.map(Some((file.as_fd(), offset)), MapFlags::SHARED | MapFlags::NORESERVE)?;
     // One page at a time, in the page cache and from the disk.
     area.advise(&(0..bytes), Advice::Random)?;
+    // In folios of a page, too: read ahead into larger ones, a page could leave the page cache only with its neighbours.
+    fadvise(&file, 0, None, FileAdvice::Random)?;
     let backed = Backed::new(
         area,
         PageCache {

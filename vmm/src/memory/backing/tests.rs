@@ -114,6 +114,26 @@ fn cold_touched_cold_again() {
     });
 }
 
+/// What a file system reads ahead into one large folio leaves the page cache in pages all the same. More is populated than is read at once.
+#[test]
+fn populated_pages_go_one_by_one() {
+    each(|backing, ram| {
+        if backing.granule_bytes() != PAGE_SIZE {
+            return;
+        }
+        let (first, count) = (1 << 20, 1024);
+        let all = pages(first, count * PAGE_SIZE);
+        ram.make_cold(&all).unwrap();
+        ram.populate(&all).unwrap();
+        for gone in 1..=count / 2 {
+            let odd = first + (2 * gone - 1) * PAGE_SIZE;
+            ram.make_cold(&pages(odd, PAGE_SIZE))
+                .unwrap_or_else(|error| panic!("{backing:?}, page {}: {error}", 2 * gone - 1));
+            assert_eq!(ram.present(&all).unwrap(), count - gone, "{backing:?}");
+        }
+    });
+}
+
 #[test]
 fn populated_pages_are_backed_and_keep_their_contents() {
     each(|backing, ram| {
