@@ -11,7 +11,7 @@ use crate::support::{Needs, Suite, faultlab};
 
 /// Adds the tests.
 pub(crate) fn tests(suite: &mut Suite) {
-    let simulated: [(&str, fn()); 8] = [
+    let simulated: [(&str, fn()); 9] = [
         ("words for its Linux reach it", appended),
         ("a program on Linux and in the guest", program_versus_linux),
         ("a program of this host runs there, with its libraries", foreign),
@@ -20,6 +20,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         ("Linux stands beside the guest", versus_linux),
         ("Linux swaps beside the guest", swap_versus_linux),
         ("a file that leaves the page cache is on a disk", from_disk),
+        ("files go through to the guest and back", through),
     ];
     for (name, body) in simulated {
         suite.test(format!("rig::{name}"), Needs::Simulator, body);
@@ -34,6 +35,26 @@ pub(crate) fn tests(suite: &mut Suite) {
             .run()
             .expect_refusal(2, &["--machine all", "run"]);
     });
+    suite.test("rig::directories do not go in", Needs::Nothing, || {
+        for arguments in ["--dir /etc:/etc", "--out /etc:/tmp"] {
+            faultlab(&format!("rig -- exec {arguments} -- hello"))
+                .run()
+                .expect_refusal(2, &["only files", "--file"]);
+        }
+    });
+}
+
+fn through() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    std::fs::write(&from, "through\n").expect("write");
+    faultlab("--quiet rig -- exec --quiet")
+        .args(["--file", &format!("{}:/tmp/there", from.display())])
+        .args(["--out", &format!("/tmp/there:{}", to.display())])
+        .args(["--", "hello"])
+        .run()
+        .expect(0);
+    assert_eq!(std::fs::read_to_string(&to).expect("it came back"), "through\n");
 }
 
 /// Cold in the page cache costs less than cold on the disk, and more than present.

@@ -89,6 +89,8 @@ fn measure(args: &GateArgs, machine: Machine, pages: u64, quiet: bool) -> Result
         machine,
         program: None,
         arguments: command.map(OsString::from).to_vec(),
+        taken: Vec::new(),
+        brought: Vec::new(),
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: true,

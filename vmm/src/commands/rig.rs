@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -13,7 +14,7 @@ use super::Failure;
 use super::progress::Progress;
 use super::rig_all;
 use super::signals::StopOnSignals;
-use crate::cli::{Cli, Command, RigArgs, RigMachines, one_line};
+use crate::cli::{Cli, Command, Pair, RigArgs, RigMachines, one_line};
 
 /// Runs the command in the machine; its exit status.
 pub(crate) fn rig(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
@@ -63,6 +64,13 @@ pub(super) fn check_arguments(args: &RigArgs) -> Result<(), Failure> {
         }) => Err(Failure::Usage(
             "a rig inside a rig: give another command after `--`".to_owned(),
         )),
+        Ok(Cli {
+            command: Command::Exec(exec),
+            ..
+        }) if !exec.dir.is_empty() || exec.out.iter().any(|pair| pair.host.is_dir()) => Err(Failure::Usage(
+            "only files go into a simulated machine and come back: give --file, and --out to a file, instead"
+                .to_owned(),
+        )),
         Err(answer) if answer.use_stderr() => {
             let line = one_line(&answer);
             Err(Failure::Usage(
@@ -88,10 +96,16 @@ fn arguments_there(args: &RigArgs) -> Vec<OsString> {
 pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
     let mut arguments = arguments_there(args);
     let program = (args.exec && !arguments.is_empty()).then(|| arguments.remove(0).into());
+    let (taken, brought) = match command_there(args) {
+        Some(Command::Exec(exec)) => (hosts(&exec.file), hosts(&exec.out)),
+        _ => Default::default(),
+    };
     RigConfig {
         machine,
         program,
         arguments,
+        taken,
+        brought,
         kernel: args.kernel.clone(),
         modules: args.modules.clone(),
         icount: !args.no_icount,
@@ -100,6 +114,11 @@ pub(super) fn config(args: &RigArgs, machine: Machine) -> RigConfig {
         disk: takes_disk(args),
         timeout: Duration::from_secs(args.timeout),
     }
+}
+
+/// The places on this host.
+fn hosts(pairs: &[Pair]) -> Vec<PathBuf> {
+    pairs.iter().map(|pair| pair.host.clone()).collect()
 }
 
 /// Words for the kernel of the machine: those given, and huge pages for a backing that is asked for by name and takes some.

@@ -117,6 +117,10 @@ pub struct RigConfig {
     pub program: Option<PathBuf>,
     /// `faultlab`'s (or that program's) arguments in there, its own name not included.
     pub arguments: Vec<OsString>,
+    /// Files to take along that no argument is the name of, but names: `--file HOST:GUEST`.
+    pub taken: Vec<PathBuf>,
+    /// Files to bring back that are named in the same way: `--out GUEST:HOST`.
+    pub brought: Vec<PathBuf>,
     /// The kernel to boot; `None` to look for one.
     pub kernel: Option<PathBuf>,
     /// Its module tree; `None` to look for it.
@@ -162,16 +166,13 @@ pub fn run(
 ) -> Result<RigOutcome, RigError> {
     let simulator = Simulator::find(config.machine, config.icount)?;
     // Only faultlab's own options are known to name files that are written.
-    let outputs = match config.program {
+    let mut outputs = match config.program {
         None => files::outputs(&config.arguments)?,
         Some(_) => Vec::new(),
     };
-    let named: Vec<OsString> = config
-        .program
-        .iter()
-        .map(Into::into)
-        .chain(config.arguments.clone())
-        .collect();
+    outputs.extend_from_slice(&config.brought);
+    let whole = config.program.iter().chain(&config.taken);
+    let named: Vec<OsString> = whole.map(Into::into).chain(config.arguments.clone()).collect();
     let inputs = files::inputs(&named, &outputs)?;
     let kernel = interrupts.check(kernel::find(
         config.kernel.as_deref(),
