@@ -322,20 +322,6 @@ static void segments(void)
 		must(fprintf(knob, "%lu", was.shmall) > 0 && !fclose(knob), "shmall");
 }
 
-/* The kernel's records, where this is about a guest: nobody else makes any there. */
-static void records(char *text, size_t room)
-{
-	FILE *stream = access("/dev/faultlab", F_OK) ? NULL : fopen("/proc/slabinfo", "r");
-	char line[512], name[64], count[64];
-
-	*text = 0;
-	while (stream != NULL && fgets(line, sizeof line, stream) != NULL)
-		if (*line != '#' && sscanf(line, "%63s %63s", name, count) == 2 && strlen(text) + 130 < room)
-			sprintf(text + strlen(text), "%s %s\n", name, count);
-	if (stream != NULL)
-		fclose(stream);
-}
-
 int main(void)
 {
 	static char before[8192], after[8192];

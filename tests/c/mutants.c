@@ -197,20 +197,6 @@ static int is_sane(int status, int error)
 	}
 }
 
-/* The kernel's records, where this is about a guest: nobody else makes any there. */
-static void records(char *text, size_t room)
-{
-	FILE *stream = access("/dev/faultlab", F_OK) ? NULL : fopen("/proc/slabinfo", "r");
-	char line[512], name[64], count[64];
-
-	*text = 0;
-	while (stream != NULL && fgets(line, sizeof line, stream) != NULL)
-		if (*line != '#' && sscanf(line, "%63s %63s", name, count) == 2 && strlen(text) + 130 < room)
-			sprintf(text + strlen(text), "%s %s\n", name, count);
-	if (stream != NULL)
-		fclose(stream);
-}
-
 int main(int argc, char **argv)
 {
 	static char file[BYTES_MAX], before[8192], after[8192];
