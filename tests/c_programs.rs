@@ -39,6 +39,7 @@ const OF_ROOT: &[(&str, i32)] = &[
     ("file_limits", 0),
     ("swap_errors", 0),
     ("notify", 0),
+    ("owners", 0),
     ("told", 0),
     ("init", 0),
 ];

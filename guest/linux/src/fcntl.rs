@@ -14,6 +14,13 @@ mod command {
     pub(super) const SETFD: u32 = 2;
     pub(super) const GETFL: u32 = 3;
     pub(super) const SETFL: u32 = 4;
+    pub(super) const SETOWN: u32 = 8;
+    pub(super) const GETOWN: u32 = 9;
+    pub(super) const SETSIG: u32 = 10;
+    pub(super) const GETSIG: u32 = 11;
+    pub(super) const SETLEASE: u32 = 1024;
+    pub(super) const GETLEASE: u32 = 1025;
+    pub(super) const CREATED_QUERY: u32 = 1028;
     pub(super) const DUPFD_CLOEXEC: u32 = 1030;
     pub(super) const SETPIPE_SZ: u32 = 1031;
     pub(super) const GETPIPE_SZ: u32 = 1032;
@@ -56,22 +63,42 @@ impl<P: Platform> Linux<'_, P> {
                 self.set_cloexec(table, descriptor, argument & FD_CLOEXEC != 0);
                 Ok(0)
             }
-            command::GETFL => Ok(file.f_flags()),
+            command::GETFL => Ok(file.f_flags() & u64::from(u32::MAX)),
             command::SETFL => {
-                const SETTABLE: u64 = o::APPEND | o::NONBLOCK | o::ASYNC | o::DIRECT | o::NOATIME;
+                const SETTABLE: u64 = o::APPEND | o::NONBLOCK | o::DIRECT | o::NOATIME;
                 let foreign = |inode| !self.owns(cred, inode);
                 if argument & !file.f_flags() & o::NOATIME != 0 && file.inode().is_some_and(foreign) {
                     return Err(Errno::EPERM);
                 }
+                self.set_async(
+                    cred,
+                    self.get_id(table, descriptor)?,
+                    descriptor,
+                    argument & o::ASYNC != 0,
+                )?;
                 file.set_f_flags(file.f_flags() & !SETTABLE | argument & SETTABLE);
                 Ok(0)
             }
+            command::SETOWN => {
+                let id = self.get_id(table, descriptor)?;
+                self.f_setown(cred, id, argument as i32).map(|()| 0)
+            }
+            // Of a group, the negative number.
+            command::GETOWN => Ok(i64::from(self.f_getown(file)).cast_unsigned()),
+            command::SETSIG => self.f_setsig(self.get_id(table, descriptor)?, argument).map(|()| 0),
+            command::GETSIG => Ok(self.f_getsig(file)),
+            command::SETLEASE => {
+                let id = self.get_id(table, descriptor)?;
+                self.f_setlease(cred, id, descriptor, argument).map(|()| 0)
+            }
+            command::GETLEASE => Ok(self.f_getlease(file)),
+            command::CREATED_QUERY => Ok(u64::from(file.f_flags() & o::CREATED != 0)),
             command::GETPIPE_SZ => match file.kind() {
                 Kind::Pipe(inode) => Ok(self.pipe_size(inode)),
                 _ => Err(Errno::EBADF),
             },
             command::SETPIPE_SZ => match file.kind() {
-                Kind::Pipe(inode) => self.set_pipe_size(inode, u64::from(argument as u32), cred.privileged()),
+                Kind::Pipe(inode) => self.set_pipe_size(inode, u64::from(argument as u32), cred),
                 _ => Err(Errno::EBADF),
             },
             command::ADD_SEALS => {

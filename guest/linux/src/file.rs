@@ -10,6 +10,7 @@ use faultlab_mm::userfaultfd::UserfaultId;
 use faultlab_mm::{Platform, id_type, record};
 
 use crate::epoll::EpItemId;
+use crate::owner::OwnerId;
 use crate::proc::SnapshotId;
 use crate::timer::TimerId;
 use crate::{Errno, Linux};
@@ -48,6 +49,8 @@ record! {
         ep_first, set_ep_first: Option<EpItemId> = 9;
         /// Of an epoll: the last of its items.
         ep_last, set_ep_last: Option<EpItemId> = 10;
+        /// Whom it tells that something happened.
+        owner, set_owner: Option<OwnerId> = 13;
     }
 }
 
@@ -91,6 +94,8 @@ pub mod o {
     pub const PATH: u64 = 0o10_000_000;
     /// A file without a name, in this directory; with `DIRECTORY`.
     pub const TMPFILE: u64 = 0o20_000_000;
+    /// Not of programs: the file was made by this `open`. Source: Linux `FMODE_CREATED`.
+    pub(crate) const CREATED: u64 = 1 << 32;
     /// All that are known. Source: Linux `VALID_OPEN_FLAGS`.
     pub const VALID: u64 = 0o37_777_703;
 }
@@ -331,6 +336,9 @@ impl<P: Platform> Linux<'_, P> {
         self.remove_file_locks(file);
         if file.ep_links().is_some() || file.ep_first().is_some() {
             self.release_ep_items(file);
+        }
+        if let Some(owner) = file.owner() {
+            self.release_owner(owner);
         }
         let inode = file.inode();
         for word in file.0 {

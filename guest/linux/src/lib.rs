@@ -26,6 +26,7 @@
 //! | [`userfault`] | fs/userfaultfd.c | descriptors of `userfaultfd` |
 //! | [`copy`] | fs/read_write.c | `sendfile`, `copy_file_range` |
 //! | [`memfd`] | mm/memfd.c | `memfd_create` |
+//! | [`owner`] | fs/fcntl.c | whom a description tells that something happened |
 //! | [`proc`] | fs/proc | `/proc` |
 //! | [`proc_swaps`] | mm/swapfile.c | `/proc/swaps` |
 //! | [`pidfd`] | fs/pidfs.c | processes as descriptors |
@@ -60,6 +61,7 @@ pub mod iov;
 pub mod limits;
 pub mod locks;
 pub mod memfd;
+pub mod owner;
 pub mod pidfd;
 pub mod pipe;
 pub mod poll;
@@ -110,6 +112,14 @@ pub struct Linux<'m, P> {
     ep_items: Cache<{ epoll::EpItem::WORDS }>,
     group_infos: Cache<{ groups::GroupInfo::WORDS }>,
     pipes: Cache<{ pipe::Pipe::WORDS }>,
+    /// `/proc/sys/fs`: seconds that a lease has to be given up, and whether there are any.
+    lease_break_s: Word,
+    leases_enabled: Word,
+    pipe_users: Cache<{ pipe::PipeUser::WORDS }>,
+    pipe_limits: pipe::PipeLimits,
+    file_owners: Cache<{ owner::FileOwner::WORDS }>,
+    /// The first of all of them.
+    first_owner: Word,
     /// Queues that were woken, a bit each: see [`wait`].
     woken: Word,
     /// Open file descriptions that there have been.
@@ -147,6 +157,12 @@ impl<'m, P: Platform> Linux<'m, P> {
             ep_items: Cache::new(),
             group_infos: Cache::new(),
             pipes: Cache::new(),
+            lease_break_s: Word::new(owner::BREAK_TIME_S),
+            leases_enabled: Word::new(1),
+            pipe_users: Cache::new(),
+            pipe_limits: pipe::PipeLimits::new(),
+            file_owners: Cache::new(),
+            first_owner: Word::new(0),
             woken: Word::new(0),
             opened: Word::new(0),
             signalfds: Word::new(0),
@@ -164,7 +180,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// What each kind of record takes.
-    pub fn slabs(&self) -> [Usage; 15] {
+    pub fn slabs(&self) -> [Usage; 17] {
         [
             self.files.usage("file"),
             self.tables.usage("files_cache"),
@@ -181,11 +197,13 @@ impl<'m, P: Platform> Linux<'m, P> {
             self.ep_items.usage("eventpoll_epi"),
             self.pipes.usage("pipe"),
             self.group_infos.usage("groups"),
+            self.file_owners.usage("file_owner"),
+            self.pipe_users.usage("pipe_user"),
         ]
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 15] {
+    pub fn live_records(&self) -> [(&'static str, u64); 17] {
         self.slabs().map(|slab| (slab.name, slab.objects))
     }
 }

@@ -85,6 +85,8 @@ pub enum Call {
 pub struct Waiter {
     keys: Cell<Keys>,
     progress: Cell<u64>,
+    /// When it is to be made again at the latest.
+    until: Cell<Option<u64>>,
     broken: Cell<bool>,
     /// A FIFO being opened, counted as open.
     pub(crate) opening: Cell<Option<FileId>>,
@@ -101,6 +103,7 @@ impl Waiter {
         Self {
             keys: Cell::new(Keys::NONE),
             progress: Cell::new(0),
+            until: Cell::new(None),
             broken: Cell::new(false),
             opening: Cell::new(None),
             lock: Cell::new(None),
@@ -118,6 +121,15 @@ impl Waiter {
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.progress.get()
+    }
+
+    /// When the call is to be made again at the latest, monotonic nanoseconds, if it said so since the last question.
+    pub fn take_until(&self) -> Option<u64> {
+        self.until.take()
+    }
+
+    pub(crate) fn set_until(&self, until: Option<u64>) {
+        self.until.set(until);
     }
 
     /// Whether a pipe was found without readers since the last question: the process gets a `SIGPIPE`.

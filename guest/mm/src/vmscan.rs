@@ -107,6 +107,11 @@ impl<P: Platform> Memory<P> {
         self.kswapd_wake.get() != 0
     }
 
+    /// [`Memory::work_is_deferred`] is true once. kswapd looks, and finds nothing to do.
+    pub fn defer_work(&self) {
+        self.wake_kswapd(0);
+    }
+
     /// Whether somebody found memory low since [`Memory::kswapd`] last ran, and running it again may help.
     #[inline(always)]
     pub fn kswapd_wanted(&self) -> bool {

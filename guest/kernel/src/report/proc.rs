@@ -5,6 +5,7 @@ use core::cell::Cell;
 use faultlab_abi::layout::CMDLINE_MAX_BYTES;
 use faultlab_abi::vmstat::Item;
 use faultlab_linux::groups::GroupsId;
+use faultlab_linux::owner::{Notice, Who};
 use faultlab_linux::proc::{Cpu, Process as Shown, System};
 use faultlab_linux::signal::{Handler, Signal};
 use faultlab_linux::vfs::Fs;
@@ -16,7 +17,7 @@ use crate::global::Global;
 use crate::mem::platform::LINUX;
 use crate::report::vmstat;
 use crate::task::process::{self, COMM_BYTES, Process, State};
-use crate::task::times;
+use crate::task::{notice, times};
 
 /// The kernel, as the system-call layer sees it.
 #[derive(Debug)]
@@ -198,6 +199,14 @@ impl System for Kernel {
         if let Some(process) = process::find_thread(pid) {
             process.leader().oom_score_adj.set(adj);
         }
+    }
+
+    fn exists(&self, who: Who, number: u32) -> bool {
+        notice::exists(who, number)
+    }
+
+    fn tell(&self, told: &Notice) {
+        notice::tell(told);
     }
 }
 

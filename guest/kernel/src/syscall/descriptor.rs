@@ -125,7 +125,7 @@ pub(super) fn signalling(result: Result<Outcome, Errno>) -> Result<Outcome, Errn
 
 fn pipe2(to: u64, flags: u64) -> Result<Outcome, Errno> {
     let (cred, table) = (cred::current(), current_files());
-    let (read, write) = LINUX.pipe2(table, flags, (cred.user.effective, cred.group.effective))?;
+    let (read, write) = LINUX.pipe2(table, flags, cred)?;
     let pair = read | write << 32;
     if let Err(errno) = uaccess::copy_to_user(to, &pair.to_le_bytes()) {
         // Both were just opened.

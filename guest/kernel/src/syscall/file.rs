@@ -13,6 +13,8 @@ use crate::mem::uaccess;
 use crate::task::process::current_files;
 use crate::task::sched;
 
+mod generic;
+
 /// How much can be read. Source: ioctl_tty(2).
 const FIONREAD: u32 = 0x541b;
 
@@ -31,6 +33,9 @@ pub(super) fn close(descriptor: u64) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn ioctl(descriptor: u64, request: u64, arg: u64) -> Result<u64, Errno> {
+    if let Some(result) = generic::ioctl(descriptor, request as u32, arg) {
+        return result;
+    }
     match file(descriptor)?.kind() {
         Kind::Lab => device::ioctl(u64::from(request as u32), arg).map(|()| 0),
         Kind::Userfault(id) => userfault::ioctl(id, request as u32, arg),
@@ -70,6 +75,9 @@ pub(super) fn fcntl(descriptor: u64, command: u64, argument: u64) -> Result<u64,
             Call::Done(value) => Ok(value),
             Call::Wait => Err(Errno::RESTART),
         };
+    }
+    if let Some(result) = generic::fcntl_owner(descriptor, command as u32, argument) {
+        return result;
     }
     LINUX.fcntl(cred::current(), current_files(), descriptor, command, argument)
 }

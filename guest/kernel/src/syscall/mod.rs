@@ -285,6 +285,9 @@ fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
     }
     // One that the call went on without.
     _ = MEMORY.take_userfault();
+    if crate::task::signal::has_pending(crate::task::process::current()) {
+        return writer::signalled(result);
+    }
     regs.rax = encode(result);
     0
 }

@@ -1,4 +1,5 @@
-//! Who writes, and `SIGXFSZ` for who may not write more. Rule C17.
+//! Who writes, and `SIGXFSZ` for who may not write more (rule C17); and other signals that a process gets from a call of its own on the short way,
+//! which looks for none.
 
 use core::cell::Cell;
 
@@ -12,6 +13,8 @@ use crate::task::{process, signal};
 
 /// Whether the call that takes the long way was refused for its size.
 static EXCEEDED: Global<Cell<bool>> = Global::new(Cell::new(false));
+/// What the call came to that goes the long way only for its signals.
+static SIGNALLED: Global<Cell<Option<Result<u64, Errno>>>> = Global::new(Cell::new(None));
 
 /// The running process.
 #[inline(always)]
@@ -28,8 +31,17 @@ pub(super) fn exceeded(regs: &mut VolatileRegs) -> u32 {
     long_way(regs)
 }
 
+/// A call that is over sent its own process a signal: it goes the long way, where it finds what it came to.
+pub(super) fn signalled(result: Result<u64, Errno>) -> u32 {
+    SIGNALLED.set(Some(result));
+    1
+}
+
 /// What such a call comes to there.
 pub(super) fn call() -> Option<Result<Outcome, Errno>> {
+    if let Some(result) = SIGNALLED.take() {
+        return Some(result.map(Outcome::Value));
+    }
     if !EXCEEDED.replace(false) {
         return None;
     }

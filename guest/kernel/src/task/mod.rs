@@ -9,6 +9,7 @@
 //! | [`clone`] | a process begins |
 //! | [`exec`] | a program begins |
 //! | [`exit`] | both end |
+//! | [`notice`] | signals to the owners of descriptors |
 //! | [`signal`] | signals on their way into a program |
 //! | [`timers`] | timers that are due |
 //! | [`times`] | CPU time |
@@ -17,6 +18,7 @@
 pub(crate) mod clone;
 pub(crate) mod exec;
 pub(crate) mod exit;
+pub(crate) mod notice;
 pub(crate) mod page_wait;
 pub(crate) mod preempt;
 pub(crate) mod process;

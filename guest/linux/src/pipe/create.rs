@@ -4,43 +4,42 @@ use faultlab_mm::Platform;
 use faultlab_mm::record::Id;
 use faultlab_mm::shmem::{InodeId, seal};
 
-use super::ring::{PAGE_BYTES, SLOTS_DEFAULT};
+use super::limits::round_pipe_size;
+use super::ring::PAGE_BYTES;
 use super::{End, PipeId};
+use crate::cred::Cred;
 use crate::fdtable::TableId;
 use crate::file::{File, FileId, Kind, o};
+use crate::owner::Event;
 use crate::vfs::s;
 use crate::{Errno, Linux};
 
-/// Bytes of a pipe at most, without privilege. Source: `/proc/sys/fs/pipe-max-size`; pipe(7).
-const PIPE_MAX_BYTES: u64 = 1 << 20;
-/// Bytes that can be asked for at all. Source: Linux `round_pipe_size`.
-const SIZE_MAX: u64 = 1 << 31;
-
 impl<P: Platform> Linux<'_, P> {
-    /// `pipe2`, for `(uid, gid)`: the descriptors of its ends, first the one to read.
+    /// `pipe2`: the descriptors of its ends, first the one to read.
     ///
     /// # Errors
-    /// `EINVAL` for unknown flags, `EMFILE`, `ENOMEM`.
-    pub fn pipe2(&self, table: TableId, flags: u64, owner: (u32, u32)) -> Result<(u64, u64), Errno> {
+    /// `EINVAL` for unknown flags, `EMFILE`, `ENFILE` for a user with too many, `ENOMEM`.
+    pub fn pipe2(&self, table: TableId, flags: u64, cred: Cred) -> Result<(u64, u64), Errno> {
         let flags = u64::from(flags as u32);
         if flags & !(o::CLOEXEC | o::NONBLOCK | o::DIRECT) != 0 {
             return Err(Errno::EINVAL);
         }
+        let owner = (cred.user.effective, cred.group.effective);
         let inode = self.memory.memfd_create(s::IFIFO | 0o600, owner, seal::SEAL)?;
         // Nobody can find it, but it counts as having a name. Source: Linux `get_pipe_inode`.
         self.object(inode).set_i_nlink(1);
-        let ends = self.pipe_ends(table, inode, flags);
+        let ends = self.pipe_ends(table, inode, flags, cred);
         // Each end has a reference of its own.
         self.put_inode(inode);
         ends
     }
 
-    fn pipe_ends(&self, table: TableId, inode: InodeId, flags: u64) -> Result<(u64, u64), Errno> {
+    fn pipe_ends(&self, table: TableId, inode: InodeId, flags: u64, cred: Cred) -> Result<(u64, u64), Errno> {
         let cloexec = flags & o::CLOEXEC != 0;
-        let read = self.pipe_end(inode, o::RDONLY | flags & o::NONBLOCK)?;
+        let read = self.pipe_end(inode, o::RDONLY | flags & o::NONBLOCK, cred)?;
         let read_number = self.install(table, read, 0, cloexec)?;
         let write_number = self
-            .pipe_end(inode, o::WRONLY | flags & (o::NONBLOCK | o::DIRECT))
+            .pipe_end(inode, o::WRONLY | flags & (o::NONBLOCK | o::DIRECT), cred)
             .and_then(|write| self.install(table, write, 0, cloexec));
         match write_number {
             Ok(write_number) => Ok((read_number, write_number)),
@@ -56,9 +55,9 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(super) fn pipe_end(&self, inode: InodeId, flags: u64) -> Result<FileId, Errno> {
+    pub(super) fn pipe_end(&self, inode: InodeId, flags: u64, cred: Cred) -> Result<FileId, Errno> {
         let id = self.alloc_file()?;
-        if let Err(errno) = self.get_pipe(inode) {
+        if let Err(errno) = self.get_pipe(inode, cred) {
             self.free_empty_file(id);
             return Err(errno);
         }
@@ -80,10 +79,14 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// Makes sure that an inode has its pipe.
-    fn get_pipe(&self, inode: InodeId) -> Result<(), Errno> {
+    fn get_pipe(&self, inode: InodeId, cred: Cred) -> Result<(), Errno> {
         if self.pipe_id(inode).is_none() {
             let id = self.alloc_record(&self.pipes).map(PipeId)?;
-            self.pipe(id).set_ring_size(SLOTS_DEFAULT);
+            let slots = self
+                .slots_for(cred)
+                .inspect_err(|_| self.pipes.free(self.memory, id.0))?;
+            self.pipe(id).set_user(cred.user.real);
+            self.pipe(id).set_ring_size(slots);
             self.object(inode).set_i_private(u64::from(id.object().get()));
         }
         Ok(())
@@ -100,6 +103,14 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.wake_end(id, End::Read);
         self.wake_end(id, End::Write);
+        if (pipe.readers() == 0) != (pipe.writers() == 0) {
+            self.kill_fasync(inode, Event::In, |other| {
+                other.readable() && other.opened() != file.opened()
+            });
+            self.kill_fasync(inode, Event::Out, |other| {
+                other.writable() && other.opened() != file.opened()
+            });
+        }
         if pipe.readers() == 0 && pipe.writers() == 0 {
             self.object(inode).set_i_private(0);
             self.free_pipe(id);
@@ -114,18 +125,16 @@ impl<P: Platform> Linux<'_, P> {
     /// `F_SETPIPE_SZ`: the same, set to at least `bytes`.
     ///
     /// # Errors
-    /// `EINVAL` beyond 2 GiB, `EPERM` beyond 1 MiB without privilege, `EBUSY` when more is in it, `ENOMEM`, also beyond 2 MiB.
-    pub(crate) fn set_pipe_size(&self, inode: InodeId, bytes: u64, privileged: bool) -> Result<u64, Errno> {
-        if bytes > SIZE_MAX {
-            return Err(Errno::EINVAL);
-        }
+    /// `EINVAL` beyond 2 GiB, `EPERM` for more than one may have without privilege, `EBUSY` when more is in it, `ENOMEM`, also beyond 2 MiB.
+    pub(crate) fn set_pipe_size(&self, inode: InodeId, bytes: u64, cred: Cred) -> Result<u64, Errno> {
         let (id, pipe) = self.pipe_of(inode);
-        let size = bytes.max(PAGE_BYTES).next_power_of_two();
-        let slots = size / PAGE_BYTES;
-        if slots > pipe.ring_size() && size > PIPE_MAX_BYTES && !privileged {
-            return Err(Errno::EPERM);
-        }
-        self.resize_ring(pipe, slots)?;
+        let size = round_pipe_size(bytes)?;
+        let (slots, before) = (size / PAGE_BYTES, pipe.ring_size());
+        self.recount(Some(cred), pipe.user(), before, slots)?;
+        self.resize_ring(pipe, slots).inspect_err(|_| {
+            // As it was, which cannot fail.
+            _ = self.recount(None, pipe.user(), slots, before);
+        })?;
         self.wake_end(id, End::Write);
         Ok(size)
     }

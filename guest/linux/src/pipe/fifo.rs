@@ -8,6 +8,7 @@ use faultlab_mm::Platform;
 use faultlab_mm::shmem::InodeId;
 
 use super::{End, Pipe, queue};
+use crate::cred::Cred;
 use crate::fdtable::TableId;
 use crate::file::{File, Kind, o};
 use crate::wait::{Call, Keys, Waiter};
@@ -24,6 +25,7 @@ impl<P: Platform> Linux<'_, P> {
         waiter: &Waiter,
         inode: InodeId,
         flags: u64,
+        cred: Cred,
     ) -> Result<Call, Errno> {
         let mode = flags & o::ACCMODE;
         if mode == o::ACCMODE {
@@ -35,7 +37,7 @@ impl<P: Platform> Linux<'_, P> {
         if named && mode == o::WRONLY && !may_wait && readers == 0 {
             return Err(Errno::ENXIO);
         }
-        let id = self.pipe_end(inode, flags)?;
+        let id = self.pipe_end(inode, flags, cred)?;
         let (file, pipe) = (self.file(id), self.pipe_of(inode).1);
         let alone = match mode {
             o::RDONLY => pipe.writers() == 0,

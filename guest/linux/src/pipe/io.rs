@@ -7,6 +7,7 @@ use super::ring::{PAGE_BYTES, Pipe, PipeBuffer};
 use super::{End, PipeId, queue};
 use crate::file::{File, o};
 use crate::iov::IovIter;
+use crate::owner::Event;
 use crate::wait::{Call, Keys, Waiter};
 use crate::{Errno, Linux};
 
@@ -33,12 +34,15 @@ impl<P: Platform> Linux<'_, P> {
         if done != 0 {
             self.pipe_read_from(inode);
         }
-        match result {
+        let call = match result {
             Err(errno) => waiter.failed(done, errno),
             Ok(()) if done != 0 || pipe.writers() == 0 => Ok(waiter.done(done)),
             Ok(()) if file.f_flags() & o::NONBLOCK != 0 => waiter.failed(0, Errno::EAGAIN),
-            Ok(()) => Ok(waiter.wait(Keys::of(queue(id, End::Read)))),
-        }
+            Ok(()) => return Ok(waiter.wait(Keys::of(queue(id, End::Read)))),
+        };
+        // Whatever it came to.
+        self.kill_fasync(inode, Event::Out, |other| other.writable());
+        call
     }
 
     /// Moves what there is to a program. What could not be moved stays.
@@ -86,7 +90,11 @@ impl<P: Platform> Linux<'_, P> {
             self.wake_end(id, End::Read);
             self.pipe_written(inode);
         }
-        self.written(waiter, (id, file), done, result)
+        let call = self.written(waiter, (id, file), done, result);
+        if done != 0 || call != Ok(Call::Wait) {
+            self.kill_fasync(inode, Event::In, |other| other.readable());
+        }
+        call
     }
 
     /// What a write came to that moved `done` bytes and was stopped, by `EAGAIN` for want of room.

@@ -7,6 +7,7 @@
 //! | `fifo.rs` | how FIFOs are opened |
 //! | `splice.rs` | `splice tee vmsplice`, `sendfile` to a pipe |
 //! | `create.rs` | `pipe2`, how ends come and go, sizes |
+//! | `limits.rs` | how large they may be |
 //!
 //! A pipe is an inode of type FIFO, of which `i_private` names the [`Pipe`] while any description of it is open: so what is known about files
 //! (owner, times, rights) is known about pipes, and a FIFO of a file system is no other thing.
@@ -21,11 +22,13 @@
 mod create;
 mod fifo;
 mod io;
+mod limits;
 mod ring;
 mod splice;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use limits::{PipeLimits, PipeUser, round_pipe_size};
 pub(crate) use ring::Pipe;
 pub use splice::splice_flag;
 

@@ -37,6 +37,8 @@ record! {
         reader_edges, set_reader_edges: u64 = 8;
         /// How often writers were woken.
         writer_edges, set_writer_edges: u64 = 9;
+        /// Whose it is: who opened it first.
+        user, set_user: u32 = 10;
     }
 }
 
@@ -223,6 +225,8 @@ impl<P: Platform> Linux<'_, P> {
         if pipe.ring() != Pfn(0) {
             self.memory.free_pages(pipe.ring(), 0);
         }
+        // Slots that go are never refused.
+        _ = self.recount(None, pipe.user(), pipe.ring_size(), 0);
         for word in pipe.0 {
             word.set(0);
         }

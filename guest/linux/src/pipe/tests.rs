@@ -50,7 +50,7 @@ impl<'m> World<'m> {
     }
 
     fn pipe(&self, flags: u64) -> (u64, u64) {
-        self.linux.pipe2(self.table, flags, (0, 0)).expect("a pipe")
+        self.linux.pipe2(self.table, flags, Cred::ROOT).expect("a pipe")
     }
 
     fn file(&self, number: u64) -> File<'_> {
@@ -205,7 +205,7 @@ fn without_memory() {
         let memory = machine(frames, 0);
         let linux = Linux::new(&memory);
         let Ok(table) = linux.standard_table() else { continue };
-        let pipes: Vec<_> = (0..40).map(|_| linux.pipe2(table, 0, (0, 0))).collect();
+        let pipes: Vec<_> = (0..40).map(|_| linux.pipe2(table, 0, Cred::ROOT)).collect();
         assert!(pipes.iter().all(|pipe| matches!(pipe, Ok(_) | Err(Errno::ENOMEM))));
         if let Some(Ok((_, write))) = pipes.first() {
             let sized = linux.fcntl(Cred::ROOT, table, *write, F_SETPIPE_SZ, 1 << 20);

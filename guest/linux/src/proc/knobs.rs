@@ -6,7 +6,7 @@ use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use super::text::{Digits, Hex0, Out, put};
-use super::what::{Knob, What, Word};
+use super::tree::{Knob, What, Word};
 use crate::{Errno, Linux};
 
 /// Longest number that is read, in characters. Source: Linux `TMPBUFLEN`, less its end.
@@ -24,6 +24,8 @@ const fn range(knob: Knob) -> (i128, i128) {
     match knob {
         Knob::ShmMax | Knob::ShmAll | Knob::OvercommitKbytes | Knob::MmapMinAddr => (0, ULONG_MAX),
         Knob::NrHugepages | Knob::NrOvercommitHugepages => (0, ULONG_MAX),
+        Knob::PipeUserPagesSoft | Knob::PipeUserPagesHard => (0, ULONG_MAX),
+        Knob::PipeMaxSize => (1, ULONG_MAX),
         Knob::ShmMni => (0, 32768),
         Knob::ShmRmidForced => (0, 1),
         Knob::OvercommitMemory => (0, 2),
@@ -73,7 +75,11 @@ impl<P: Platform> Linux<'_, P> {
             Knob::MmapMinAddr => memory.mmap_min_addr(),
             Knob::FileMax => FILE_MAX,
             Knob::NrOpen => crate::limits::NR_OPEN,
-            Knob::PipeMaxSize => 1 << 20,
+            Knob::PipeMaxSize => self.pipe_limits.max_bytes.get(),
+            Knob::LeaseBreakTime => self.lease_break_s.get(),
+            Knob::LeasesEnable => self.leases_enabled.get(),
+            Knob::PipeUserPagesSoft => self.pipe_limits.soft.get(),
+            Knob::PipeUserPagesHard => self.pipe_limits.hard.get(),
             Knob::Constant(value) => value,
         })
     }
@@ -107,7 +113,14 @@ impl<P: Platform> Linux<'_, P> {
             Knob::CompactMemory => memory.compact_memory(),
             // No page cache here has its content elsewhere: there is nothing that could be dropped.
             Knob::DropCaches => {}
-            Knob::PidMax | Knob::FileMax | Knob::NrOpen | Knob::PipeMaxSize | Knob::Constant(_) => {
+            Knob::PipeMaxSize => {
+                self.pipe_limits.max_bytes.set(crate::pipe::round_pipe_size(value)?);
+            }
+            Knob::LeaseBreakTime => self.lease_break_s.set(value),
+            Knob::LeasesEnable => self.leases_enabled.set(value),
+            Knob::PipeUserPagesSoft => self.pipe_limits.soft.set(value),
+            Knob::PipeUserPagesHard => self.pipe_limits.hard.set(value),
+            Knob::PidMax | Knob::FileMax | Knob::NrOpen | Knob::Constant(_) => {
                 return Err(Errno::EPERM);
             }
         }

@@ -9,6 +9,7 @@ use crate::cred::Cred;
 use crate::fdtable::TableId;
 use crate::groups::GroupsId;
 use crate::limits::Limits;
+use crate::owner::{Notice, Who};
 use crate::vfs::Fs;
 
 /// A process or thread.
@@ -114,6 +115,12 @@ pub trait System: Debug + Sync {
     fn set_comm(&self, pid: u32, comm: [u8; 16]);
     /// Sets [`Process::oom_score_adj`].
     fn set_oom_score_adj(&self, pid: u32, adj: i32);
+    /// Whether there is a thread, process or group with this number.
+    fn exists(&self, _who: Who, _number: u32) -> bool {
+        false
+    }
+    /// Sends the signal that a descriptor's owner gets.
+    fn tell(&self, _notice: &Notice) {}
 }
 
 /// A kernel without processes.

@@ -10,7 +10,7 @@ use faultlab_mm::task_mmu::{Layout, Sizes};
 use super::kernel::NS_PER_TICK;
 use super::system::Process;
 use super::text::{Hex0, Left, Octal0, Out, Right, put};
-use super::what::Show;
+use super::tree::Show;
 use super::{Shows, text};
 use crate::cred::Ids;
 use crate::{Errno, Linux};
@@ -221,7 +221,7 @@ impl<P: Platform> Linux<'_, P> {
         } else {
             0
         };
-        put!(out; "pos:\t", file.f_pos(), "\nflags:\t0", Octal0(file.f_flags() | cloexec, 1), "\nmnt_id:\t");
+        put!(out; "pos:\t", file.f_pos(), "\nflags:\t0", Octal0(file.f_flags() & u64::from(u32::MAX) | cloexec, 1), "\nmnt_id:\t");
         put!(out; mount.map_or(1, |sb| self.super_block(sb).s_dev()), "\nino:\t");
         put!(out; inode.map_or(0, |inode| self.memory.getattr(inode).ino), "\n");
         Ok(())

@@ -4,8 +4,149 @@
 
 use super::hugepages::Pool;
 use super::sysfs::Attribute;
-use super::what::{Dir, File, Knob, Link, Show, What, Word};
 use crate::vfs::s;
+
+/// A directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dir {
+    Root,
+    Sysvipc,
+    Sys,
+    Kernel,
+    Random,
+    Vm,
+    Fs,
+    /// Of a process, or of a thread in its process's `task`.
+    Process,
+    /// Of a process: its threads.
+    Task,
+    /// Of a process: its descriptors, as links.
+    Fd,
+    /// Of a process: its descriptors, as text.
+    FdInfo,
+    /// The root of sysfs, and what leads to what is in it.
+    Sysfs,
+    SysfsKernel,
+    SysfsMm,
+    Hugepages,
+    Hugepages1G,
+    Hugepages2M,
+    Thp,
+}
+
+/// Text that is made when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum File {
+    Buddyinfo,
+    Cmdline,
+    Cpuinfo,
+    Devices,
+    Filesystems,
+    Loadavg,
+    Meminfo,
+    Slabinfo,
+    Stat,
+    Swaps,
+    Uptime,
+    Version,
+    Vmstat,
+    Zoneinfo,
+    SysvipcShm,
+    Process(Show),
+}
+
+/// Text about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    Cmdline,
+    Comm,
+    Environ,
+    Auxv,
+    FdInfo,
+    Limits,
+    Maps,
+    Mountinfo,
+    Mounts,
+    OomScore,
+    OomScoreAdj,
+    Smaps,
+    SmapsRollup,
+    Stat,
+    Statm,
+    Status,
+    Wchan,
+}
+
+/// What a link leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    SelfProcess,
+    ThreadSelf,
+    Mounts,
+    Exe,
+    Cwd,
+    Root,
+    Fd,
+}
+
+/// A number that can be read, and mostly written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knob {
+    ShmMax,
+    ShmAll,
+    ShmMni,
+    ShmNextId,
+    ShmRmidForced,
+    PidMax,
+    OvercommitMemory,
+    OvercommitRatio,
+    OvercommitKbytes,
+    MaxMapCount,
+    Swappiness,
+    MinFreeKbytes,
+    NrHugepages,
+    NrOvercommitHugepages,
+    HugetlbShmGroup,
+    WatermarkScaleFactor,
+    PageCluster,
+    DropCaches,
+    CompactMemory,
+    MmapMinAddr,
+    FileMax,
+    NrOpen,
+    LeaseBreakTime,
+    LeasesEnable,
+    PipeMaxSize,
+    PipeUserPagesSoft,
+    PipeUserPagesHard,
+    Constant(u64),
+}
+
+/// A line of text that cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Fixed(&'static str),
+    BootId,
+    Uuid,
+    FileNr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Dir(Dir),
+    File(File),
+    Link(Link),
+    Knob(Knob),
+    Word(Word),
+    /// A file of sysfs.
+    Attribute(Attribute),
+    /// Of a process: what each page of it is, 8 bytes each.
+    Pagemap,
+    /// Of a process: its memory.
+    Mem,
+    /// A standard stream, as a device.
+    Stream,
+}
 
 pub(crate) struct Node {
     pub(crate) dir: Dir,
@@ -196,8 +337,12 @@ pub(crate) static NODES: &[Node] = &[
     dir(Dir::Sys, "vm", Dir::Vm),
     knob(Dir::Fs, "file-max", 0o644, Knob::FileMax),
     word(Dir::Fs, "file-nr", Word::FileNr),
+    knob(Dir::Fs, "lease-break-time", 0o644, Knob::LeaseBreakTime),
+    knob(Dir::Fs, "leases-enable", 0o644, Knob::LeasesEnable),
     knob(Dir::Fs, "nr_open", 0o644, Knob::NrOpen),
     knob(Dir::Fs, "pipe-max-size", 0o644, Knob::PipeMaxSize),
+    knob(Dir::Fs, "pipe-user-pages-hard", 0o644, Knob::PipeUserPagesHard),
+    knob(Dir::Fs, "pipe-user-pages-soft", 0o644, Knob::PipeUserPagesSoft),
     knob(Dir::Kernel, "cap_last_cap", 0o444, Knob::Constant(40)),
     word(Dir::Kernel, "domainname", Word::Fixed("(none)")),
     word(Dir::Kernel, "hostname", Word::Fixed(HOSTNAME)),

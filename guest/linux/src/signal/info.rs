@@ -15,6 +15,8 @@ pub mod code {
     pub const QUEUE: i32 = -1;
     /// A timer.
     pub const TIMER: i32 = -2;
+    /// Of a descriptor, where the signal's own codes say something else.
+    pub const SIGIO: i32 = -5;
     /// `tkill`, `tgkill`.
     pub const TKILL: i32 = -6;
     /// `SIGSEGV`: nothing is mapped there.

@@ -42,6 +42,8 @@ impl Signal {
     pub const VTALRM: Self = Self(26);
     pub const PROF: Self = Self(27);
     pub const WINCH: Self = Self(28);
+    /// A descriptor has something.
+    pub const IO: Self = Self(29);
     pub const SYS: Self = Self(31);
 }
 

@@ -8,6 +8,7 @@ use super::namei::Follow;
 use super::permission::may;
 use super::{PathAt, Task, at, s, type_of};
 use crate::cred::{Cred, UNCHANGED};
+use crate::file::o;
 use crate::writer::Writer;
 use crate::{Errno, Linux};
 
@@ -157,6 +158,7 @@ impl<P: Platform> Linux<'_, P> {
     ///
     /// # Errors
     /// `EINVAL` for sizes below 0 and for what is no file, `EISDIR`, `EACCES`, `EROFS`; as [`Linux::ftruncate`]; those of a walk.
+    /// `RESTART` where it has to wait for a lease: see [`Linux::after_lease`].
     pub fn truncate(&self, task: &Task, fsize: u64, at: PathAt<'_>, size: u64) -> Result<(), Errno> {
         if size.cast_signed() < 0 {
             return Err(Errno::EINVAL);
@@ -171,6 +173,7 @@ impl<P: Platform> Linux<'_, P> {
         if self.is_proc(inode) {
             return Ok(());
         }
+        self.break_lease(inode, o::WRONLY)?;
         self.set_size(Writer::new(task.cred, fsize), inode, size)
     }
 

@@ -120,23 +120,26 @@ impl<P: Platform> Linux<'_, P> {
         let number = self.reserve(task.table)?;
         let file = self.alloc_file()?;
         match self.open_object(task, at, how) {
-            Ok((inode, Kind::Pipe(_))) => {
+            Ok((inode, Kind::Pipe(_), _)) => {
                 self.free_empty_file(file);
                 let opened = waiter.map_or(Ok(Call::Wait), |waiter| {
                     let at = (task.table, how.has(o::CLOEXEC));
-                    self.open_fifo(at, waiter, inode, how.flags & !AT_OPENING)
+                    self.open_fifo(at, waiter, inode, how.flags & !AT_OPENING, task.cred)
                 });
                 self.put_inode(inode);
                 opened
             }
-            Ok((inode, kind)) => {
-                self.set_file(file, kind, Some(inode), how.flags & !AT_OPENING);
+            Ok((inode, kind, created)) => {
+                self.set_file(file, kind, Some(inode), how.flags & !AT_OPENING | created);
                 self.fill(task.table, number, file, how.has(o::CLOEXEC));
                 Ok(Call::Done(number))
             }
             Err(errno) => {
                 self.free_empty_file(file);
-                Err(errno)
+                match (errno, waiter) {
+                    (Errno::RESTART, Some(waiter)) => Ok(self.wait_for_lease(waiter)),
+                    _ => Err(errno),
+                }
             }
         }
     }
@@ -155,10 +158,11 @@ impl<P: Platform> Linux<'_, P> {
         Ok(inode)
     }
 
-    /// What is to be opened, with a reference.
-    fn open_object(&self, task: &Task, at: PathAt<'_>, how: How) -> Result<(InodeId, Kind), Errno> {
+    /// What is to be opened, with a reference; and [`o::CREATED`] if it was made now.
+    fn open_object(&self, task: &Task, at: PathAt<'_>, how: How) -> Result<(InodeId, Kind, u64), Errno> {
         if how.has(o::TMPFILE) {
-            return self.open_unnamed(task, at, how);
+            let (inode, kind) = self.open_unnamed(task, at, how)?;
+            return Ok((inode, kind, 0));
         }
         let mut name = Component::new();
         let target = self.walk(task, at, how.follow(), &mut name)?;
@@ -170,7 +174,7 @@ impl<P: Platform> Linux<'_, P> {
                 return Err(Errno::ENOENT);
             }
             let inode = self.create(task, &target, name.name(), how)?;
-            return Ok((inode, Kind::Object(inode)));
+            return Ok((inode, Kind::Object(inode), o::CREATED));
         };
         let object = self.object(inode);
         if how.has(o::CREAT) && how.has(o::EXCL) {
@@ -191,11 +195,14 @@ impl<P: Platform> Linux<'_, P> {
             self.may_open(task, inode, how)?;
             self.kind_of(inode)?
         };
+        if let Kind::Object(inode) = kind {
+            self.break_lease(inode, how.flags)?;
+        }
         if how.has(o::TRUNC) && matches!(kind, Kind::Object(_)) {
             self.set_size(Writer::new(task.cred, u64::MAX), inode, 0)?;
         }
         self.memory.ihold(inode);
-        Ok((inode, kind))
+        Ok((inode, kind, 0))
     }
 
     fn may_open(&self, task: &Task, inode: InodeId, how: How) -> Result<(), Errno> {

@@ -25,7 +25,7 @@ use super::Errno;
 use crate::cpu::entry::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
-use crate::task::process::current;
+use crate::task::process::{current, set_deadline};
 
 mod attributes;
 pub(super) mod copy;
@@ -246,12 +246,16 @@ pub(super) fn call_waiting(regs: &PtRegs) -> Option<Result<Call, Errno>> {
         let at = path_at(&mut buffer, dirfd, addr)?;
         LINUX.openat_waiting(&task(), &current().waiter, at, flags, mode as u32)
     };
-    Some(match rax {
+    let result = match rax {
         nr::OPEN => open(CWD, a, b, c),
         nr::OPENAT => open(a, b, c, d),
         nr::CREAT => open(CWD, a, o::CREAT | o::WRONLY | o::TRUNC, b),
+        nr::TRUNCATE => LINUX.after_lease(&current().waiter, attributes::truncate(a, b).map(|_| ())),
         _ => return None,
-    })
+    };
+    // One that waits for a lease does so for a time.
+    set_deadline(current(), current().waiter.take_until());
+    Some(result)
 }
 
 fn open(dirfd: u64, addr: u64, flags: u64, mode: u64) -> Result<u64, Errno> {
