@@ -17,6 +17,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("loopers", 0),
     ("timers", 0),
     ("hostile", 0),
+    ("gate", 0),
     ("pipes", 0),
     ("threads", 3),
     ("splices", 0),

@@ -1,7 +1,10 @@
 //! `exec --strace`: system calls, signals and ends as strace -f has them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use crate::support::{BUSYBOX, Needs, Suite, faultlab};
 
@@ -14,6 +17,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         processes,
     );
     suite.test("strace::a call that does not exist", Needs::KvmAndStaticC, unknown);
+    suite.test(
+        "strace::interrupts stay on",
+        Needs::SimulatorAndStaticC,
+        interrupts_stay_on,
+    );
 }
 
 /// A line without the padding before its result.
@@ -71,15 +79,33 @@ fn processes() {
 }
 
 /// The log names it once, the lines every time.
-fn unknown() {
-    const PROGRAM: &str = "#include <unistd.h>\n#include <sys/syscall.h>\n\
-        int main(void) { syscall(SYS_bpf, 1); return syscall(SYS_bpf, 2) == -1 ? 0 : 1; }\n";
+/// The program of `c_programs::gate`, through the entry that tells each call, where ring 0 is native: programs there can be left with
+/// interrupts off, elsewhere the host's own keep coming.
+fn interrupts_stay_on() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/c/gate.c");
+    let (_directory, program) = compiled(&fs::read_to_string(source).expect("the source"));
+    let ran = faultlab("--quiet rig -- exec --strace --")
+        .args([&program])
+        .run()
+        .expect(0);
+    assert_eq!(ran.stdout(), "others run\n");
+}
+
+/// A static program of C, in a directory of its own.
+fn compiled(text: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (source, program) = (directory.path().join("a.c"), directory.path().join("a"));
-    fs::write(&source, PROGRAM).expect("a file can be written");
+    fs::write(&source, text).expect("a file can be written");
     let mut cc = Command::new("cc");
     let compiled = cc.arg("-static").arg("-o").args([&program, &source]).status();
     assert!(compiled.expect("a compiler").success());
+    (directory, program)
+}
+
+fn unknown() {
+    const PROGRAM: &str = "#include <unistd.h>\n#include <sys/syscall.h>\n\
+        int main(void) { syscall(SYS_bpf, 1); return syscall(SYS_bpf, 2) == -1 ? 0 : 1; }\n";
+    let (_directory, program) = compiled(PROGRAM);
     let ran = faultlab("exec --strace --").args([&program]).run().expect(0);
     let (stderr, wanted) = (ran.stderr(), "2 bpf() = -1 ENOSYS (Function not implemented)");
     let told = stderr.lines().filter(|line| squeezed(line) == wanted).count();

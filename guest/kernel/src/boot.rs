@@ -10,28 +10,25 @@ pub(crate) mod rootfs;
 
 use core::arch::global_asm;
 
-use faultlab_abi::lab::{Hello, panic_reason};
+use faultlab_abi::lab::Hello;
 use faultlab_abi::layout::{KERNEL_VMA, PAGE_SIZE};
 use faultlab_abi::trace::level;
 use faultlab_abi::{VERSION, vmstat as abi_vmstat};
 use faultlab_kernel::boot_params::BootParams;
 use faultlab_kernel::cmdline::Options;
-use faultlab_kernel::text::Line;
 use faultlab_kernel::{line, pte};
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::overcommit::OvercommitMode;
 use faultlab_mm::swap::AreaConfig;
 
 use crate::cpu::x86::msr;
-use crate::cpu::{fpu, gate, interrupts, segments, x86};
+use crate::cpu::{fpu, interrupts, segments, x86};
 use crate::dev::{clock, lab, swap_disk, terminal};
+use crate::entry::{self, gate};
 use crate::mem::platform::MEMORY;
-use crate::mem::ram;
+use crate::mem::ram::{self, STACK_PAGES};
 use crate::report::{log, out, panic, proc, strace, trace, vmstat};
 use crate::task::{exec, preempt};
-
-/// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
-pub(crate) const STACK_PAGES: u64 = 8;
 
 // The page tables that the image brings along (physical address = address - KERNEL_VMA):
 //
@@ -121,20 +118,15 @@ const PAGE_CLUSTER: u32 = 3;
 /// `vm.overcommit_ratio` where nobody says otherwise, in per cent.
 const OVERCOMMIT_RATIO: u64 = 50;
 
-/// Boot cannot go on.
-pub(crate) fn fail(why: &Line) -> ! {
-    panic::stop(panic_reason::BOOT, why)
-}
-
 /// Brings the machine up and enters the first program.
 extern "C" fn kmain(zero_page: u64) -> ! {
     segments::load();
-    interrupts::load();
+    interrupts::load(entry::vectors());
     ram::drop_identity_map();
     enable_nx();
 
     let boot = BootParams::parse(ram::boot_page(zero_page))
-        .unwrap_or_else(|_| fail(&line!["boot: the memory map has no RAM at the kernel's address"]));
+        .unwrap_or_else(|_| panic::boot(&line!["boot: the memory map has no RAM at the kernel's address"]));
     ram::map(boot.ram_end);
     proc::keep_command_line(ram::boot_string(boot.cmdline));
     let options = Options::parse(ram::boot_string(boot.cmdline));
@@ -142,7 +134,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         lab::attach(region);
     }
     if let Some(word) = options.malformed {
-        fail(&line!["boot: command line: \"", word, "\" is malformed"]);
+        panic::boot(&line!["boot: command line: \"", word, "\" is malformed"]);
     }
     clock::start(options.tsc_khz);
 
@@ -154,7 +146,8 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     };
     let layout = ram::carve(boot.ram_end, initrd.0, trace_bytes / PAGE_SIZE);
     if trace_bytes != 0 {
-        trace::start(layout.trace, trace_bytes, options.trace_level);
+        trace::start(layout.trace, trace_bytes);
+        entry::trace_faults(options.trace_level);
     }
     ram::unmap_below(layout.trace);
     MEMORY.init(layout.free_start, layout.free_end);
@@ -171,7 +164,8 @@ extern "C" fn kmain(zero_page: u64) -> ! {
         out::start();
     }
     if options.strace {
-        strace::start(syscall_gate);
+        strace::start();
+        entry::tell_calls(syscall_gate);
     }
     MEMORY.set_page_cluster(options.page_cluster.map_or(PAGE_CLUSTER, |pages| pages as u32));
     if let Some(bytes) = options.fault_around_bytes {
@@ -214,7 +208,7 @@ fn enable_nx() {
 fn initrd_frames(boot: &BootParams) -> (Pfn, u64) {
     let end = boot.initrd.checked_add(boot.initrd_len);
     if boot.initrd == 0 || boot.initrd & (PAGE_SIZE - 1) != 0 || end.is_none_or(|end| end > boot.ram_end) {
-        fail(&line![
+        panic::boot(&line![
             "boot: no page-aligned initrd in RAM; the loader has to pass the program in one"
         ]);
     }

@@ -7,7 +7,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`boot`] | entry, the static page tables, `kmain`, the root file system |
-//! | [`cpu`] | what the CPU defines: entries, exceptions, vector registers |
+//! | [`entry`] | the ways into ring 0 and out of it: page faults, exceptions, system calls |
+//! | [`cpu`] | what the CPU defines: registers, descriptor tables, vector registers |
 //! | [`mem`] | what lies where in RAM, what the memory manager needs, the memory of programs |
 //! | [`task`] | processes: their lives, turns, times and signals |
 //! | [`syscall`] | system calls |
@@ -28,6 +29,7 @@
 mod boot;
 mod cpu;
 mod dev;
+mod entry;
 mod global;
 mod mem;
 mod report;

@@ -10,16 +10,15 @@ use core::ops::Range;
 use faultlab_abi::layout::{INITRD_ARGV, PAGE_SIZE};
 use faultlab_kernel::text::Line;
 use faultlab_kernel::{cpio, line};
+use faultlab_linux::Errno;
 use faultlab_linux::file::{LAB_DEVICE, TTY_DEVICE};
 use faultlab_linux::vfs::{MountArguments, Owner, PathAt, Task, s};
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::shmem::InodeId;
 
-use crate::boot;
 use crate::dev::{lab, swap_disk, terminal};
 use crate::mem::platform::{LINUX, MEMORY};
-use crate::report::log;
-use crate::syscall::Errno;
+use crate::report::{log, panic};
 
 /// Devices: name and number.
 const DEVICES: [(&[u8], u32); 5] = [
@@ -66,7 +65,7 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         mount(task, b"sysfs", b"/sys")
     };
     devices().unwrap_or_else(|Errno(number)| {
-        boot::fail(&line![
+        panic::boot(&line![
             "boot: no /dev, /proc or /sys (errno ",
             u32::from(number),
             "); give the guest more memory"
@@ -82,7 +81,7 @@ pub(crate) fn populate(task: &Task, initrd: Pfn, archive: &[u8]) {
         if let Err(Errno(number)) = unpack(task, initrd, archive, &entry, &mut pages) {
             free(initrd, pages);
             if matches!(Errno(number), Errno::ENOMEM | Errno::ENOSPC) {
-                boot::fail(&line!["initrd: no room for \"", name, "\"; give the guest more memory"]);
+                panic::boot(&line!["initrd: no room for \"", name, "\"; give the guest more memory"]);
             }
             let text: Line = line!["initrd: \"", name, "\" left out (errno ", u32::from(number), ")"];
             log::warn(&text);

@@ -13,6 +13,7 @@
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 
+use faultlab_linux::Errno;
 use faultlab_linux::signal::{self, FXSAVE_BYTES, FpFormat};
 use faultlab_mm::addr::{PAGE_SIZE, Pfn};
 use faultlab_mm::slab::Frames;
@@ -21,7 +22,6 @@ use crate::cpu::ring3;
 use crate::global::Global;
 use crate::mem::platform::MEMORY;
 use crate::mem::{ram, uaccess};
-use crate::syscall::Errno;
 use crate::task::process::Process;
 
 /// Where a process's registers are while it does not run.
@@ -50,7 +50,7 @@ static FORMAT: Global<Cell<FpFormat>> = Global::new(Cell::new(FpFormat::FXSAVE))
 /// MXCSR bits that may be loaded.
 static MXCSR_MASK: Global<Cell<u32>> = Global::new(Cell::new(0));
 
-/// Finds out what there is to be kept. `syscall_gate` is what [`crate::cpu::gate::install`] returned.
+/// Finds out what there is to be kept. `syscall_gate` is what [`crate::entry::gate::install`] returned.
 pub(crate) fn init(syscall_gate: u32) {
     if syscall_gate != 0
         && let Some(format) = of_ring_3()

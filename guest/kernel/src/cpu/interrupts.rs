@@ -6,7 +6,6 @@
 use core::arch::asm;
 use core::cell::Cell;
 
-use crate::cpu::entry;
 use crate::cpu::segments::{IST_DOUBLE_FAULT, IST_NMI, KERNEL_CS, TablePointer};
 use crate::global::Global;
 
@@ -67,13 +66,13 @@ pub(crate) fn restore(vector: u64, before: [u64; 2]) {
     IDT.as_array_of_cells()[vector as usize].set(before);
 }
 
-/// Fills the table and loads it.
-pub(crate) fn load() {
-    IDT.set(core::array::from_fn(|vector| gate(vector, entry::vectors()[vector])));
+/// Fills the table with `entries`, one for each vector, and loads it.
+pub(crate) fn load(entries: &[u64; VECTORS]) {
+    IDT.set(core::array::from_fn(|vector| gate(vector, entries[vector])));
     let pointer = TablePointer {
         limit: (VECTORS * 16 - 1) as u16,
         base: IDT.as_ptr() as u64,
     };
-    // SAFETY: the table stays where it is, and its gates lead to `entry`'s stubs.
+    // SAFETY: the table stays where it is, and its gates lead to code that is ready for exceptions.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }

@@ -8,9 +8,9 @@ use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_kernel::cmdline::Region;
 use faultlab_kernel::line;
 
-use crate::boot;
 use crate::global::Global;
 use crate::mem::ram;
+use crate::report::panic;
 
 /// The device's registers in the fixmap, and the physical address of its scratch page.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub(crate) fn attach(region: Region) {
     // SAFETY: mapped just now; reading this register has no effect.
     let magic = unsafe { mmio_read32(registers + reg::MAGIC) };
     if magic != MAGIC {
-        boot::fail(&line!["boot: no lab device where faultlab.device= says"]);
+        panic::boot(&line!["boot: no lab device where faultlab.device= says"]);
     }
     LAB.set(Some(Lab {
         registers,
@@ -69,7 +69,7 @@ pub(crate) fn command(kind: u32, args: [u64; 6]) -> i32 {
 /// The first command of a boot.
 pub(crate) fn hello(hello: &Hello) {
     if is_present() && command(kind::HELLO, [ram::phys_of(hello), 0, 0, 0, 0, 0]) != 0 {
-        boot::fail(&line![
+        panic::boot(&line![
             "boot: the VMM speaks another version of the lab device than ",
             hello.version
         ]);

@@ -5,11 +5,11 @@
 use core::cell::Cell;
 
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
+use faultlab_linux::Errno;
 
 use crate::cpu::x86;
 use crate::global::Global;
 use crate::mem::uaccess;
-use crate::syscall::Errno;
 
 /// The next 64 bits.
 pub(crate) fn next() -> u64 {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```text
-//! FIXMAP + 0       gate page: code that ring 3 may execute; see gate.rs
+//! FIXMAP + 0       gate page: code that ring 3 may execute; see entry/gate.rs
 //!        + 1..15   device registers
 //!        + 15      never mapped: the stack's guard
 //!        + 16..24  kernel stack
@@ -25,9 +25,9 @@ use faultlab_kernel::line;
 use faultlab_mm::addr::{Frame, Pfn};
 use faultlab_mm::page::Page;
 
-use crate::boot::{self, STACK_PAGES};
 use crate::cpu::x86;
 use crate::global::Global;
+use crate::report::panic;
 use faultlab_kernel::pte::bit;
 
 /// Start of the fixmap: the last 2 MiB of the image mapping's GiB.
@@ -36,6 +36,8 @@ const FIXMAP_MMIO: usize = 1;
 const FIXMAP_GUARD: usize = 15;
 const FIXMAP_WINDOW: usize = 32;
 const FIXMAP_STACK: u64 = FIXMAP + 16 * PAGE_SIZE;
+/// Pages of the kernel's stack. Below it nothing is mapped: an overflow is a double fault, not a corruption.
+pub(crate) const STACK_PAGES: u64 = 8;
 /// The kernel's stack ends here; 16-byte aligned.
 pub(crate) const STACK_TOP: u64 = FIXMAP_STACK + STACK_PAGES * PAGE_SIZE;
 
@@ -163,7 +165,7 @@ pub(crate) fn unmap_below(first: Pfn) {
 /// put it elsewhere, what is needed.
 pub(crate) fn boot_page(phys: u64) -> &'static [u8; 4096] {
     if phys > 3 * HUGE_PAGE - PAGE_SIZE {
-        boot::fail(&line!["boot: the zero page is not in the first 3 GiB"]);
+        panic::boot(&line!["boot: the zero page is not in the first 3 GiB"]);
     }
     map_to((phys + PAGE_SIZE).next_multiple_of(LARGE_PAGE));
     // SAFETY: mapped just now, any bytes are valid, and the loader left it to the kernel, which never writes to it
@@ -185,7 +187,7 @@ pub(crate) fn boot_string(phys: u64) -> &'static [u8] {
         .checked_add(CMDLINE_MAX_BYTES as u64)
         .is_none_or(|end| end > MAPPED.get())
     {
-        boot::fail(&line!["boot: the command line is not in RAM"]);
+        panic::boot(&line!["boot: the command line is not in RAM"]);
     }
     // SAFETY: within the direct map (checked), and left to the kernel, which never writes to it.
     let bytes = unsafe { core::slice::from_raw_parts((DIRECT_MAP + phys) as *const u8, CMDLINE_MAX_BYTES) };
@@ -203,7 +205,7 @@ pub(crate) fn carve(ram_end: u64, initrd: Pfn, trace_pages: u64) -> Layout {
     const LEAST_PAGES: u64 = 256;
     if free_start + LEAST_PAGES * PAGE_SIZE > initrd.phys() {
         let need = (free_start + (LEAST_PAGES + ram_pages) * PAGE_SIZE - initrd.phys()) >> 20;
-        boot::fail(&line![
+        panic::boot(&line![
             "boot: ",
             ram_end >> 20,
             " MiB of RAM leave no room beside the initrd; give ",

@@ -6,13 +6,13 @@
 use core::mem::MaybeUninit;
 
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
+use faultlab_linux::Errno;
 use faultlab_mm::addr::{Pfn, VirtAddr};
 use faultlab_mm::platform::PteFormat;
 use faultlab_mm::vma::MmId;
 
 use crate::mem::platform::MEMORY;
 use crate::mem::ram;
-use crate::syscall::Errno;
 use crate::task::process;
 use faultlab_kernel::pte::X86Pte;
 

@@ -6,6 +6,7 @@ use core::cell::Cell;
 
 use faultlab_abi::lab::kind;
 use faultlab_kernel::line;
+use faultlab_linux::Errno;
 use faultlab_linux::cred::Cred;
 use faultlab_linux::vfs::{Export, Fs, PATH_MAX, Task};
 use faultlab_mm::addr::Pfn;
@@ -16,7 +17,6 @@ use crate::global::Global;
 use crate::mem::platform::LINUX;
 use crate::mem::ram;
 use crate::report::log;
-use crate::syscall::Errno;
 
 static WANTED: Global<Cell<bool>> = Global::new(Cell::new(false));
 

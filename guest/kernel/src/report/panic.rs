@@ -7,8 +7,8 @@ use faultlab_abi::lab::{Panic, kind, panic_reason};
 use faultlab_kernel::line;
 use faultlab_kernel::text::{Hex, Line};
 
-use crate::cpu::entry::PtRegs;
 use crate::cpu::interrupts::vector;
+use crate::cpu::regs::PtRegs;
 use crate::cpu::x86;
 use crate::dev::{lab, serial};
 use crate::mem::ram;
@@ -45,6 +45,11 @@ pub(crate) fn stop(reason: u32, text: &Line) -> ! {
         );
     }
     report(&record)
+}
+
+/// Boot cannot go on.
+pub(crate) fn boot(why: &Line) -> ! {
+    stop(panic_reason::BOOT, why)
 }
 
 /// Ends the kernel for an exception in ring 0.

@@ -10,11 +10,11 @@ use faultlab_linux::proc::{Cpu, Process as Shown, System};
 use faultlab_linux::signal::{Handler, Signal};
 use faultlab_linux::vfs::Fs;
 
-use crate::boot::STACK_PAGES;
 use crate::cpu::x86;
 use crate::dev::{clock, random};
 use crate::global::Global;
 use crate::mem::platform::LINUX;
+use crate::mem::ram;
 use crate::report::vmstat;
 use crate::task::process::{self, COMM_BYTES, Process, State};
 use crate::task::{notice, times};
@@ -186,7 +186,7 @@ impl System for Kernel {
     }
 
     fn stack_pages(&self) -> u64 {
-        STACK_PAGES
+        ram::STACK_PAGES
     }
 
     fn set_comm(&self, pid: u32, comm: [u8; COMM_BYTES]) {

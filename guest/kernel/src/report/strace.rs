@@ -11,27 +11,20 @@ use faultlab_abi::lab::{CallRecord, call_event, kind};
 use faultlab_linux::signal::Delivery;
 use faultlab_linux::vfs::PATH_MAX;
 
-use crate::cpu::entry::{PtRegs, VolatileRegs};
-use crate::cpu::x86::{self, msr};
-use crate::cpu::{entry, interrupts, trap};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::lab;
 use crate::global::Global;
 use crate::mem::platform::MEMORY;
 use crate::mem::{ram, uaccess};
 use crate::syscall;
 use crate::task::process::{self, Process, State};
-use crate::task::signal;
+use crate::task::{kswapd, signal};
 
 static ON: Global<Cell<bool>> = Global::new(Cell::new(false));
 
-/// Leads system calls here from now on. `syscall_gate` is what [`crate::cpu::gate::install`] returned.
-pub(crate) fn start(syscall_gate: u32) {
+/// Every call is told from now on; `entry::tell_calls` leads them here.
+pub(crate) fn start() {
     ON.set(true);
-    interrupts::set(interrupts::vector::INVALID_OPCODE, entry::traced_gate_entry());
-    if syscall_gate == 0 {
-        // SAFETY: an entry like the one that was there.
-        unsafe { x86::wrmsr(msr::LSTAR, entry::traced_syscall_entry()) };
-    }
 }
 
 fn tell(process: &Process, event: u32, number: u64, args: [u64; 6], result: u64) {
@@ -96,7 +89,7 @@ pub(crate) extern "C" fn system_call(regs: &mut PtRegs) {
     }
     tell_end((caller, tid), number, rip, regs);
     signal::before_return(regs);
-    trap::run_kswapd::<{ faultlab_abi::trace::level::OFF }>();
+    kswapd::run_kswapd::<{ faultlab_abi::trace::level::OFF }>();
 }
 
 /// A call that waited is made again: its end is told, if it comes to one.

@@ -2,10 +2,10 @@
 //!
 //! The fault path is compiled once a level ([`crate::mem::platform::memory`]), and the page-fault vector leads to the one
 //! that was asked for: a stage that is not traced costs nothing, one that is three instructions. Entry and exit are
-//! stamped by `entry.rs`, where registers are free.
+//! stamped by `entry`, where registers are free.
 //!
 //! # Invariants
-//! `CURSOR` is the address of a whole record in the trace while tracing is on. Only assembly here and in `entry.rs`
+//! `CURSOR` is the address of a whole record in the trace while tracing is on. Only assembly here and in `entry`
 //! touches it after [`start`].
 
 use core::arch::asm;
@@ -17,7 +17,7 @@ use faultlab_abi::trace::{FAULT_CHUNK_BYTES, FaultRecord, Header, Record, Stage,
 use faultlab_mm::addr::Pfn;
 use faultlab_mm::platform::Stage as MmStage;
 
-use crate::cpu::{entry, interrupts, x86};
+use crate::cpu::x86;
 use crate::global::Global;
 use crate::mem::ram;
 use crate::task::process;
@@ -61,8 +61,8 @@ pub(crate) fn bytes_for(ram_bytes: u64, asked: Option<u64>) -> u64 {
         .next_power_of_two()
 }
 
-/// Starts tracing at `level` into `bytes` (a power of two) of RAM at `start`.
-pub(crate) fn start(start: Pfn, bytes: u64, level: u8) {
+/// Starts tracing into `bytes` (a power of two) of RAM at `start`.
+pub(crate) fn start(start: Pfn, bytes: u64) {
     let words = ram::words(start, bytes / PAGE_SIZE);
     // Not in the middle of what is traced: the host backs the trace now.
     for page in words.chunks(PAGE_SIZE as usize / 8) {
@@ -102,7 +102,6 @@ pub(crate) fn start(start: Pfn, bytes: u64, level: u8) {
         records,
         faults: (base, base + (end - first)),
     }));
-    interrupts::set(interrupts::vector::PAGE_FAULT, entry::page_fault_entry_at(level));
 }
 
 /// Another process runs.

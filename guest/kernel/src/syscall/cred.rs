@@ -3,7 +3,7 @@
 use faultlab_linux::cred::{Cred, Ids, Refused};
 
 use super::{Errno, limits, nr};
-use crate::cpu::entry::VolatileRegs;
+use crate::cpu::regs::VolatileRegs;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
 use crate::task::process;

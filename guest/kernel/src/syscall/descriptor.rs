@@ -13,7 +13,7 @@ use faultlab_linux::wait::Call;
 
 use super::file::file;
 use super::{Errno, Outcome, cred, notify, nr, userfault};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::terminal;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;

@@ -8,7 +8,7 @@ use faultlab_linux::epoll::{EVENT_BYTES, has_event};
 use super::file::file;
 use super::poll::{Patience, end, is_over, set_mask};
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
 use crate::task::process::{Interrupted, current_files};

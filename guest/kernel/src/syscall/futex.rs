@@ -19,7 +19,7 @@ use faultlab_mm::mmap::FutexKey;
 use faultlab_mm::vma::MmId;
 
 use super::{Errno, Outcome, time};
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::dev::clock;
 use crate::global::Global;
 use crate::mem::platform::MEMORY;

@@ -5,7 +5,7 @@
 use faultlab_linux::proc::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::random;
 use crate::mem::uaccess;
 

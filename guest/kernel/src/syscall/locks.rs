@@ -8,7 +8,7 @@ use faultlab_linux::wait::{Call, Waiter};
 use super::descriptor::outcome;
 use super::file::file;
 use super::{Errno, Outcome, nr};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
 use crate::task::process::{self, current_files};

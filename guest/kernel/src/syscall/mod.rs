@@ -49,16 +49,16 @@ pub(crate) use faultlab_linux::Errno;
 use faultlab_linux::clone::CloneArgs;
 use faultlab_linux::read_write::At;
 
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
+use crate::cpu::x86;
 use crate::cpu::x86::msr;
-use crate::cpu::{trap, x86};
 use crate::global::Global;
 use crate::mem::platform::MEMORY;
 use crate::mem::uaccess;
 use crate::report::{log, vmstat};
 use crate::task::exit;
 use crate::task::process::Interrupted;
-use crate::task::{clone, exec, sched};
+use crate::task::{clone, exec, kswapd, sched};
 
 mod cred;
 mod descriptor;
@@ -279,7 +279,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
 #[cold]
 #[inline(never)]
 fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
-    trap::run_kswapd::<{ level::OFF }>();
+    kswapd::run_kswapd::<{ level::OFF }>();
     if result == Err(Errno::EFAULT) && MEMORY.has_userfault() {
         return 1;
     }
@@ -310,7 +310,7 @@ pub(crate) use time::{interrupted, is_over};
 pub(crate) extern "C" fn system_call_slow(regs: &mut PtRegs) {
     call_slow(regs);
     crate::task::signal::before_return(regs);
-    trap::run_kswapd::<{ level::OFF }>();
+    kswapd::run_kswapd::<{ level::OFF }>();
 }
 
 /// The same before signals are looked for.

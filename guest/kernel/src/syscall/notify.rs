@@ -15,7 +15,7 @@ use super::time::{Clock, read_pair};
 use super::timer::{VALUE_AT, was_set, write_itimerspec};
 use super::told::may_access;
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;

@@ -11,7 +11,7 @@ use faultlab_linux::wait::Keys;
 
 use super::time::{self, NS_PER_S};
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::terminal;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;

@@ -1,7 +1,7 @@
 //! `prctl`, as far as it is about huge pages. Source: PR_SET_THP_DISABLE(2const). Rule G1.
 
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::MEMORY;
 use crate::task::process::current_mm;
 

@@ -6,7 +6,7 @@ use faultlab_linux::file::o;
 use faultlab_linux::signal::{INFO_BYTES, Info, Signal, code};
 
 use super::{Errno, Outcome, usage};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
 use crate::task::process::{self, Interrupted, Process, Report, State};

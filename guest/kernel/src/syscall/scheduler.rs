@@ -7,7 +7,7 @@
 
 use super::time::write_ns;
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::uaccess;
 use crate::task::preempt;
 use crate::task::process::{self, Process, State};

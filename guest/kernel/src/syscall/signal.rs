@@ -6,7 +6,7 @@
 use faultlab_linux::signal::{ACTION_BYTES, ALTSTACK_BYTES, Action, INFO_BYTES, Info, SigSet, Signal, To, code};
 
 use super::{Errno, Outcome, time};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;

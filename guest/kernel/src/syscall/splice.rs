@@ -11,7 +11,7 @@ use super::descriptor::{outcome, signalling};
 use super::file::file;
 use super::fs::copy::{at, tell};
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::task::process::{self, current_mm};
 

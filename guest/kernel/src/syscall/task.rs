@@ -10,7 +10,7 @@ use faultlab_linux::signal::Signal;
 
 use super::file::file;
 use super::{Errno, Outcome, cred};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::uaccess;
 use crate::task::process::{self, COMM_BYTES};
 

@@ -6,7 +6,7 @@ use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_linux::clone::{CLONE3_BYTES, CloneArgs};
 
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::uaccess;
 use crate::task::{clone, process, rseq};
 

@@ -16,7 +16,7 @@ use faultlab_linux::timer::{timespec_ns, timeval_ns};
 
 use super::poll::Rest;
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::uaccess;
 use crate::task::process::{self, Interrupted, Process};

@@ -7,7 +7,7 @@ use faultlab_linux::timer::{Itimer, Made, NS_PER_S, Setting, timespec_ns, timeva
 
 use super::time::{ABSOLUTE, Clock, read_pair, write_ns, write_pair};
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;

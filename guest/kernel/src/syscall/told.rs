@@ -12,7 +12,7 @@ use faultlab_mm::vma::MmId;
 use super::file::file;
 use super::time::{Clock, NS_PER_S};
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::uaccess;
 use crate::task::process::{self, Process, current_mm};

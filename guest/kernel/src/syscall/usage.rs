@@ -5,7 +5,7 @@
 use faultlab_linux::timer::NS_PER_S;
 
 use super::{Errno, Outcome};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
 use crate::mem::platform::MEMORY;
 use crate::mem::uaccess;

@@ -11,7 +11,7 @@ use faultlab_linux::userfault::{Request, WORDS_MAX};
 use faultlab_mm::userfaultfd::{Message, Userfault, UserfaultId};
 
 use super::{Errno, Outcome, cred};
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::uaccess;
 use crate::task::process::{self, Interrupted, current_files, current_mm};

@@ -6,7 +6,7 @@ use faultlab_linux::read_write::At;
 use super::file::file;
 use super::io::{for_each_vector, offset, read_file, write_file};
 use super::{Errno, Outcome, descriptor};
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 
 mod nr {
     pub(super) const PREADV: u64 = 295;

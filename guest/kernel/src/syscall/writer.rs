@@ -7,7 +7,7 @@ use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::writer::Writer;
 
 use super::{Errno, Outcome, long_way};
-use crate::cpu::entry::VolatileRegs;
+use crate::cpu::regs::VolatileRegs;
 use crate::global::Global;
 use crate::task::{process, signal};
 

@@ -6,7 +6,7 @@
 
 use faultlab_linux::clone::{CloneArgs, flag};
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::cpu::x86::msr;
 use crate::cpu::{fpu, x86};
 use crate::mem::platform::{LINUX, MEMORY};

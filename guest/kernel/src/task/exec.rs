@@ -14,6 +14,7 @@
 use faultlab_abi::layout::{PAGE_SIZE, USER_END};
 use faultlab_kernel::elf::{self, Program, Segment};
 use faultlab_kernel::stack::{Contents, Strings};
+use faultlab_linux::Errno;
 use faultlab_linux::signal::Place;
 use faultlab_linux::vfs::{PATH_MAX, PathAt};
 use faultlab_mm::mmap::{map_flag, prot};
@@ -23,7 +24,6 @@ use faultlab_mm::vma::MmId;
 use crate::cpu::{fpu, x86};
 use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::uaccess;
-use crate::syscall::Errno;
 use crate::task::process::{COMM_BYTES, Process};
 use image::NotLoaded;
 

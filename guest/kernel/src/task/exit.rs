@@ -9,7 +9,7 @@ use faultlab_kernel::line;
 use faultlab_linux::signal::{Handler, Info, Signal, code, sa};
 use faultlab_mm::oom::Candidate;
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::cpu::{fpu, x86};
 use crate::dev::lab;
 use crate::mem::platform::{LINUX, MEMORY};

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`process`] | the table of processes |
 //! | [`sched`] | who runs |
+//! | [`kswapd`] | its work, before a program goes on |
 //! | [`page_wait`] | who waits for a disk |
 //! | [`preempt`] | and for how long |
 //! | [`clone`] | a process begins |
@@ -18,6 +19,7 @@
 pub(crate) mod clone;
 pub(crate) mod exec;
 pub(crate) mod exit;
+pub(crate) mod kswapd;
 pub(crate) mod notice;
 pub(crate) mod page_wait;
 pub(crate) mod preempt;

@@ -16,7 +16,7 @@
 use faultlab_linux::wait::{Keys, Queue};
 use faultlab_mm::swap::PAGE_QUEUES;
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::cpu::{ring3, x86};
 use crate::dev::{clock, lab, swap_disk};
 use crate::mem::platform::MEMORY;

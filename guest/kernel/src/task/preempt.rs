@@ -25,7 +25,7 @@
 
 use core::cell::Cell;
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::dev::{clock, lab, terminal};
 use crate::global::Global;
 use crate::task::{page_wait, process, sched, signal, timers};
@@ -53,7 +53,7 @@ static TIMER: Global<Timer> = Global::new(Timer {
     least_ns: Cell::new(NATIVE[1]),
 });
 
-/// Sets the times for this host. `syscall_gate` is what [`crate::cpu::gate::install`] returned.
+/// Sets the times for this host. `syscall_gate` is what [`crate::entry::gate::install`] returned.
 pub(crate) fn init(syscall_gate: u32) {
     if syscall_gate != 0 {
         TIMER.slice_ns.set(INTERPRETED[0]);

@@ -44,8 +44,8 @@ pub(crate) use table::{
     take_place_of_leader, wake,
 };
 
-use crate::cpu::entry::PtRegs;
 use crate::cpu::fpu::FpuState;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::LINUX;
 use crate::task::preempt;
 use crate::task::rseq::Rseq;

@@ -7,11 +7,11 @@
 //! Source: Linux, kernel/rseq.c, include/uapi/linux/rseq.h; rseq(2) of librseq.
 
 use faultlab_abi::layout::USER_END;
+use faultlab_linux::Errno;
 use faultlab_linux::signal::{Info, Signal};
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::mem::uaccess;
-use crate::syscall::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal;
 

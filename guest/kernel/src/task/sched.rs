@@ -10,7 +10,7 @@ use faultlab_kernel::line;
 use faultlab_linux::wait::Keys;
 use faultlab_mm::vma::MmId;
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::cpu::x86::msr;
 use crate::cpu::{fpu, x86};
 use crate::dev::{clock, lab, terminal};

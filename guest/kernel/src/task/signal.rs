@@ -15,16 +15,16 @@ mod exception;
 mod frame;
 
 use faultlab_abi::trace::level;
+use faultlab_linux::Errno;
 use faultlab_linux::signal::{Action, DefaultAction, Delivery, Handler, Info, SigSet, Signal, To, code, sa};
 
 pub(crate) use exception::{exception_name, page_fault, trap};
 pub(crate) use frame::sigreturn;
 
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::{LINUX, MEMORY};
 use crate::report::strace;
 use crate::syscall;
-use crate::syscall::Errno;
 use crate::task::process::{self, Interrupted, Process, Report, State};
 use crate::task::{exit, sched};
 use frame::{enter_handler, no_frame};
@@ -154,7 +154,7 @@ pub(crate) fn before_return(regs: &mut PtRegs) {
                 } else {
                     syscall::call_slow(regs);
                 }
-                crate::cpu::trap::run_kswapd::<{ level::OFF }>();
+                crate::task::kswapd::run_kswapd::<{ level::OFF }>();
             }
         }
     }

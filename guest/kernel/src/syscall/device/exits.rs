@@ -2,12 +2,12 @@
 
 use faultlab_abi::lab::kind;
 use faultlab_abi::layout::LAB_PIO_PORT;
+use faultlab_linux::Errno;
 
 use super::{buffer, command};
 use crate::cpu::x86;
 use crate::mem::ram;
 use crate::mem::uaccess::for_each_piece;
-use crate::syscall::Errno;
 
 /// Fills the program's buffer with the cycles that `exit` takes.
 #[inline(always)]

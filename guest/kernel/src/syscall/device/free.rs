@@ -2,13 +2,13 @@
 
 use faultlab_abi::lab::kind;
 use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_linux::Errno;
 use faultlab_mm::addr::Pfn;
 
 use super::granule_bytes;
 use super::ranges::Ranges;
 use crate::mem::platform::MEMORY;
 use crate::mem::ram;
-use crate::syscall::Errno;
 
 pub(super) fn cold(pages: u64) -> Result<(), Errno> {
     // A granule holds frames in use beside free ones.

@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use faultlab_abi::lab::PageRange;
 use faultlab_abi::layout::PAGE_SIZE;
+use faultlab_linux::Errno;
 use faultlab_mm::addr::{Pfn, VirtAddr};
 
 use super::pair;
@@ -11,7 +12,6 @@ use crate::dev::lab;
 use crate::global::Global;
 use crate::mem::platform::MEMORY;
 use crate::mem::{ram, uaccess};
-use crate::syscall::Errno;
 use crate::task::process;
 
 /// Most ranges in one command.

@@ -22,7 +22,7 @@ use faultlab_linux::wait::Call;
 
 use self::xattr::Of;
 use super::Errno;
-use crate::cpu::entry::{PtRegs, VolatileRegs};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
 use crate::task::process::{current, set_deadline};

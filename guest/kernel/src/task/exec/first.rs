@@ -9,6 +9,7 @@ use faultlab_abi::lab::panic_reason;
 use faultlab_abi::layout::{INITRD_ARGV, INITRD_CWD, INITRD_ENVP, INITRD_PATH, PAGE_SIZE};
 use faultlab_kernel::stack::{self, Block};
 use faultlab_kernel::{cpio, line};
+use faultlab_linux::Errno;
 use faultlab_linux::cred::Cred;
 use faultlab_linux::limits::Limits;
 use faultlab_linux::vfs::{Fs, PATH_MAX, PathAt, Task};
@@ -16,15 +17,13 @@ use faultlab_mm::addr::Pfn;
 
 use super::image::{self, Image, NotLoaded};
 use super::{set_name, set_program};
-use crate::boot;
 use crate::boot::rootfs;
-use crate::cpu::entry;
 use crate::cpu::fpu;
 use crate::dev::terminal;
+use crate::entry;
 use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::ram;
 use crate::report::panic;
-use crate::syscall::Errno;
 use crate::task::process::{self, OUTSIDE_PID, Process, State};
 use crate::task::sched;
 
@@ -39,7 +38,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
         None => first.strip_suffix(&[0]).unwrap_or(first),
     };
     let (Ok(arguments), Ok(environment), false) = (Block::new(argv), Block::new(envp), argv.is_empty()) else {
-        boot::fail(&line![
+        panic::boot(&line![
             "boot: ",
             INITRD_ARGV,
             " or ",
@@ -49,7 +48,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
     };
 
     process::start_init();
-    let (index, process) = process::alloc().unwrap_or_else(|| boot::fail(&line!["exec: no free process"]));
+    let (index, process) = process::alloc().unwrap_or_else(|| panic::boot(&line!["exec: no free process"]));
     prepare(process, name).unwrap_or_else(|errno| no_memory(name, errno));
     let end = Pfn::of_phys((initrd.phys() + initrd_len).next_multiple_of(PAGE_SIZE));
     MEMORY.init_used(initrd, end);
@@ -83,7 +82,7 @@ pub(crate) fn first_program(initrd: Pfn, initrd_len: u64, (user, group): (u32, u
 fn enter_directory(process: &Process, path: &[u8]) {
     let fs = LINUX.chdir(&process.task(), PathAt::cwd(path));
     let fs = fs.unwrap_or_else(|Errno(number)| {
-        boot::fail(&line![
+        panic::boot(&line![
             "exec: ",
             path,
             " is no directory to begin in (errno ",
@@ -113,7 +112,7 @@ fn root_file_system(process: &Process, path: &[u8]) -> Task {
 /// Where a file lies in the initrd.
 fn find(archive: &[u8], name: &[u8]) -> Option<Range<usize>> {
     cpio::find(archive, name).unwrap_or_else(|malformed| {
-        boot::fail(&line![
+        panic::boot(&line![
             "boot: the initrd is no newc cpio archive at byte ",
             malformed.at
         ])
@@ -121,7 +120,7 @@ fn find(archive: &[u8], name: &[u8]) -> Option<Range<usize>> {
 }
 
 fn missing(name: &[u8]) -> ! {
-    boot::fail(&line!["boot: the initrd has no file \"", name, "\""])
+    panic::boot(&line!["boot: the initrd has no file \"", name, "\""])
 }
 
 fn cannot_load(path: &[u8], error: &NotLoaded) -> ! {
@@ -142,19 +141,19 @@ fn cannot_load(path: &[u8], error: &NotLoaded) -> ! {
             panic_reason::NOT_A_PROGRAM,
             &line![path, ": cannot be executed (errno ", u32::from(*number), ")"],
         ),
-        NotLoaded::Stack(stack::Error::TooLong) => boot::fail(&line![
+        NotLoaded::Stack(stack::Error::TooLong) => panic::boot(&line![
             "exec: more than ",
             stack::STRINGS_MAX_BYTES >> 20,
             " MiB of arguments and environment"
         ]),
         NotLoaded::Stack(stack::Error::Access(_)) => {
-            boot::fail(&line!["exec: no memory for the stack; give the guest more memory"])
+            panic::boot(&line!["exec: no memory for the stack; give the guest more memory"])
         }
     }
 }
 
 fn no_memory(path: &[u8], errno: Errno) -> ! {
-    boot::fail(&line![
+    panic::boot(&line![
         "exec: ",
         path,
         ": cannot be loaded (errno ",

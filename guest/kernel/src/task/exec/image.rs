@@ -6,14 +6,14 @@ use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_kernel::elf::{Program, Refusal};
 use faultlab_kernel::script::Script;
 use faultlab_kernel::stack::{self, Block, Prefixed, Strings};
+use faultlab_linux::Errno;
 use faultlab_linux::vfs::PATH_MAX;
 use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use super::{load, program_at};
-use crate::cpu::entry::PtRegs;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::MEMORY;
-use crate::syscall::Errno;
 use crate::task::process::Process;
 
 /// Scripts that may lead to each other. Source: Linux `exec_binprm`.

@@ -17,8 +17,8 @@ use faultlab_kernel::stack::{self, STRINGS_MAX_BYTES, Strings, Write};
 
 use super::image::{self, Image, NotLoaded, WithoutFirst};
 use super::{PATH_MAX, set_name, set_program};
-use crate::cpu::entry::PtRegs;
 use crate::cpu::fpu;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::uaccess;
 use crate::syscall::{Errno, Outcome};

@@ -7,9 +7,9 @@ use faultlab_kernel::text::{Hex16, Line};
 use faultlab_linux::signal::{Delivery, Info, Signal, code, exception_code};
 
 use super::deliver;
-use crate::cpu::entry::PtRegs;
 use crate::cpu::fpu;
 use crate::cpu::interrupts::vector;
+use crate::cpu::regs::PtRegs;
 use crate::mem::platform::LINUX;
 use crate::report::log;
 use crate::task::process;

@@ -2,22 +2,22 @@
 //!
 //! Its memory is the program's choice and nothing in it is trusted: the frame is copied as any other bytes, and what `rt_sigreturn` brings
 //! back is cut down to what ring 3 may have. What is left, an RIP that is no address, faults at the `iretq`, and is the program's fault again
-//! (`trap.rs`).
+//! (`entry/trap.rs`).
 //!
 //! Source: Linux, arch/x86/kernel/signal.c, signal_64.c.
 
 use faultlab_kernel::line;
+use faultlab_linux::Errno;
 use faultlab_linux::signal::{
     Action, CONTEXT_BYTES, Delivery, Frame, Handler, Info, Place, Registers, Restored, Signal, sa,
 };
 
 use super::exception::fault;
-use crate::cpu::entry::{PtRegs, VolatileRegs};
 use crate::cpu::fpu;
+use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::cpu::segments::{USER_CS, USER_DS};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
-use crate::syscall::Errno;
 use crate::task::{exit, process, rseq};
 
 /// RFLAGS that a handler begins without: TF, DF, RF. Source: Linux `handle_signal`.

@@ -1,4 +1,10 @@
-//! The ways into ring 0 and out of it, in assembly, and the registers they save.
+//! The ways into ring 0 and out of it, in assembly.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | this | the entries, and the ways back |
+//! | [`trap`] | page faults and other exceptions, after this saved the registers |
+//! | [`gate`] | how system calls enter on this host |
 //!
 //! Two frames, one inside the other, on the one kernel stack (the TSS points to its top):
 //!
@@ -21,98 +27,17 @@ use core::mem::offset_of;
 
 use faultlab_abi::trace::{FaultRecord, STAMPS, level};
 
-use crate::cpu::gate::GATE;
-use crate::cpu::interrupts::VECTORS;
+pub(crate) mod gate;
+pub(crate) mod trap;
+
+use crate::cpu::interrupts::{self, VECTORS, vector};
+use crate::cpu::regs::{PtRegs, VolatileRegs};
+use crate::cpu::ring3::GATE;
 use crate::cpu::segments::{USER_CS, USER_DS};
-use crate::cpu::trap;
+use crate::cpu::x86::{self, msr};
 use crate::mem::ram;
 use crate::report::{strace, trace};
 use crate::syscall;
-
-/// Registers that are saved on every entry.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct VolatileRegs {
-    pub(crate) r11: u64,
-    pub(crate) r10: u64,
-    pub(crate) r9: u64,
-    pub(crate) r8: u64,
-    pub(crate) rdx: u64,
-    pub(crate) rcx: u64,
-    pub(crate) rax: u64,
-    pub(crate) rdi: u64,
-    pub(crate) rsi: u64,
-    pub(crate) rip: u64,
-    pub(crate) cs: u64,
-    pub(crate) rflags: u64,
-    pub(crate) rsp: u64,
-    pub(crate) ss: u64,
-}
-
-/// All integer registers of a program. Source: Linux, `struct pt_regs` (other order).
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct PtRegs {
-    pub(crate) r15: u64,
-    pub(crate) r14: u64,
-    pub(crate) r13: u64,
-    pub(crate) r12: u64,
-    pub(crate) rbp: u64,
-    pub(crate) rbx: u64,
-    pub(crate) volatile: VolatileRegs,
-}
-
-const _: () = assert!(size_of::<VolatileRegs>() == 14 * 8 && size_of::<PtRegs>() == 20 * 8);
-
-impl PtRegs {
-    /// All zero: nobody's registers.
-    pub(crate) const ZERO: Self = Self {
-        r15: 0,
-        r14: 0,
-        r13: 0,
-        r12: 0,
-        rbp: 0,
-        rbx: 0,
-        volatile: VolatileRegs {
-            r11: 0,
-            r10: 0,
-            r9: 0,
-            r8: 0,
-            rdx: 0,
-            rcx: 0,
-            rax: 0,
-            rdi: 0,
-            rsi: 0,
-            rip: 0,
-            cs: 0,
-            rflags: 0,
-            rsp: 0,
-            ss: 0,
-        },
-    };
-
-    /// Those of a program that begins at `rip` with its stack at `rsp`, interrupts on as on Linux.
-    pub(crate) const fn start(rip: u64, rsp: u64) -> Self {
-        let volatile = VolatileRegs {
-            rip,
-            cs: USER_CS,
-            rflags: 0x202,
-            rsp,
-            ss: USER_DS,
-            ..Self::ZERO.volatile
-        };
-        Self { volatile, ..Self::ZERO }
-    }
-
-    /// In the order of [`faultlab_abi::lab::Panic::gpr`]; RSP is the record's own field.
-    pub(crate) fn gpr(&self) -> [u64; 15] {
-        let v = &self.volatile;
-        [
-            v.rax, self.rbx, v.rcx, v.rdx, v.rsi, v.rdi, self.rbp, v.r8, v.r9, v.r10, v.r11, self.r12, self.r13,
-            self.r14, self.r15,
-        ]
-    }
-}
 
 global_asm!(
     r#"
@@ -133,6 +58,27 @@ global_asm!(
     push r13
     push r14
     push r15
+    .endm
+    .macro SAVE_NATIVE_SYSCALL
+    mov [rip + program_rsp], rsp
+    mov rsp, {stack_top}
+    push {user_ds}
+    push qword ptr [rip + program_rsp]
+    push r11
+    push {user_cs}
+    push rcx
+    push rsi
+    SAVE_VOLATILE
+    .endm
+    .macro SAVE_GATE_SYSCALL
+    cmp qword ptr [rsp], {gate}
+    jne exception_6
+    push rsi
+    SAVE_VOLATILE
+    mov [rsp + {rip}], rcx
+    and r11d, {user_flags}
+    or r11d, 0x200
+    mov [rsp + {rflags}], r11
     .endm
     .macro RESTORE_VOLATILE
     pop r11
@@ -226,14 +172,7 @@ page_fault_in_ring_0:
 # choose are cleared, interrupts are on, and an impossible RIP faults at the `iretq`, for which trap.rs has a fix-up.
     .global invalid_opcode_entry
 invalid_opcode_entry:
-    cmp qword ptr [rsp], {gate}
-    jne exception_6
-    push rsi
-    SAVE_VOLATILE
-    mov [rsp + {rip}], rcx
-    and r11d, {user_flags}
-    or r11d, 0x200
-    mov [rsp + {rflags}], r11
+    SAVE_GATE_SYSCALL
     mov rdi, rsp
     cld
     call {system_call}
@@ -254,15 +193,7 @@ system_call_slow:
 # `syscall` where ring 0 is native. SFMASK cleared IF, DF, TF and AC.
     .global native_syscall_entry
 native_syscall_entry:
-    mov [rip + program_rsp], rsp
-    mov rsp, {stack_top}
-    push {user_ds}
-    push qword ptr [rip + program_rsp]
-    push r11
-    push {user_cs}
-    push rcx
-    push rsi
-    SAVE_VOLATILE
+    SAVE_NATIVE_SYSCALL
     mov rdi, rsp
     call {system_call}
     test eax, eax
@@ -280,25 +211,11 @@ native_syscall_entry:
 # Both entries of system calls where each is told (strace.rs).
     .global invalid_opcode_entry_traced
 invalid_opcode_entry_traced:
-    cmp qword ptr [rsp], {gate}
-    jne exception_6
-    push rsi
-    SAVE_VOLATILE
-    mov [rsp + {rip}], rcx
-    and r11d, {user_flags}
-    mov [rsp + {rflags}], r11
+    SAVE_GATE_SYSCALL
     jmp 2f
     .global native_syscall_entry_traced
 native_syscall_entry_traced:
-    mov [rip + program_rsp], rsp
-    mov rsp, {stack_top}
-    push {user_ds}
-    push qword ptr [rip + program_rsp]
-    push r11
-    push {user_cs}
-    push rcx
-    push rsi
-    SAVE_VOLATILE
+    SAVE_NATIVE_SYSCALL
 2:
     SAVE_REST
     mov rdi, rsp
@@ -404,14 +321,23 @@ unsafe extern "C" {
     fn page_fault_entry_timeline();
 }
 
-/// Where page faults lead at a level of tracing.
-pub(crate) fn page_fault_entry_at(trace_level: u8) -> u64 {
+/// Leads page faults to the entry that stamps what `trace_level` asks for.
+pub(crate) fn trace_faults(trace_level: u8) {
     let entry = match trace_level {
         level::STAGES => page_fault_entry_stages,
         level::TIMELINE => page_fault_entry_timeline,
         _ => page_fault_entry,
     };
-    entry as *const () as u64
+    interrupts::set(vector::PAGE_FAULT, entry as *const () as u64);
+}
+
+/// Leads system calls to the entries that tell each (strace.rs). `syscall_gate` is what [`gate::install`] returned.
+pub(crate) fn tell_calls(syscall_gate: u32) {
+    interrupts::set(vector::INVALID_OPCODE, invalid_opcode_entry_traced as *const () as u64);
+    if syscall_gate == 0 {
+        // SAFETY: an entry like the one that was there.
+        unsafe { x86::wrmsr(msr::LSTAR, native_syscall_entry_traced as *const () as u64) };
+    }
 }
 
 /// Where the exception vectors lead.
@@ -420,18 +346,8 @@ pub(crate) fn vectors() -> &'static [u64; VECTORS] {
 }
 
 /// Where `syscall` leads on hosts with a native ring 0.
-pub(crate) fn syscall_entry() -> u64 {
+fn syscall_entry() -> u64 {
     native_syscall_entry as *const () as u64
-}
-
-/// The same where each call is told.
-pub(crate) fn traced_syscall_entry() -> u64 {
-    native_syscall_entry_traced as *const () as u64
-}
-
-/// Where invalid opcodes, and with them system calls on other hosts, lead where each call is told.
-pub(crate) fn traced_gate_entry() -> u64 {
-    invalid_opcode_entry_traced as *const () as u64
 }
 
 /// Whether this is the address of an `iretq` that loads values chosen by a program, and so may fault on their account.

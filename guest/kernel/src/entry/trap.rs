@@ -1,4 +1,4 @@
-//! Exceptions, after entry.rs saved the registers.
+//! Exceptions, after the entry saved the registers.
 //!
 //! Source: Intel SDM vol. 3, 4.7 "Page-Fault Exceptions", 6.15; Linux, arch/x86/mm/fault.c.
 
@@ -11,12 +11,14 @@ use faultlab_mm::Fault;
 use faultlab_mm::addr::VirtAddr;
 use faultlab_mm::fault::Access;
 
-use crate::cpu::entry::{self, PtRegs};
+use crate::cpu::regs::PtRegs;
 use crate::cpu::{ring3, segments};
+use crate::entry;
 use crate::global::Global;
 use crate::mem::platform::{MEMORY, memory};
 use crate::report::{panic, vmstat};
 use crate::syscall;
+use crate::task::kswapd::run_kswapd;
 use crate::task::{exit, page_wait, preempt, process, signal};
 
 /// Bits of a page fault's error code.
@@ -69,16 +71,6 @@ fn resolve<const LEVEL: u8>(addr: u64, error_code: u64) -> Result<(), Fault> {
         Access::Read
     };
     memory::<LEVEL>().handle_mm_fault(process::current_mm(), VirtAddr(addr), access)
-}
-
-/// Reclaims before going back to a program, if somebody found memory low: kswapd's work, on this vCPU's time.
-#[inline(always)]
-pub(crate) fn run_kswapd<const LEVEL: u8>() {
-    let memory = memory::<LEVEL>();
-    if memory.kswapd_wanted() {
-        memory.kswapd();
-        page_wait::wake();
-    }
 }
 
 /// The fault as Linux finds it: a fetch where no entry is first looks for a page, and only then for the right to execute it.
