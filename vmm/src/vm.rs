@@ -248,7 +248,10 @@ impl Vm {
         let lab = LabDevice::new(Some(dirty_log), stop.clone())
             .with_input(config.stdin, config.terminal != 0)
             .with_files_back(back);
-        blocks.iter_mut().for_each(|block| block.interrupt_through(lab.bell()));
+        for block in &mut blocks {
+            let bell = lab.bell();
+            block.interrupt_through(move || bell.ring(true));
+        }
         Ok(Vm {
             stats,
             vcpu,

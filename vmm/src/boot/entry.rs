@@ -34,7 +34,10 @@ const LARGE_PAGE_BYTES: u64 = 2 << 20;
 const TABLE_ENTRIES: u64 = 512;
 
 /// Writes GDT and page tables: PML4, PDPT and one PD that maps 1 GiB in 2 MiB pages.
-pub(super) fn write_tables(ram: &GuestRam) -> Result<(), BootError> {
+///
+/// # Errors
+/// RAM is too small for them.
+pub fn write_tables(ram: &GuestRam) -> Result<(), BootError> {
     let put = |value: u64, address: u64| {
         let what = "the entry's tables";
         ram.memory()
@@ -58,7 +61,10 @@ pub(super) fn write_tables(ram: &GuestRam) -> Result<(), BootError> {
 }
 
 /// Sets CPUID and every register for an entry at guest-physical `entry`.
-pub(crate) fn configure_vcpu(kvm: &Kvm, vcpu: &VcpuFd, entry: u64) -> Result<(), KvmError> {
+///
+/// # Errors
+/// KVM refuses.
+pub fn configure_vcpu(kvm: &Kvm, vcpu: &VcpuFd, entry: u64) -> Result<(), KvmError> {
     let cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(KvmError::of("KVM_GET_SUPPORTED_CPUID"))?;

@@ -16,7 +16,7 @@
 //! Source: Linux, Documentation/arch/x86/boot.rst, "64-bit Boot Protocol", and zero-page.rst.
 
 mod cmdline;
-mod entry;
+pub mod entry;
 pub mod files;
 mod initrd;
 pub mod program;

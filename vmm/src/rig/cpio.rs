@@ -26,14 +26,14 @@ struct Entry {
 
 /// The tree.
 #[derive(Debug, Default)]
-pub(super) struct Archive {
+pub struct Archive {
     /// By absolute path without `.` and `..`. A directory sorts before what is in it.
     entries: BTreeMap<PathBuf, Entry>,
 }
 
 impl Archive {
     /// Puts a regular file at `path` (absolute), with the directories that the path goes through.
-    pub(super) fn add_file(&mut self, path: &Path, permissions: u32, contents: Vec<u8>) {
+    pub fn add_file(&mut self, path: &Path, permissions: u32, contents: Vec<u8>) {
         self.add(
             path,
             Entry {
@@ -45,7 +45,7 @@ impl Archive {
     }
 
     /// Puts a directory at `path` (absolute), as [`Archive::add_file`].
-    pub(super) fn add_directory(&mut self, path: &Path, permissions: u32) {
+    pub fn add_directory(&mut self, path: &Path, permissions: u32) {
         self.add(
             path,
             Entry {
@@ -57,7 +57,7 @@ impl Archive {
     }
 
     /// Puts a character device at `path` (absolute), as [`Archive::add_file`].
-    pub(super) fn add_character_device(&mut self, path: &Path, permissions: u32, device: (u32, u32)) {
+    pub fn add_character_device(&mut self, path: &Path, permissions: u32, device: (u32, u32)) {
         self.add(
             path,
             Entry {
@@ -110,7 +110,10 @@ impl Archive {
     }
 
     /// Writes the archive, its trailer included.
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `out` fails, or a file has 4 GiB or more.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         for ((path, entry), inode) in self.entries.iter().zip(1..) {
             let name: &OsStr = path.strip_prefix("/").unwrap_or(path).as_os_str();
             write_entry(out, inode, name, entry)?;

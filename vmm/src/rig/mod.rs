@@ -21,7 +21,7 @@
 
 mod bochs;
 mod cd_image;
-mod cpio;
+pub mod cpio;
 mod disk;
 mod elf;
 mod error;

@@ -55,7 +55,6 @@ pub use self::faults::Injected;
 use self::inline::Inline;
 use self::io_thread::{Engine, IoThread};
 pub use self::unanswered::Unanswered;
-use super::lab::Bell;
 use super::virtio_mmio::{Notices, VirtioDevice};
 use crate::memory::GuestRam;
 use crate::swap_faults::SwapFaults;
@@ -133,10 +132,11 @@ impl BlockDevice {
         }
     }
 
-    /// Lets the thread that serves the disk, if one does, interrupt the guest through `bell` when the driver asks for that.
-    pub(crate) fn interrupt_through(&mut self, bell: Bell) {
+    /// Lets the thread that serves the disk, if one does, interrupt the guest by `raise` when the driver asks for that. Served
+    /// by who rings, the disk is done when its doorbell's store is: who carried that looks at the interrupt status.
+    pub fn interrupt_through(&mut self, raise: impl Fn() + Send + 'static) {
         if let Server::Thread(thread) = &mut self.server {
-            thread.interrupt_through(bell);
+            thread.interrupt_through(Box::new(raise));
         }
     }
 

@@ -31,7 +31,6 @@ use super::counters::BlockCounters;
 use super::disk::Disk;
 use super::doorbell::{Doorbell, Ear};
 use super::unanswered::Unanswered;
-use crate::devices::lab::Bell;
 use crate::devices::virtio_mmio::Notices;
 use crate::memory::GuestRam;
 use crate::timeline::log::SharedLog;
@@ -57,7 +56,7 @@ struct Server {
     spans: Option<SharedLog>,
     ear: Ear,
     /// How the guest is interrupted, if it can be.
-    bell: Option<Bell>,
+    raise: Option<Box<dyn Fn() + Send>>,
     shared: Arc<Shared>,
 }
 
@@ -109,7 +108,7 @@ impl IoThread {
             ram,
             spans: None,
             ear: doorbell.ear(),
-            bell: None,
+            raise: None,
             shared: Arc::clone(&shared),
         };
         server.publish();
@@ -127,9 +126,9 @@ impl IoThread {
         }
     }
 
-    pub(super) fn interrupt_through(&mut self, bell: Bell) {
+    pub(super) fn interrupt_through(&mut self, raise: Box<dyn Fn() + Send>) {
         if let Some(server) = &mut self.idle {
-            server.bell = Some(bell);
+            server.raise = Some(raise);
         }
     }
 

@@ -83,8 +83,8 @@ impl Serving {
             let moved = self.reap()? | moved;
             if used_ring::wants_interrupt(&self.queue, &self.server.ram, used_before)? {
                 self.notices.used();
-                if let Some(bell) = &self.server.bell {
-                    bell.ring(true);
+                if let Some(raise) = &self.server.raise {
+                    raise();
                 }
             }
             if moved {
