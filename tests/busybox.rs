@@ -146,7 +146,7 @@ fn sort() {
     let script = "$b mount -t tmpfs -o size=64M none /mnt; cd /mnt; $b seq 9000 | $b awk '{ printf \"%08d %990d\\n\", $1, $1 }' > f; \
         $b stat -c %s f; $b sort -r f > g; $b head -n 2 g | $b cut -c1-8; $b tail -n 1 g | $b cut -c1-8; $b wc -l g";
     let ran = in_guest(
-        "--memory 8M --swap 256M --swap-backend memory --timeout 120",
+        "--memory 8M --swap 256M --swap-backend memory --timeout 120 --check",
         &format!("$b mkdir /mnt; {script}"),
     )
     .expect(0);

@@ -1,5 +1,5 @@
 //! Programs of C, and of Rust's standard library, linked with the C library of this host: they do in the guest what they do here, output and
-//! exit status.
+//! exit status. In the guest its kernel verifies its own structures after each (`--check`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,10 +76,10 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("c_programs::hugetlb".to_owned(), Needs::KvmStaticCAndRoot, hugetlb);
     // Most of it is the guest kernel's, which the simulated machine executes faster than a KVM that interprets it.
     suite.test("c_programs::fuzz".to_owned(), Needs::SimulatorAndStaticC, || {
-        fuzz("--quiet rig -- exec -q --", 1, 10_000);
+        fuzz("--quiet rig -- exec -q --check --", 1, 10_000);
     });
     suite.test("c_programs::fuzz here".to_owned(), Needs::KvmAndStaticC, || {
-        fuzz("exec -q --", 2, 300);
+        fuzz("exec -q --check --", 2, 300);
     });
     // Mounts, and has knobs of its own.
     suite.test("c_programs::exhaustion".to_owned(), Needs::KvmStaticCAndRoot, || {
@@ -158,7 +158,7 @@ fn mutants() {
     let wanted = std::env::var(MUTANTS_VARIABLE).unwrap_or_else(|_| "1:200".to_owned());
     let (seed, count) = wanted.split_once(':').expect("SEED:COUNT");
     let arguments = ["--show", "--seed", seed, "--count", count];
-    let ran = faultlab("--quiet rig -- exec -q --")
+    let ran = faultlab("--quiet rig -- exec -q --check --")
         .args([&program])
         .args(arguments)
         .run()
@@ -274,7 +274,7 @@ fn compare_recorded(name: &str, here: Result<(), &str>) {
         }
         Err(reason) => println!("{name}: SKIPPED on this host: {reason}"),
     }
-    let guest = faultlab("exec -q --").args([&program]).run().expect(0);
+    let guest = faultlab("exec -q --check --").args([&program]).run().expect(0);
     assert_eq!(
         guest.stdout(),
         recorded,
@@ -324,7 +324,7 @@ fn hugetlb() {
     } else {
         assert_eq!(host, expected, "standard output, the host's and the recorded one");
     }
-    let guest = faultlab("exec -q --").args([&program]).run().expect(0);
+    let guest = faultlab("exec -q --check --").args([&program]).run().expect(0);
     assert_eq!(
         guest.stdout(),
         expected,
@@ -344,7 +344,7 @@ fn compare_compiled(name: &str, compiler: Command, status: i32) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let program = compiled(&directory, name, compiler);
     let host = run_here(&program, status);
-    let guest = faultlab("exec -q --").args([&program]).run().expect(status);
+    let guest = faultlab("exec -q --check --").args([&program]).run().expect(status);
     assert_eq!(
         guest.stdout(),
         host.stdout(),

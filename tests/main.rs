@@ -38,6 +38,7 @@ mod bench;
 mod bring;
 mod busybox;
 mod c_programs;
+mod check;
 mod ending;
 mod flags;
 mod gate;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
     run::tests(&mut suite);
     backings::tests(&mut suite);
     c_programs::tests(&mut suite);
+    check::tests(&mut suite);
     bench::tests(&mut suite);
     flags::tests(&mut suite);
     gate::tests(&mut suite);

@@ -36,7 +36,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         ),
     ] {
         suite.test(format!("swap::swap-check {faults}"), Needs::Kvm, move || {
-            let arguments = format!("exec --memory 8M --swap 16M {faults} -- swap-check --swaps 1500");
+            let arguments = format!("exec --memory 8M --swap 16M --check {faults} -- swap-check --swaps 1500");
             let ran = faultlab(&arguments).run();
             if status == 0 {
                 let ran = ran.expect(0);

@@ -35,6 +35,7 @@ Exit status:
     2  wrong command line, bad values included, and files that are not what they should be
    69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked
+  122  exec --check: the guest kernel's structures do not agree with each other
   123  exec: the program ended with status 0, but not all that --out names was brought back
   124  the guest made no progress, or --timeout was reached
   125  any other failure of faultlab itself

@@ -23,6 +23,8 @@ pub mod exit {
     pub const HOST: u8 = 69;
     /// The guest kernel panicked, took an unexpected exception, or crashed its vCPU.
     pub const GUEST_PANIC: u8 = 121;
+    /// The guest kernel's own structures do not agree with each other (`--check`).
+    pub const INVARIANT: u8 = 122;
     /// The watchdog or the timeout ended the guest.
     pub const TIMEOUT: u8 = 124;
     /// The program ended well, but not everything that `--out` names could be brought back.

@@ -91,6 +91,13 @@ pub struct PanicReport {
 }
 
 impl PanicReport {
+    /// Whether the guest kernel stopped at a place that says nothing: where it looked, not where something went wrong.
+    fn is_verdict(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.reason == panic_reason::INVARIANT)
+    }
+
     /// Whether the guest kernel refused what it was given, rather than failing itself: its text says all there is to say.
     fn is_refusal(&self) -> bool {
         let reason = self.record.as_ref().map(|record| record.reason);
@@ -106,6 +113,7 @@ impl PanicReport {
             Some(record) if record.reason == panic_reason::NOT_A_PROGRAM => exit::NOT_A_PROGRAM,
             Some(record) if record.reason == panic_reason::NOT_FOUND => exit::NOT_FOUND,
             Some(record) if record.reason == panic_reason::BOOT => exit::FAILURE,
+            Some(record) if record.reason == panic_reason::INVARIANT => exit::INVARIANT,
             _ => exit::GUEST_PANIC,
         }
     }
@@ -132,6 +140,7 @@ fn reason_name(reason: u32) -> &'static str {
         panic_reason::OUT_OF_MEMORY => "out of memory with nothing to kill",
         panic_reason::NOT_A_PROGRAM => "not a program",
         panic_reason::NOT_FOUND => "no such program",
+        panic_reason::INVARIANT => "invariant violated",
         _ => "unknown reason",
     }
 }
@@ -145,6 +154,9 @@ impl fmt::Display for PanicReport {
             return f.write_str(&self.text());
         }
         write!(f, "guest kernel: {}: {}", reason_name(r.reason), self.text())?;
+        if self.is_verdict() {
+            return Ok(());
+        }
         if r.reason == panic_reason::EXCEPTION {
             write!(
                 f,

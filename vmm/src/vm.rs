@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faultlab_abi::layout::{CMDLINE_IDS, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TTY, PAGE_SIZE, VIRTIO_MMIO_BASE};
+use faultlab_abi::layout::{
+    CMDLINE_CHECK, CMDLINE_IDS, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TTY, PAGE_SIZE, VIRTIO_MMIO_BASE,
+};
 use faultlab_abi::vmstat;
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -119,6 +121,8 @@ pub struct VmConfig {
     pub terminal: u8,
     /// Tells the observer of every system call; they then cost several exits each.
     pub strace: bool,
+    /// Has the guest kernel verify its own structures when the program has ended; a disagreement ends the run as a panic does.
+    pub check: bool,
     /// Records the host kernel's events of the vCPU's thread, during phases and, with a timeline, all the time.
     pub host_events: bool,
     /// Ends the guest after so long.
@@ -162,6 +166,7 @@ impl VmConfig {
             stdin: None,
             terminal: 0,
             strace: false,
+            check: false,
             host_events: false,
             timeout: None,
             account_file_io: false,
@@ -469,6 +474,9 @@ fn load(config: &VmConfig, ram: &GuestRam, disks: usize, tsc_khz: u64) -> Result
     }
     if !config.out.is_empty() {
         words.push(CMDLINE_OUT.to_owned());
+    }
+    if config.check {
+        words.push(CMDLINE_CHECK.to_owned());
     }
     if config.strace {
         words.push(CMDLINE_STRACE.to_owned());

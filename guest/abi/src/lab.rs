@@ -249,6 +249,8 @@ pub mod panic_reason {
     pub const NOT_A_PROGRAM: u32 = 6;
     /// There is no first program where it should be: the text names it.
     pub const NOT_FOUND: u32 = 7;
+    /// The kernel's own structures do not agree with each other: the text says which.
+    pub const INVARIANT: u32 = 8;
 }
 
 const _: () = {

@@ -86,5 +86,9 @@ pub const CMDLINE_IDS: &str = "faultlab.ids=";
 pub const CMDLINE_STRACE: &str = "faultlab.strace";
 /// Command-line option that has the kernel bring files to the VMM when the first program has ended ([`crate::lab::kind::OUT_NEXT`]).
 pub const CMDLINE_OUT: &str = "faultlab.out";
+/// Command-line option that has the kernel verify its own structures when the first program has ended.
+pub const CMDLINE_CHECK: &str = "faultlab.check";
+/// As [`CMDLINE_CHECK`], after it has spoilt one of them: for tests of that.
+pub const CMDLINE_CHECK_SPOILT: &str = "faultlab.check=spoilt";
 /// Command-line key that says which of the first program's streams are a terminal, a bit each: `faultlab.tty=7`. Bit 0 is among them.
 pub const CMDLINE_TTY: &str = "faultlab.tty=";

@@ -27,7 +27,7 @@ use crate::dev::{clock, lab, swap_disk, terminal};
 use crate::entry::{self, gate};
 use crate::mem::platform::MEMORY;
 use crate::mem::ram::{self, STACK_PAGES};
-use crate::report::{log, out, panic, proc, strace, trace, vmstat};
+use crate::report::{check, log, out, panic, proc, strace, trace, vmstat};
 use crate::task::{exec, preempt};
 
 // The page tables that the image brings along (physical address = address - KERNEL_VMA):
@@ -163,6 +163,7 @@ extern "C" fn kmain(zero_page: u64) -> ! {
     if options.out {
         out::start();
     }
+    check::start(options.check);
     if options.strace {
         strace::start();
         entry::tell_calls(syscall_gate);

@@ -14,6 +14,7 @@
 //! | `faultlab.fault_around_bytes=SIZE` | bytes around a load that faults which are mapped with it, 4K (none) to 2M; 64K without it |
 //! | `faultlab.strace` | every system call is told to the VMM |
 //! | `faultlab.out` | the VMM is asked for files to bring back when the first program has ended |
+//! | `faultlab.check` | the kernel verifies its own structures when the first program has ended; with `=spoilt`, spoils one before |
 //! | `faultlab.tty=N` | the streams that are a terminal, a bit each; none without it |
 //! | `faultlab.ids=UID:GID` | the first program's user and group; 0:0 without it |
 //!
@@ -23,7 +24,8 @@
 use faultlab_mm::overcommit::OvercommitMode;
 
 use faultlab_abi::layout::{
-    CMDLINE_IDS, CMDLINE_LAB, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TSC_KHZ, CMDLINE_TTY, CMDLINE_VIRTIO,
+    CMDLINE_CHECK, CMDLINE_CHECK_SPOILT, CMDLINE_IDS, CMDLINE_LAB, CMDLINE_OUT, CMDLINE_STRACE, CMDLINE_TSC_KHZ,
+    CMDLINE_TTY, CMDLINE_VIRTIO,
 };
 use faultlab_abi::trace::level;
 
@@ -74,6 +76,8 @@ pub struct Options<'a> {
     pub strace: bool,
     /// Whether the VMM wants files when the first program has ended.
     pub out: bool,
+    /// Whether the kernel verifies its own structures at the end, and whether one is spoilt before.
+    pub check: Option<Check>,
     /// Streams that are a terminal, a bit each; bit 0 is among them if any is.
     pub tty: u8,
     /// The first program's user and group; not 2^32 - 1.
@@ -81,6 +85,15 @@ pub struct Options<'a> {
     /// The first option that is known and malformed. The others are taken in nevertheless: the lab device may be among
     /// them, and is the way to complain.
     pub malformed: Option<&'a [u8]>,
+}
+
+/// What is verified at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// What there is.
+    AsItIs,
+    /// What there is, after something was spoilt.
+    Spoilt,
 }
 
 impl<'a> Options<'a> {
@@ -139,6 +152,10 @@ impl<'a> Options<'a> {
             self.strace = true;
         } else if word == CMDLINE_OUT.as_bytes() {
             self.out = true;
+        } else if word == CMDLINE_CHECK.as_bytes() {
+            self.check = Some(Check::AsItIs);
+        } else if word == CMDLINE_CHECK_SPOILT.as_bytes() {
+            self.check = Some(Check::Spoilt);
         }
         Some(())
     }

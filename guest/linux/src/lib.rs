@@ -45,6 +45,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod clone;
 pub mod copy;
 pub mod cred;

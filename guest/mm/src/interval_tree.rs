@@ -19,7 +19,6 @@
 //!
 //! Source: Linux, mm/interval_tree.c, include/linux/interval_tree_generic.h. Differs from Linux: the list.
 
-#[cfg(any(test, feature = "testing"))]
 mod check;
 mod links;
 #[cfg(test)]

@@ -192,7 +192,7 @@ impl IpcIds {
         }
     }
 
-    fn table(&self) -> XArray<'_> {
+    pub(crate) fn table(&self) -> XArray<'_> {
         XArray::new(&self.head, &self.flags)
     }
 }

@@ -28,6 +28,7 @@
 //! | [`ipc`] | ipc/shm.c | System V shm |
 //! | [`overcommit`] | mm/util.c | how much memory is promised |
 //! | [`swap`] | mm/{swapfile,swap_state,page_io}.c | slots, swap cache, I/O |
+//! | [`check`] | – | whether all that agrees with itself |
 //! | [`sysctl`], [`meminfo`], [`task_mmu`] | kernel/sysctl.c, fs/proc/{meminfo,task_mmu}.c | what an administrator sets, and sees |
 //! | [`userfaultfd`] | fs/userfaultfd.c, mm/userfaultfd.c | faults that programs answer |
 //! | [`lru`], [`vmscan`], `workingset` | mm/{swap,vmscan,workingset}.c | which frames to take back, and taking them |
@@ -44,6 +45,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod check;
 pub mod compaction;
 pub mod error;
 pub mod fault;

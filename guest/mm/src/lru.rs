@@ -7,6 +7,7 @@
 //! are swap-backed (anonymous or shmem), so the two file lists do not exist; additions are not batched.
 
 use crate::addr::Pfn;
+use crate::check::{Violation, equal};
 use crate::huge::HPAGE_PAGES;
 use crate::memory::Memory;
 use crate::page::{Page, flag};
@@ -202,31 +203,38 @@ impl<P: Platform> Memory<P> {
         page.clear_flags(flag::LRU);
     }
 
-    /// Panics unless every list is what its counters and its frames' flags say. For tests; takes as long as the lists are.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn check_lru(&self) {
+    /// Whether every list is what its counters and its frames' flags say; takes as long as the lists are.
+    ///
+    /// # Errors
+    /// The first frame, or list, of which it is not so.
+    #[cold]
+    pub(crate) fn verify_lru(&self) -> Result<(), Violation> {
         for (which, list) in [LruList::InactiveAnon, LruList::ActiveAnon, LruList::Unevictable]
             .into_iter()
             .zip(&self.lru.lists)
         {
-            let (mut prev, mut at, mut seen, mut huge) = (0, list.head.get(), 0, 0);
+            let (mut prev, mut at, mut seen, mut huge) = (0, list.head.get(), 0_u32, 0_u32);
             while at != 0 {
                 let page = self.page(Pfn(at));
-                assert!(
-                    page.has(flag::LRU) && list_of(page) == which,
-                    "frame {at} is on the wrong list"
-                );
-                assert_ne!(page.refcount.get(), 0, "free frame {at} is on a list");
-                assert_eq!(page.prev.get(), prev, "list broken at frame {at}");
-                assert!(!page.has(flag::TAIL), "frame {at} is on a list beside its huge page");
+                equal("on an LRU list: frame", at, page.has(flag::LRU), true)?;
+                equal("LRU list of frame", at, list_of(page) as u64, which as u64)?;
+                equal("free on an LRU list: frame", at, page.refcount.get() == 0, false)?;
+                equal("previous on the LRU list, of frame", at, page.prev.get(), prev)?;
+                equal("tail on an LRU list: frame", at, page.has(flag::TAIL), false)?;
                 huge += u32::from(page.has(flag::HEAD));
                 (prev, at, seen) = (at, page.next.get(), seen + 1);
+                equal("goes round: LRU list", which as u64, seen > list.count.get(), false)?;
             }
-            assert_eq!(
-                (list.tail.get(), list.count.get(), list.huge.get()),
-                (prev, seen, huge),
-                "{which:?}: tail or count is wrong"
-            );
+            equal("last of LRU list", which as u64, list.tail.get(), prev)?;
+            equal("frames on LRU list", which as u64, list.count.get(), seen)?;
+            equal("huge pages on LRU list", which as u64, list.huge.get(), huge)?;
         }
+        Ok(())
+    }
+
+    /// Panics unless [`Memory::verify_lru`] finds nothing. For tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn check_lru(&self) {
+        crate::check::expect(self.verify_lru());
     }
 }

@@ -1,6 +1,7 @@
 //! [`Memory`]: everything that Linux keeps in globals.
 
 use crate::addr::{Frame, Pfn};
+use crate::check::Violation;
 use crate::filemap::FaultAround;
 use crate::gfp::Gfp;
 use crate::ipc::{IpcIds, Segment, ShmId};
@@ -83,6 +84,12 @@ pub(crate) struct Caches {
     names: Cache<{ Name::WORDS }>,
 }
 
+/// What frames of caches are known by whose objects are looked for in the memory map.
+mod tag {
+    pub(super) const INODE: u32 = 1;
+    pub(super) const SUPER: u32 = 2;
+}
+
 impl<P: Platform> Memory<P> {
     /// A memory manager without memory; [`Memory::init`] gives it some.
     pub const fn new(platform: P) -> Self {
@@ -98,10 +105,10 @@ impl<P: Platform> Memory<P> {
                 nodes: Cache::new(),
                 vmas: Cache::new(),
                 mms: Cache::new(),
-                inodes: Cache::new(),
+                inodes: Cache::tagged(tag::INODE),
                 anon_vmas: Cache::new(),
                 segments: Cache::new(),
-                supers: Cache::new(),
+                supers: Cache::tagged(tag::SUPER),
                 userfaults: Cache::new(),
                 waiters: Cache::new(),
                 names: Cache::new(),
@@ -219,6 +226,49 @@ impl<P: Platform> Memory<P> {
     }
 }
 
+/// What [`crate::check`] goes through.
+impl<P: Platform> Memory<P> {
+    /// Every object.
+    pub(crate) fn live_inodes(&self) -> impl Iterator<Item = InodeId> + '_ {
+        let frames = self.zone.entries(self.platform.memmap());
+        let objects = frames.flat_map(|(pfn, _)| self.caches.inodes.objects_in(self, pfn));
+        objects.map(InodeId).filter(|id| self.inode(*id).i_count() != 0)
+    }
+
+    /// Every file system.
+    pub(crate) fn live_supers(&self) -> impl Iterator<Item = SuperId> + '_ {
+        let frames = self.zone.entries(self.platform.memmap());
+        let objects = frames.flat_map(|(pfn, _)| self.caches.supers.objects_in(self, pfn));
+        objects.map(SuperId).filter(|id| self.sb(*id).inodes() != 0)
+    }
+
+    /// Address spaces that there are.
+    pub(crate) fn live_mms(&self) -> u64 {
+        self.caches.mms.objects()
+    }
+
+    /// Records of a kind that there are, by its name in [`Memory::slabs`].
+    pub(crate) fn live_records_of(&self, name: &str) -> u64 {
+        let found = self.slabs().into_iter().find(|slab| slab.name == name);
+        found.map_or(0, |slab| slab.objects)
+    }
+
+    /// Verifies the caches.
+    pub(crate) fn verify_caches(&self) -> Result<(), Violation> {
+        let caches = &self.caches;
+        caches.nodes.verify(self)?;
+        caches.vmas.verify(self)?;
+        caches.mms.verify(self)?;
+        caches.inodes.verify(self)?;
+        caches.anon_vmas.verify(self)?;
+        caches.segments.verify(self)?;
+        caches.supers.verify(self)?;
+        caches.userfaults.verify(self)?;
+        caches.waiters.verify(self)?;
+        caches.names.verify(self)
+    }
+}
+
 impl<P: Platform> Frames for Memory<P> {
     #[inline(always)]
     fn memmap(&self) -> &[Page] {
@@ -271,22 +321,6 @@ impl<P: Platform> VmaStore for Memory<P> {
 
 #[cfg(any(test, feature = "testing"))]
 impl<P: Platform> Memory<P> {
-    /// Panics unless the VMAs of an address space are in order. For tests.
-    pub fn check_mm(&self, mm_id: MmId) {
-        let mm = self.mm(mm_id);
-        if let Err(error) = crate::vma_tree::check(self, mm) {
-            panic!("VMA tree: {error:?}");
-        }
-        self.check_rmap(mm);
-        let pages: u64 = crate::vma_tree::vmas(self, mm).map(|(_, vma)| vma.pages()).sum();
-        assert_eq!(mm.total_vm(), pages, "total_vm");
-        let locked: u64 = crate::vma_tree::vmas(self, mm)
-            .filter(|(_, vma)| vma.has(crate::vma::vm::LOCKED))
-            .map(|(_, vma)| vma.pages())
-            .sum();
-        assert_eq!(mm.locked_vm(), locked, "locked_vm");
-    }
-
     /// Whether two VMAs meet at an address that nothing keeps apart: same flags, same object through the same descriptor, pages that follow
     /// each other, pages found through at most one anon_vma, and no System V segment. For tests. Rules A38, B22, B23.
     pub fn joinable_at(&self, mm_id: MmId, addr: crate::addr::VirtAddr) -> bool {

@@ -27,7 +27,6 @@
 //! Source: Linux, mm/slub.c. Rules E18, E19. Differs from Linux: free objects are found by bitmap instead of by links in them, so they
 //! stay as constructed without room for a link.
 
-#[cfg(any(test, feature = "testing"))]
 mod check;
 #[cfg(test)]
 mod tests;
@@ -71,6 +70,8 @@ pub struct Cache<const WORDS: usize> {
     /// A frame without used objects; 0 is none.
     spare: Word32,
     frames: Word,
+    /// What its frames are known by in the memory map; 0 where nobody looks for its objects there.
+    tag: u32,
     lock: Lock,
 }
 
@@ -113,8 +114,15 @@ impl<const WORDS: usize> Cache<WORDS> {
     /// A cache without frames.
     #[must_use]
     pub const fn new() -> Self {
+        Self::tagged(0)
+    }
+
+    /// A cache without frames whose objects can be found in the memory map by a number of its own ([`Page::mapping`]), other than 0.
+    #[must_use]
+    pub(crate) const fn tagged(tag: u32) -> Self {
         const { assert!(0 < WORDS && WORDS <= PAGE_WORDS, "an object lies in one frame") };
         Self {
+            tag,
             objects: Word::new(0),
             hot: HotRing::new(),
             partial: Word32::new(0),
@@ -212,6 +220,7 @@ impl<const WORDS: usize> Cache<WORDS> {
                 let page = &frames.memmap()[pfn.index()];
                 page.set_flags(flag::SLAB);
                 page.index.set(WORDS as u64);
+                page.mapping.set(self.tag);
                 page.private.set(Self::ALL_FREE);
                 self.frames.add(1);
                 pfn
@@ -268,7 +277,9 @@ impl<const WORDS: usize> Cache<WORDS> {
     }
 
     fn release<F: Frames>(&self, frames: &F, pfn: Pfn) {
-        frames.memmap()[pfn.index()].clear_flags(flag::SLAB);
+        let page = &frames.memmap()[pfn.index()];
+        page.clear_flags(flag::SLAB);
+        page.mapping.set(0);
         self.frames.sub(1);
         frames.free_frame(pfn);
     }

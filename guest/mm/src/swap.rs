@@ -25,7 +25,6 @@
 mod alloc;
 mod area;
 mod cache;
-#[cfg(any(test, feature = "testing"))]
 mod check;
 mod count;
 mod io;
@@ -99,7 +98,7 @@ impl Swap {
         }
     }
 
-    fn continued(&self) -> XArray<'_> {
+    pub(crate) fn continued(&self) -> XArray<'_> {
         XArray::new(&self.continued[0], &self.continued[1])
     }
 

@@ -34,7 +34,6 @@
 //! frames instead of a list, so it costs the same however long it is.
 
 mod buddy;
-#[cfg(any(test, feature = "testing"))]
 mod check;
 mod fallback;
 mod highatomic;
@@ -264,6 +263,13 @@ impl Zone {
     /// Free blocks of `2^order` frames on the buddy lists. Source: `/proc/buddyinfo`.
     pub fn free_blocks(&self, order: u32) -> u32 {
         self.free_area[order as usize].nr_free()
+    }
+
+    /// Free frames of which the memory map says nothing: those of the batch, and those never handed out.
+    pub(crate) fn not_in_memmap(&self) -> u64 {
+        let (start, end) = self.batch();
+        let deferred = self.ranges.iter().map(|range| range.end.get() - range.deferred().0);
+        u64::from(end - start + deferred.sum::<u32>())
     }
 
     /// Frames that the zone was given.

@@ -40,6 +40,10 @@ pub(crate) struct ExecArgs {
     /// User that the program runs as, and group (otherwise of the same number)
     #[arg(long, value_name = "UID[:GID]", value_parser = parse_ids)]
     pub(crate) uid: Option<(u32, u32)>,
+    /// When the program has ended, let the guest kernel verify its own structures; where they do not agree, say so in a line, and end with
+    /// status 122
+    #[arg(long, conflicts_with = "versus_linux")]
+    pub(crate) check: bool,
     /// Print every system call with its arguments and result, as strace -f does, on standard error or to a file
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", conflicts_with = "versus_linux")]
     pub(crate) strace: Option<PathBuf>,

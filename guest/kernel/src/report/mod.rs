@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`check`] | the kernel about itself, at the end |
 //! | [`log`] | lines for people |
 //! | [`panic`] | the end |
 //! | [`out`] | files that go back to the host |
@@ -10,6 +11,7 @@
 //! | [`trace`] | stages of a fault, for the VMM |
 //! | [`vmstat`] | counters |
 
+pub(crate) mod check;
 pub(crate) mod log;
 pub(crate) mod out;
 pub(crate) mod panic;

@@ -13,7 +13,7 @@ use crate::cpu::regs::PtRegs;
 use crate::cpu::{fpu, x86};
 use crate::dev::lab;
 use crate::mem::platform::{LINUX, MEMORY};
-use crate::report::{log, out, panic, strace};
+use crate::report::{check, log, out, panic, strace};
 use crate::syscall;
 use crate::task::process::{self, FIRST_PID, INIT_PID, OUTSIDE_PID, Process, State};
 use crate::task::{sched, signal, times};
@@ -171,21 +171,35 @@ fn reap_if_init(process: &Process) {
 
 /// The first program ended: so does the machine, once the VMM has what it wants of it.
 fn end_machine(status: i32) -> ! {
-    if out::is_wanted() {
+    if out::is_wanted() || check::is_wanted() {
         let task = process::current().task();
+        if check::is_wanted() {
+            check::before_the_end();
+        }
         end_everybody();
-        out::hand_out(&task);
+        if check::is_wanted() {
+            check::after_the_end();
+        }
+        if out::is_wanted() {
+            out::hand_out(&task);
+        }
     }
     lab::command(kind::EXIT, [u64::from(status.cast_unsigned()), 0, 0, 0, 0, 0]);
     log::info(&line!["the first program ended with wait status ", status]);
     x86::halt()
 }
 
-/// Takes from all threads what they have, so that there is memory for what comes.
+/// Takes from all threads what they have: there is memory for what comes, and nothing left but files and segments.
 fn end_everybody() {
     sched::leave_address_space();
     for thread in process::table().iter().filter(|thread| thread.lives()) {
+        MEMORY.cancel_userfault(thread.tid.get());
         release(thread);
+        if thread.is_leader() {
+            LINUX.exit_timers(&thread.timers);
+            MEMORY.exit_shm(thread.pid.get());
+            LINUX.exit_shared(&thread.shared);
+        }
     }
 }
 

@@ -76,7 +76,7 @@ fn a_block_is_made_of_scattered_frames() {
         let free = memory.nr_free_pages();
         let block = memory.alloc_pages(Gfp::HIGHUSER_MOVABLE, 7).expect("after compaction");
         assert_eq!(memory.nr_free_pages(), free - 128);
-        memory.check_invariants();
+        memory.check_lists();
         intact(&memory, mm, at, 460);
         assert!(count(&memory, Vmstat::PgmigrateSuccess) > 0);
         assert_eq!(count(&memory, Vmstat::CompactStall), 1);
@@ -87,7 +87,7 @@ fn a_block_is_made_of_scattered_frames() {
         assert!(count(&memory, Vmstat::CompactIsolated) >= 2 * count(&memory, Vmstat::PgmigrateSuccess));
         memory.free_pages(block, 7);
         memory.mmput(mm, 1);
-        memory.check_invariants();
+        memory.check_lists();
         assert_eq!(
             count(&memory, Vmstat::AllocstallMovable),
             0,
@@ -131,7 +131,7 @@ fn pages_of_every_state_move() {
     let mut moved = 0;
     for _ in 0..4 {
         memory.compact_memory();
-        memory.check_invariants();
+        memory.check_lists();
         let now: Vec<Pfn> = [private, swapped, locked].map(frame_of).into();
         moved |= (0..3).fold(0, |moved, at| moved | u32::from(before[at] != now[at]) << at);
     }
@@ -150,7 +150,7 @@ fn pages_of_every_state_move() {
     assert_eq!((memory.load(mm, locked), memory.load(child, locked)), (Ok(1), Ok(77)));
     memory.mmput(child, 2);
     memory.mmput(mm, 1);
-    memory.check_invariants();
+    memory.check_lists();
     assert_eq!(memory.swap_inuse_pages(), 0);
 }
 
@@ -166,7 +166,7 @@ fn a_page_in_use_stays() {
         .collect();
     pinned.iter().for_each(|&pfn| memory.get_page(pfn));
     memory.compact_memory();
-    memory.check_invariants();
+    memory.check_lists();
     assert!(count(&memory, Vmstat::PgmigrateFail) > 0 && count(&memory, Vmstat::PgmigrateSuccess) > 0);
     for (page, &pfn) in (0..460).step_by(23).zip(&pinned) {
         let now = memory.touch(mm, at + page * PAGE_SIZE, Access::Read);
@@ -210,7 +210,7 @@ fn huge_blocks_can_be_made_among_page_tables() {
         "{} of the 2 MiB blocks that 2,400 free frames could be",
         huge.len()
     );
-    memory.check_invariants();
+    memory.check_lists();
     for &at in &kept {
         for page in 0..32 {
             let expected = if page % 2 == 0 { page + 1 } else { 0 };
@@ -279,7 +279,7 @@ fn kswapd_compacts_for_those_who_cannot_wait() {
     assert_eq!(count(&memory, Vmstat::CompactDaemonWake), 1);
     assert!(memory.alloc_pages(nowait, 7).is_some());
     intact(&memory, mm, at, 460);
-    memory.check_invariants();
+    memory.check_lists();
 }
 
 /// Moving keeps a page's state, but for where it is.
@@ -309,7 +309,7 @@ fn a_moved_page_keeps_its_state() {
     assert_eq!(memory.page(to).refcount.get(), 1);
     assert_eq!(memory.page(from).refcount.get(), 0);
     assert!(memory.page(to).has(flag::LRU));
-    memory.check_invariants();
+    memory.check_lists();
     intact(&memory, mm, at, 1);
 }
 

@@ -76,12 +76,12 @@ impl<P: Platform> Memory<P> {
     }
 
     /// The frames of a huge page but the first.
-    pub(super) fn tails(&self, head: Pfn) -> impl Iterator<Item = Pfn> + use<P> {
+    pub(crate) fn tails(&self, head: Pfn) -> impl Iterator<Item = Pfn> + use<P> {
         (1..HPAGE_PAGES).map(move |i| head.offset(i))
     }
 
     /// Whether the tails' entries are made.
-    pub(super) fn has_tails(&self, head: Pfn) -> bool {
+    pub(crate) fn has_tails(&self, head: Pfn) -> bool {
         self.page(head).private.get() & TAILS != 0
     }
 
@@ -121,7 +121,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Frames of a huge page that small entries map.
-    fn nr_small_mapped(&self, head: Pfn) -> u64 {
+    pub(crate) fn nr_small_mapped(&self, head: Pfn) -> u64 {
         (self.page(head).private.get() & !TAILS) >> 32
     }
 
@@ -143,7 +143,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Entries that map a huge page: leaves, and small ones of all its frames.
-    pub(super) fn huge_mapcount(&self, head: Pfn) -> u64 {
+    pub(crate) fn huge_mapcount(&self, head: Pfn) -> u64 {
         let tails: u64 = if self.has_tails(head) {
             self.tails(head)
                 .map(|tail| u64::from(self.page(tail).mapcount.get()))

@@ -2,6 +2,7 @@
 //! `gather_surplus_pages`, `return_unused_surplus_pages`, `free_huge_folio`). Rule G9.
 
 use crate::addr::Pfn;
+use crate::check::{Violation, at_most, equal};
 use crate::error::Error;
 use crate::gfp::Gfp;
 use crate::huge::{HPAGE_ORDER, HPAGE_PAGES};
@@ -262,30 +263,43 @@ impl<P: Platform> Memory<P> {
         self.hstate.resv_huge_pages.add(1);
     }
 
-    /// Panics unless the pool's counts agree with its list. For tests.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn check_hugetlb(&self) {
+    /// Whether the pool's counts agree with its list.
+    ///
+    /// # Errors
+    /// What does not.
+    #[cold]
+    pub(crate) fn verify_hugetlb(&self) -> Result<(), Violation> {
         let counters = self.hugetlb_counters();
         let (mut listed, mut next) = (0, self.hstate.free_list.get());
         while next != 0 {
             let page = self.page(Pfn(next));
-            assert_eq!(
+            equal(
+                "flags of free huge page",
+                next,
                 page.flags.get(),
                 flag::HEAD | flag::HUGETLB,
-                "flags of free page {next}"
-            );
-            assert_eq!(
-                (page.refcount.get(), page.private.get(), page.mapping.get()),
-                (0, 0, 0),
-                "references, mappings and owner of free page {next}"
-            );
+            )?;
+            equal("references to free huge page", next, page.refcount.get(), 0_u32)?;
+            equal("mappings of free huge page", next, page.private.get(), 0_u64)?;
+            equal("owner of free huge page", next, page.mapping.get(), 0_u32)?;
             listed += 1;
+            equal(
+                "goes round: list of free huge pages",
+                0_u32,
+                listed > counters.free,
+                false,
+            )?;
             next = page.next.get();
         }
-        assert_eq!(counters.free, listed, "free huge pages");
-        assert!(
-            counters.resv <= counters.free && counters.free <= counters.total && counters.surplus <= counters.total,
-            "{counters:?}"
-        );
+        equal("free huge pages", 0_u32, counters.free, listed)?;
+        at_most("promised huge pages", 0_u32, counters.resv, counters.free)?;
+        at_most("free huge pages of all", 0_u32, counters.free, counters.total)?;
+        at_most("surplus huge pages", 0_u32, counters.surplus, counters.total)
+    }
+
+    /// Panics unless [`Memory::verify_hugetlb`] finds nothing. For tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn check_hugetlb(&self) {
+        crate::check::expect(self.verify_hugetlb());
     }
 }

@@ -38,8 +38,13 @@ impl<P: Platform> Memory<P> {
         Ok(map)
     }
 
+    /// The reservation map of an object, or that is one.
+    pub(crate) fn regions_of(&self, map: InodeId) -> XArray<'_> {
+        self.inode(map).regions()
+    }
+
     /// How many of some indices are in a map.
-    pub(super) fn region_count(&self, map: InodeId, range: Range<u64>) -> u64 {
+    pub(crate) fn region_count(&self, map: InodeId, range: Range<u64>) -> u64 {
         let (mut count, mut next) = (0, range.start);
         while next < range.end
             && let Some((at, _)) = self.inode(map).regions().find(self, next, range.end - 1, Filter::Any)

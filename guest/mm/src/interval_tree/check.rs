@@ -1,82 +1,107 @@
-//! Verifying a whole tree, for tests.
-
-use std::collections::BTreeMap;
-use std::vec::Vec;
+//! Verifying a whole tree.
 
 use super::{IntervalTree, LIST_MAX, Mapped, TREE_MIN};
-use crate::memory::Memory;
-use crate::platform::Platform;
+use crate::check::{Violation, at_most, equal};
 use crate::rbtree::{BLACK, Links, RED, Side, Tree};
-use crate::vma::{MmStruct, VmaId};
-use crate::vma_tree::{self, VmaStore};
+use crate::vma::VmaId;
+use crate::vma_tree::VmaStore;
 
 /// Deepest path of a tree of 2^32 VMAs: 2·log2(n + 1).
 const DEPTH_MAX: u32 = 64;
 
+/// What is given each VMA.
+type Visit<'v> = &'v mut dyn FnMut(VmaId) -> Result<(), Violation>;
+
+/// A walk in order.
+struct Seen<'v> {
+    visit: Visit<'v>,
+    count: u32,
+    first: u64,
+}
+
+fn number(id: Option<VmaId>) -> u32 {
+    id.map_or(0, |id| id.0.get())
+}
+
 impl<S: VmaStore, M: Mapped> IntervalTree<'_, S, M> {
-    /// Panics unless every invariant of the tree holds. Returns its VMAs.
-    pub(crate) fn check(self) -> Vec<VmaId> {
-        let mut seen = Vec::new();
+    /// Whether every invariant of the tree holds. Its VMAs are given to `visit`.
+    ///
+    /// # Errors
+    /// The first that does not hold, or what `visit` finds.
+    #[cold]
+    pub(crate) fn verify(self, visit: Visit<'_>) -> Result<(), Violation> {
         let count = self.mapped.members().count();
+        let mut seen = Seen {
+            visit,
+            count: 0,
+            first: 0,
+        };
         match self.root() {
             Some(root) if self.node(root).is_in_tree() => {
-                assert!(count >= TREE_MIN, "a tree of {count}");
-                assert_eq!(self.node(root).color(), BLACK, "colour of the root");
-                self.check_subtree(root, None, DEPTH_MAX, &mut seen);
-                assert!(seen.iter().map(|&id| self.node(id).first()).is_sorted(), "order");
+                at_most("VMAs of the smallest tree, of VMA", root.0.get(), TREE_MIN, count)?;
+                equal("colour of the root: VMA", root.0.get(), self.node(root).color(), BLACK)?;
+                self.verify_subtree(root, None, DEPTH_MAX, &mut seen)?;
             }
             first => {
-                assert!(count <= LIST_MAX, "a list of {count}");
-                let mut next = first;
+                at_most("VMAs of the longest list, of VMA", number(first), count, LIST_MAX)?;
+                let (mut prev, mut next) = (None, first);
                 while let Some(id) = next {
-                    assert_eq!(self.node(id).prev(), seen.last().copied(), "before {id:?}");
-                    seen.push(id);
-                    next = self.node(id).next();
+                    equal("before VMA", id.0.get(), number(self.node(id).prev()), number(prev))?;
+                    (seen.visit)(id)?;
+                    seen.count += 1;
+                    at_most("VMAs on the list of VMA", id.0.get(), seen.count, count)?;
+                    (prev, next) = (next, self.node(id).next());
                 }
             }
         }
-        assert_eq!(seen.len(), count as usize, "number of VMAs");
-        seen
+        equal("VMAs of the tree of VMA", number(self.root()), seen.count, count)
     }
 
     /// Returns the number of black VMAs on each path down.
-    fn check_subtree(self, id: VmaId, parent: Option<VmaId>, depth_left: u32, seen: &mut Vec<VmaId>) -> u32 {
-        let node = self.node(id);
-        assert_ne!(depth_left, 0, "too deep");
-        assert_eq!(node.parent(), parent, "parent of {id:?}");
+    fn verify_subtree(
+        self,
+        id: VmaId,
+        parent: Option<VmaId>,
+        depth_left: u32,
+        seen: &mut Seen<'_>,
+    ) -> Result<u32, Violation> {
+        let (node, at) = (self.node(id), id.0.get());
+        equal("too deep: VMA", at, depth_left == 0, false)?;
+        equal("parent of VMA", at, number(node.parent()), number(parent))?;
         let parent_is_red = parent.is_some_and(|parent| self.node(parent).color() == RED);
-        assert!(node.color() == BLACK || !parent_is_red, "{id:?} is red below a red one");
-        let below = |side, seen: &mut Vec<VmaId>| {
-            node.child(side)
-                .map_or(0, |child| self.check_subtree(child, Some(id), depth_left - 1, seen))
+        equal(
+            "red below a red one: VMA",
+            at,
+            node.color() != BLACK && parent_is_red,
+            false,
+        )?;
+        let below = |side, seen: &mut Seen<'_>| match node.child(side) {
+            Some(child) => self.verify_subtree(child, Some(id), depth_left - 1, seen),
+            None => Ok(0),
         };
-        let left = below(Side::Left, seen);
-        seen.push(id);
-        let right = below(Side::Right, seen);
-        assert_eq!(left, right, "black VMAs below {id:?}");
+        let left = below(Side::Left, seen)?;
+        at_most("first page before VMA", at, seen.first, node.first())?;
+        seen.first = node.first();
+        seen.count += 1;
+        (seen.visit)(id)?;
+        let right = below(Side::Right, seen)?;
+        equal("black VMAs below VMA", at, left, right)?;
         let last = self.computed_last(node);
-        assert_eq!(node.subtree_last(), last, "last page of the subtree of {id:?}");
-        left + u32::from(node.color() == BLACK)
+        equal("last page of the subtree of VMA", at, node.subtree_last(), last)?;
+        Ok(left + u32::from(node.color() == BLACK))
     }
-}
 
-impl<P: Platform> Memory<P> {
-    /// Panics unless the trees of all that an address space maps are in order, and have its VMAs.
-    pub(crate) fn check_rmap(&self, mm: MmStruct<'_>) {
-        let mut checked = BTreeMap::new();
-        for (id, vma) in vma_tree::vmas(self, mm) {
-            if let Some(file) = vma.vm_file() {
-                let mapping = checked
-                    .entry((Some(file), None))
-                    .or_insert_with(|| self.i_mmap(file).check());
-                assert!(mapping.contains(&id), "{id:?} is not in the tree of its object");
-            }
-            if let Some(anon) = vma.anon_vma() {
-                let mapping = checked
-                    .entry((None, Some(anon)))
-                    .or_insert_with(|| self.anon_tree(anon).check());
-                assert!(mapping.contains(&id), "{id:?} is not in the tree of its anon_vma");
-            }
-        }
+    /// Its VMAs. For tests.
+    ///
+    /// # Panics
+    /// Unless [`IntervalTree::verify`] finds nothing.
+    #[cfg(test)]
+    pub(crate) fn check(self) -> std::vec::Vec<VmaId> {
+        let mut seen = std::vec::Vec::new();
+        crate::check::expect(self.verify(&mut |id| {
+            seen.push(id);
+            Ok(())
+        }));
+        seen
     }
 }

@@ -50,7 +50,7 @@ impl Xattrs {
         }
     }
 
-    fn table(&self) -> XArray<'_> {
+    pub(crate) fn table(&self) -> XArray<'_> {
         XArray::new(&self.head, &self.flags)
     }
 }

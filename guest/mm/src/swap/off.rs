@@ -199,6 +199,11 @@ impl<P: Platform> Memory<P> {
         }
     }
 
+    /// The first of all address spaces.
+    pub(crate) fn first_space(&self) -> Option<MmId> {
+        Field::from_word(self.swap.mms.get())
+    }
+
     /// An address space begins.
     pub(crate) fn mmlist_add(&self, id: MmId) {
         let mm = self.mm(id);

@@ -240,6 +240,14 @@ impl<P: Platform> Memory<P> {
         old
     }
 
+    /// Whether the entries of a slot's cluster are all 0: looked at in words, since most clusters of most areas are.
+    pub(super) fn is_cluster_clear(&self, slot: SwapSlot) -> bool {
+        let leaf = self.root_word(slot).get() & ((1 << LEAF_BITS) - 1);
+        let first = (slot.0 / SLOTS_PER_CLUSTER * (SLOTS_PER_CLUSTER / 2)) as usize % 512;
+        let words = &self.platform.frame(Pfn(leaf as u32))[first..first + SLOTS_PER_CLUSTER as usize / 2];
+        words.iter().fold(0, |all, word| all | word.get()) == 0
+    }
+
     /// Slots of a slot's cluster that cannot be given out: 0 to [`SLOTS_PER_CLUSTER`].
     pub(super) fn cluster_taken(&self, slot: SwapSlot) -> u32 {
         (self.root_word(slot).get() >> taken_shift(slot)) as u32 & ((1 << TAKEN_BITS) - 1)
@@ -256,6 +264,16 @@ impl<P: Platform> Memory<P> {
             }
         }
         Some(())
+    }
+
+    /// Frames of the swap tables of all areas.
+    pub(crate) fn swap_table_frames(&self) -> u64 {
+        let roots = self.swap.roots.iter().filter(|root| root.get() != 0);
+        let leaves = |root: &crate::sync::Word32| {
+            let words = self.platform.frame(Pfn(root.get())).iter();
+            words.filter(|word| word.get() & ((1 << LEAF_BITS) - 1) != 0).count() as u64
+        };
+        roots.map(|root| 1 + leaves(root)).sum()
     }
 
     /// Gives the swap table of an area back.

@@ -26,7 +26,7 @@ pub use pte::FakePte;
 pub use crate::xarray::testing::model::run_bytes as run_xarray;
 
 use crate::Memory;
-use crate::addr::{Frame, PAGE_SHIFT, PAGE_WORDS, Pfn, VirtAddr};
+use crate::addr::{Frame, PAGE_WORDS, Pfn, VirtAddr};
 use crate::error::Fault;
 use crate::fault::Access;
 use crate::huge::{HPAGE_SHIFT, subpage};
@@ -408,11 +408,32 @@ impl Memory<FakeMachine> {
     }
 
     /// Panics unless every structure is what it should be. Takes as long as everything is large.
+    ///
+    /// # Panics
+    /// See above.
+    #[track_caller]
     pub fn check_invariants(&self) {
+        crate::check::expect(self.verify());
+    }
+
+    /// Panics unless every structure is what it should be, when no program is left.
+    ///
+    /// # Panics
+    /// See above.
+    #[track_caller]
+    pub fn check_at_rest(&self) {
+        crate::check::expect(self.verify_at_rest());
+    }
+
+    /// Panics unless the lists of frames and the swap table are what they should be: for tests that hold blocks of frames, and between
+    /// [`Memory::check_invariants`], which takes longer.
+    ///
+    /// # Panics
+    /// See above.
+    #[track_caller]
+    pub fn check_lists(&self) {
         self.check_lru();
         self.check_swap();
         self.zone.check(self.platform.memmap());
-        let in_tables = self.platform.counter(Vmstat::NrPageTablePages);
-        assert!(in_tables << PAGE_SHIFT < u64::MAX >> 1, "page tables were freed twice");
     }
 }

@@ -92,7 +92,7 @@ impl Zone {
     }
 
     /// Whether a frame can be in use, as far as the zone knows without its memory map entry.
-    pub(super) fn was_handed_out(&self, pfn: u32) -> bool {
+    pub(crate) fn was_handed_out(&self, pfn: u32) -> bool {
         let (batch_start, batch_end) = self.batch();
         let handed_out = |range: &Range| range.start.get() <= pfn && pfn < range.next.get();
         self.ranges.iter().any(handed_out) && !(batch_start <= pfn && pfn < batch_end)

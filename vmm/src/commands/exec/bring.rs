@@ -63,6 +63,7 @@ pub(super) fn config(args: &ExecArgs) -> Result<VmConfig, Failure> {
         stdin: Some(Arc::new(stdin().as_fd().try_clone_to_owned().map_err(Failure::Stdin)?)),
         terminal: terminal::streams(),
         strace: args.strace.is_some(),
+        check: args.check,
         ids: args.uid.unwrap_or((0, 0)),
         ..config
     })
