@@ -116,6 +116,43 @@ static void first_of_a_table(int advice) {
 	close(fd);
 }
 
+/*
+ * An object that grows by 2 MiB and a page each time, which is the first under a page table, in a mapping that has room for huge pages. Where `beside`,
+ * the object has one, at its beginning. Then, pages under one table.
+ */
+static void room_in_the_mapping(const char *name, const char *shmem_enabled, int beside) {
+	unsigned long len = COUNT * HUGE;
+	int fd = object(len);
+
+	if (beside) {
+		set("shmem_enabled", "always");
+		map(BASE - 2 * HUGE, HUGE, fd, 0, 0)[0] = 1;
+	}
+	set("shmem_enabled", shmem_enabled);
+	printf("%s", name);
+	map(BASE, len, fd, 0, 0);
+	for (int i = 0; i < COUNT; i++) {
+		if (ftruncate(fd, (i + !!beside) * HUGE + PAGE) < 0)
+			fail("ftruncate");
+		volatile char *at = BASE + (i + !!beside) * HUGE % len;
+		long start = __rdtsc();
+		*at = 1;
+		costs[i] = __rdtsc() - start;
+	}
+	qsort(costs, COUNT, sizeof *costs, compare);
+	printf(" first-alloc %ld", costs[COUNT / 2]);
+	if (ftruncate(fd, len) < 0)
+		fail("ftruncate");
+	touch("alloc", BASE + HUGE + PAGE, PAGE, 1);
+	munmap(BASE, len);
+	map(BASE, len, fd, 0, 0)[HUGE] = 1;
+	touch("minor", BASE + HUGE + PAGE, PAGE, 1);
+	munmap(BASE, len);
+	munmap(BASE - 2 * HUGE, HUGE);
+	close(fd);
+	puts("");
+}
+
 static void setting(const char *name, const char *enabled, const char *shmem_enabled, int advice) {
 	set("enabled", enabled);
 	set("shmem_enabled", shmem_enabled);
@@ -150,6 +187,12 @@ int main(void) {
 	setting("advised", "madvise", "advise", 0);
 	setting("declined", "always", "always", MADV_NOHUGEPAGE);
 	setting("no-room", "always", "within_size", 0);
+	set("enabled", "never");
+	room_in_the_mapping("never-room", "never", 0);
+	set("enabled", "always");
+	room_in_the_mapping("private-only", "never", 0);
+	room_in_the_mapping("tail", "within_size", 0);
+	room_in_the_mapping("beside", "never", 1);
 	huge();
 	return 0;
 }

@@ -19,8 +19,9 @@
 //!
 //! Source: Linux, mm/memory.c. Rules B36, B38, B41, B42, B43, B45.
 
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{Pfn, VirtAddr, pages_for};
 use crate::error::{Error, Fault};
+use crate::huge::is_suitable;
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat, Stage, Vmstat};
@@ -103,9 +104,9 @@ impl<P: Platform> Memory<P> {
         }
         self.platform.stage(Stage::FindVma, 0);
         let write = access == Access::Write;
-        let pte = match self.pte(mm.pgd(), addr) {
-            Some(pte) => pte,
-            None => match self.pte_without_table(mm, vma, addr, write) {
+        let pte = match self.pte_or_pmd(mm.pgd(), addr) {
+            Ok(pte) => pte,
+            Err(pmd) => match self.pte_without_table(mm, vma, addr, write, pmd) {
                 Some(pte) => pte,
                 None => return self.fault_without_table(mm, vma_id, addr, write),
             },
@@ -204,10 +205,24 @@ impl<P: Platform> Memory<P> {
         if vmf.write && !vmf.vma.has(vm::SHARED) {
             return self.do_cow_fault::<true>(vmf, file, sgp);
         }
-        let flags = vmf.vma.vm_flags() & (vm::HUGEPAGE | vm::NOHUGEPAGE);
-        let declined = if vmf.mm.thp_disabled() { vm::NOHUGEPAGE } else { 0 };
         let index = vmf.vma.linear_page_index(vmf.addr);
-        let got = self.shmem_getpage_huge(file, index, sgp, flags | declined)?;
+        let inode = self.inode(file);
+        let entry = inode.i_pages().load(self, index);
+        // A small page is mapped like those of other objects.
+        if let Some(pfn) = entry.as_page()
+            && self.page(pfn).flags.get() & (flag::UPTODATE | flag::HEAD | flag::TAIL) == flag::UPTODATE
+            && index < pages_for(inode.i_size())
+        {
+            self.platform.stage(Stage::FilemapGetEntry, index);
+            self.get_page(pfn);
+            self.finish_fault(vmf, pfn);
+            return Ok(());
+        }
+        let mut flags = vmf.vma.vm_flags() & (vm::HUGEPAGE | vm::NOHUGEPAGE);
+        if vmf.mm.thp_disabled() || !is_suitable(vmf.vma, vmf.addr) {
+            flags |= vm::NOHUGEPAGE;
+        }
+        let got = self.shmem_getpage_huge_from(entry, file, index, sgp, flags)?;
         if got.major {
             self.count(Vmstat::Pgmajfault);
         }

@@ -42,6 +42,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use policy::is_suitable;
 pub use policy::{AnonPolicy, Defrag, ShmemPolicy};
 pub(crate) use split::HugeEntry;
 
@@ -49,6 +50,7 @@ use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::sync::{Word, Word32};
+use crate::vma::vm;
 
 /// log2 of the bytes of a huge page.
 pub const HPAGE_SHIFT: u32 = 21;
@@ -80,25 +82,17 @@ pub(crate) struct Thp {
     shmem_enabled: Word32,
     /// [`Defrag`].
     defrag: Word32,
-    /// [`possible`] bits: why a huge page may be wanted, or be there. While there is none, faults need not ask further.
-    possible: Word32,
+    /// Flags of mappings: where nothing is mapped, one that has none of them gets small pages, whatever else may say.
+    wanted_by: Word,
+    /// Those of them that matter to mappings of objects that have no huge pages so far.
+    wanted_of_objects: Word,
+    /// Those of these that some mount asks for, or did.
+    wanted_on_mounts: Word,
     /// Leaves in all page tables.
     leaves: Word32,
     /// Two huge pages of private memory that lost a mapping of some frame last; 0 is none, and they may be gone.
     partly_mapped: [Word32; 2],
     counts: Counts,
-}
-
-/// Why a huge page may be wanted, or be there.
-mod possible {
-    /// [`AnonPolicy`](super::AnonPolicy) allows some.
-    pub(super) const ANON: u32 = 1 << 0;
-    /// [`ShmemPolicy`](super::ShmemPolicy) allows some where a mapping was advised.
-    pub(super) const SHMEM_ADVISED: u32 = 1 << 1;
-    /// It allows some elsewhere, too.
-    pub(super) const SHMEM: u32 = 1 << 2;
-    /// There has been one, or a mount that allows some, or an object of the pool's pages.
-    pub(super) const SEEN: u32 = 1 << 3;
 }
 
 /// What is counted. Source: Linux, `enum vm_event_item`, `enum node_stat_item`.
@@ -159,21 +153,13 @@ impl Thp {
             enabled: Word32::new(AnonPolicy::Madvise as u32),
             shmem_enabled: Word32::new(ShmemPolicy::Never as u32),
             defrag: Word32::new(Defrag::Madvise as u32),
-            possible: Word32::new(possible::ANON),
+            wanted_by: Word::new(vm::HUGEPAGE | vm::HUGE_OBJECT | vm::HUGETLB),
+            wanted_of_objects: Word::new(0),
+            wanted_on_mounts: Word::new(0),
             leaves: Word32::new(0),
             partly_mapped: [const { Word32::new(0) }; 2],
             counts: Counts([const { Word::new(0) }; COUNTS]),
         }
-    }
-
-    fn set_possible(&self, bit: u32, possible: bool) {
-        let others = self.possible.get() & !bit;
-        self.possible.set(others | if possible { bit } else { 0 });
-    }
-
-    /// There is a huge page, or something that may get one whatever the knobs say.
-    pub(crate) fn note_seen(&self) {
-        self.set_possible(possible::SEEN, true);
     }
 
     fn count(&self, what: Count) {

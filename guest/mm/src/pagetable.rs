@@ -67,6 +67,25 @@ fn visit_entries(entries: &[Word], mut f: impl FnMut(usize, &Word) -> bool) -> b
 }
 
 impl<P: Platform> Memory<P> {
+    /// The entry for `addr` if its table exists, else what is in its place: an entry of the PMD, if there is such a table.
+    #[inline(always)]
+    pub(crate) fn pte_or_pmd(&self, pgd: Pfn, addr: VirtAddr) -> Result<&Word, Option<&Word>> {
+        let mut table = pgd;
+        for shift in [TABLE_SHIFTS[0], TABLE_SHIFTS[1]] {
+            let entry = self.platform.frame(table)[entry_index(addr.0, shift)].get();
+            if !P::Pte::is_table(entry) {
+                return Err(None);
+            }
+            table = P::Pte::pfn(entry);
+        }
+        let slot = &self.platform.frame(table)[entry_index(addr.0, PMD_SHIFT)];
+        let entry = slot.get();
+        if !P::Pte::is_table(entry) {
+            return Err(Some(slot));
+        }
+        Ok(&self.platform.frame(P::Pte::pfn(entry))[entry_index(addr.0, PAGE_SHIFT)])
+    }
+
     /// The entry for `addr`, if its table exists.
     #[inline(always)]
     pub(crate) fn pte(&self, pgd: Pfn, addr: VirtAddr) -> Option<&Word> {
@@ -116,6 +135,17 @@ impl<P: Platform> Memory<P> {
         for shift in TABLE_SHIFTS {
             table = self.table_below(mm, table, entry_index(addr.0, shift))?;
         }
+        Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
+    }
+
+    /// The entry for `addr` in a new table, which is put in `slot`, an entry of the PMD. `None` when a leaf is there, or no frame can be had.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pte_of_new_table(&self, mm: MmStruct<'_>, slot: &Word, addr: VirtAddr) -> Option<&Word> {
+        if slot.get() != 0 {
+            return None;
+        }
+        let table = self.new_table(mm, slot)?;
         Some(&self.platform.frame(table)[entry_index(addr.0, PAGE_SHIFT)])
     }
 
@@ -201,13 +231,23 @@ impl<P: Platform> Memory<P> {
     /// The table that an entry refers to, allocated if there is nothing; `None` for a leaf, and when no frame can be had.
     fn table_below(&self, mm: MmStruct<'_>, table: Pfn, index: usize) -> Option<Pfn> {
         let slot = &self.platform.frame(table)[index];
-        if slot.get() == 0 {
-            let pfn = self.alloc_table()?;
-            mm.set_nr_ptes(mm.nr_ptes() + 1);
-            slot.set(P::Pte::table(pfn));
-            return Some(pfn);
+        let entry = slot.get();
+        if P::Pte::is_table(entry) {
+            return Some(P::Pte::pfn(entry));
         }
-        P::Pte::is_table(slot.get()).then(|| P::Pte::pfn(slot.get()))
+        if entry != 0 {
+            return None;
+        }
+        self.new_table(mm, slot)
+    }
+
+    /// Puts an empty table in an entry. `None` when no frame can be had.
+    #[inline(always)]
+    fn new_table(&self, mm: MmStruct<'_>, slot: &Word) -> Option<Pfn> {
+        let table = self.alloc_table()?;
+        mm.set_nr_ptes(mm.nr_ptes() + 1);
+        slot.set(P::Pte::table(table));
+        Some(table)
     }
 
     /// The leaf that covers `addr`, if there is one.

@@ -1,9 +1,9 @@
 //! Faults where no small entry can be: nothing is there, or a leaf. Source: Linux, mm/memory.c (`__handle_mm_fault`, `do_set_pmd`),
 //! mm/huge_memory.c (`do_huge_pmd_anonymous_page`, `do_huge_pmd_wp_page`). Rules C5, G1, G7.
 
-use super::policy::is_suitable;
-use super::{Count, huge_start, possible};
-use crate::addr::{Pfn, VirtAddr, pages_for};
+use super::policy::{has_room, is_suitable};
+use super::{Count, HPAGE_SIZE, ShmemPolicy, huge_start};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, pages_for};
 use crate::error::Fault;
 use crate::fault::Access;
 use crate::memory::Memory;
@@ -15,8 +15,8 @@ use crate::sync::Word;
 use crate::vma::{MmStruct, VmArea, VmaId, vm};
 
 impl<P: Platform> Memory<P> {
-    /// The small entry for a fault where there is no table of the lowest level: one of a new table. `None` where a leaf is, or may be wanted, and
-    /// without memory; [`Memory::fault_without_table`] goes on then. The first fault of 512 comes here, so it is short.
+    /// The small entry for a fault where there is no table of the lowest level: one of a new table, which goes to `pmd`. `None` where a leaf is, or
+    /// may be wanted, and without memory; [`Memory::fault_without_table`] goes on then. The first fault of 512 comes here, so it is short.
     #[cold]
     #[inline(never)]
     pub(crate) fn pte_without_table(
@@ -25,21 +25,99 @@ impl<P: Platform> Memory<P> {
         vma: VmArea<'_>,
         addr: VirtAddr,
         write: bool,
+        pmd: Option<&Word>,
     ) -> Option<&Word> {
-        if self.thp.possible.get() != 0 {
-            return self.pte_unless_huge(mm, vma, addr, write);
+        if vma.vm_flags() & self.thp.wanted_by.get() != 0 {
+            return self.pte_unless_huge(mm, vma, addr, write, pmd);
         }
-        self.pte_alloc_unless_leaf(mm, addr)
+        self.pte_of_new_tables(mm, addr, pmd)
     }
 
     // A function of its own, so that the registers that it needs are not saved where no huge page is possible.
     #[cold]
     #[inline(never)]
-    fn pte_unless_huge(&self, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, write: bool) -> Option<&Word> {
-        if self.may_want_huge(self.thp.possible.get(), mm, vma, addr, write) {
+    fn pte_unless_huge(
+        &self,
+        mm: MmStruct<'_>,
+        vma: VmArea<'_>,
+        addr: VirtAddr,
+        write: bool,
+        pmd: Option<&Word>,
+    ) -> Option<&Word> {
+        let flags = vma.vm_flags();
+        if flags & (vm::HUGETLB | vm::HUGE_OBJECT) != 0 {
+            return self.pte_unless_huge_there(mm, vma, addr, pmd);
+        }
+        if flags & vm::NOHUGEPAGE == 0 && has_room(vma, addr) {
+            match vma.vm_file() {
+                Some(file) if flags & self.thp.wanted_of_objects.get() != 0 => {
+                    return self.pte_unless_huge_object(mm, vma, file, addr, pmd);
+                }
+                None if write && self.anon_wants_huge(mm, vma) => return None,
+                _ => {}
+            }
+        }
+        self.pte_of_new_tables(mm, addr, pmd)
+    }
+
+    /// [`Memory::pte_without_table`] for an object that has no huge pages so far; the mapping has room for one.
+    #[cold]
+    #[inline(never)]
+    fn pte_unless_huge_object(
+        &self,
+        mm: MmStruct<'_>,
+        vma: VmArea<'_>,
+        file: InodeId,
+        addr: VirtAddr,
+        pmd: Option<&Word>,
+    ) -> Option<&Word> {
+        let inode = self.inode(file);
+        let policy = match inode.i_sb() {
+            None => self.shmem_policy(),
+            Some(_) => self.policy_of(inode),
+        };
+        // From an address to the place in the object.
+        let behind = (vma.vm_pgoff() << PAGE_SHIFT).wrapping_sub(vma.vm_start().0);
+        let last_page = addr.0.wrapping_add(behind) | (HPAGE_SIZE - PAGE_SIZE);
+        let wanted = match policy {
+            ShmemPolicy::Never | ShmemPolicy::Deny => false,
+            ShmemPolicy::Advise => vma.has(vm::HUGEPAGE),
+            ShmemPolicy::WithinSize => last_page < inode.i_size() || vma.has(vm::HUGEPAGE),
+            ShmemPolicy::Always | ShmemPolicy::Force => true,
+        };
+        if wanted && behind.is_multiple_of(HPAGE_SIZE) {
             return None;
         }
-        self.pte_alloc_unless_leaf(mm, addr)
+        self.pte_of_new_tables(mm, addr, pmd)
+    }
+
+    /// [`Memory::pte_without_table`] for objects that have huge pages, or no others.
+    #[cold]
+    #[inline(never)]
+    fn pte_unless_huge_there(
+        &self,
+        mm: MmStruct<'_>,
+        vma: VmArea<'_>,
+        addr: VirtAddr,
+        pmd: Option<&Word>,
+    ) -> Option<&Word> {
+        let (flags, index) = (vma.vm_flags(), vma.linear_page_index(addr));
+        let huge = |file| {
+            is_suitable(vma, addr)
+                && (self.shmem_wants_huge(self.inode(file), index, flags) || self.huge_cached_at(file, index).is_some())
+        };
+        if flags & vm::HUGETLB != 0 || vma.vm_file().is_some_and(huge) {
+            return None;
+        }
+        self.pte_of_new_tables(mm, addr, pmd)
+    }
+
+    #[inline(always)]
+    fn pte_of_new_tables(&self, mm: MmStruct<'_>, addr: VirtAddr, pmd: Option<&Word>) -> Option<&Word> {
+        match pmd {
+            Some(pmd) => self.pte_of_new_table(mm, pmd, addr),
+            None => self.pte_alloc_unless_leaf(mm, addr),
+        }
     }
 
     /// A fault where there is no table of the lowest level, and [`Memory::pte_without_table`] made none.
@@ -67,19 +145,6 @@ impl<P: Platform> Memory<P> {
         // With a table it is one of the others; should the page be in swap, this one is waited for.
         let access = if write { Access::Write } else { Access::Read };
         self.handle_fault_locked(mm, addr, access)
-    }
-
-    /// Whether a huge page may be wanted where nothing is, or be there in the object. What is looked at first says no most often.
-    #[inline(always)]
-    fn may_want_huge(&self, possible: u32, mm: MmStruct<'_>, vma: VmArea<'_>, addr: VirtAddr, write: bool) -> bool {
-        let flags = vma.vm_flags();
-        match vma.vm_file() {
-            _ if flags & (vm::HUGETLB | vm::HUGE_OBJECT) != 0 => true,
-            _ if flags & vm::NOHUGEPAGE != 0 => false,
-            Some(_) if possible & (possible::SHMEM | possible::SEEN) == 0 && flags & vm::HUGEPAGE == 0 => false,
-            Some(file) => self.shmem_wants_huge(self.inode(file), vma.linear_page_index(addr), flags),
-            None => write && self.anon_wants_huge(mm, vma) && is_suitable(vma, addr),
-        }
     }
 
     /// A fault on a leaf; whether it is resolved. If not, there is none any more.
@@ -147,7 +212,6 @@ impl<P: Platform> Memory<P> {
         };
         self.platform.stage(Stage::ClearPage, 0);
         self.thp.count(Count::FaultAlloc);
-        self.thp.note_seen();
         self.add_new_anon_leaf_rmap(head, anon, vma.linear_page_index(huge_start(addr)));
         let leaf = P::Pte::huge(P::Pte::page(head, vma.has(vm::WRITE), vma.has(vm::EXEC), true));
         self.enter_anon_leaf(mm, pmd, leaf, table);
@@ -170,12 +234,13 @@ impl<P: Platform> Memory<P> {
         if vma.has(vm::PFNMAP) || copies || index >= pages_for(self.inode(file).i_size()) {
             return Ok(false);
         }
-        let Some(head) = self.huge_page_at(mm, vma, file, index) else {
-            return Ok(false);
-        };
+        // Where a leaf would not fit, no huge page is made either. Source: Linux `shmem_suitable_orders`.
         if !is_suitable(vma, addr) {
             return Ok(false);
         }
+        let Some(head) = self.huge_page_at(mm, vma, file, index) else {
+            return Ok(false);
+        };
         let pmd = match pmd {
             Some(pmd) => pmd,
             None => {

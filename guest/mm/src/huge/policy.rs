@@ -8,7 +8,7 @@
 //!
 //! Source: Linux, include/linux/huge_mm.h (`vma_thp_disabled`, `thp_vma_suitable_order`), mm/shmem.c (`shmem_huge_global_enabled`).
 
-use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start, possible};
+use super::{HPAGE_PAGES, HPAGE_SIZE, huge_start};
 use crate::addr::{VirtAddr, pages_for};
 use crate::gfp::Gfp;
 use crate::memory::Memory;
@@ -165,6 +165,20 @@ impl ShmemPolicy {
     }
 }
 
+impl ShmemPolicy {
+    /// Flags of mappings, one of which an object's has where a fault may want a huge page.
+    const fn wanted_by(self) -> u64 {
+        match self {
+            Self::Never | Self::Deny => 0,
+            Self::Advise => vm::HUGEPAGE,
+            Self::Always | Self::WithinSize | Self::Force => ANYBODY,
+        }
+    }
+}
+
+/// Flags of mappings, one of which all have that a fault gets so far with.
+const ANYBODY: u64 = vm::READ | vm::WRITE | vm::EXEC;
+
 impl Field for ShmemPolicy {
     fn to_word(self) -> u64 {
         self as u64
@@ -188,11 +202,20 @@ impl Field for ShmemPolicy {
     }
 }
 
-/// Whether a leaf at the huge page around `addr` would lie in the mapping, and, for an object's, map a huge page as it is in the object.
-pub(super) fn is_suitable(vma: VmArea<'_>, addr: VirtAddr) -> bool {
+/// Whether the huge page around `addr` lies in the mapping.
+#[inline(always)]
+pub(super) fn has_room(vma: VmArea<'_>, addr: VirtAddr) -> bool {
     let start = huge_start(addr);
-    let in_phase = || vma.linear_page_index(start).is_multiple_of(u64::from(HPAGE_PAGES));
-    start >= vma.vm_start() && start.offset(HPAGE_SIZE) <= vma.vm_end() && (vma.vm_file().is_none() || in_phase())
+    start >= vma.vm_start() && start.offset(HPAGE_SIZE) <= vma.vm_end()
+}
+
+/// Whether a leaf at the huge page around `addr` would lie in the mapping, and, for an object's, map a huge page as it is in the object.
+pub(crate) fn is_suitable(vma: VmArea<'_>, addr: VirtAddr) -> bool {
+    let in_phase = || {
+        vma.linear_page_index(huge_start(addr))
+            .is_multiple_of(u64::from(HPAGE_PAGES))
+    };
+    has_room(vma, addr) && (vma.vm_file().is_none() || in_phase())
 }
 
 impl<P: Platform> Memory<P> {
@@ -208,7 +231,7 @@ impl<P: Platform> Memory<P> {
     /// Sets [`Memory::anon_policy`].
     pub fn set_anon_policy(&self, policy: AnonPolicy) {
         self.thp.enabled.set(policy as u32);
-        self.thp.set_possible(possible::ANON, policy != AnonPolicy::Never);
+        self.policies_changed();
     }
 
     /// What a huge page may cost.
@@ -234,18 +257,30 @@ impl<P: Platform> Memory<P> {
     /// Sets [`Memory::shmem_policy`].
     pub fn set_shmem_policy(&self, policy: ShmemPolicy) {
         self.thp.shmem_enabled.set(policy as u32);
-        let anywhere = !matches!(policy, ShmemPolicy::Never | ShmemPolicy::Deny | ShmemPolicy::Advise);
-        self.thp
-            .set_possible(possible::SHMEM_ADVISED, policy == ShmemPolicy::Advise);
-        self.thp.set_possible(possible::SHMEM, anywhere);
+        self.policies_changed();
     }
 
     /// `huge=` of a mounted file system.
     pub fn set_mount_policy(&self, sb: SuperId, policy: ShmemPolicy) {
         self.sb(sb).set_huge(policy);
-        if policy != ShmemPolicy::Never {
-            self.thp.note_seen();
-        }
+        // For good: nobody counts such mounts.
+        let mounts = &self.thp.wanted_on_mounts;
+        mounts.set(mounts.get() | policy.wanted_by());
+        self.policies_changed();
+    }
+
+    /// Which mappings a fault has to ask further about.
+    fn policies_changed(&self) {
+        let anon = match self.anon_policy() {
+            AnonPolicy::Never => 0,
+            AnonPolicy::Madvise => vm::HUGEPAGE,
+            AnonPolicy::Always => ANYBODY,
+        };
+        let of_objects = self.shmem_policy().wanted_by() | self.thp.wanted_on_mounts.get();
+        self.thp.wanted_of_objects.set(of_objects);
+        self.thp
+            .wanted_by
+            .set(anon | of_objects | vm::HUGE_OBJECT | vm::HUGETLB);
     }
 
     /// `prctl(PR_SET_THP_DISABLE)`: whether an address space has no huge pages, whatever else says.

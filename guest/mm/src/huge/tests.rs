@@ -347,6 +347,30 @@ fn a_mapping_out_of_phase_uses_small_entries() {
     world.end(&[file]);
 }
 
+/// G1: a fault makes no huge page where its mapping has no room for one, or not in phase; a write does, and then others map its frames.
+#[test]
+fn a_mapping_without_room_gets_small_pages() {
+    let world = World::new(4096, 0);
+    let (_, file) = world.mount(0, ShmemPolicy::Always);
+    world.memory.shmem_truncate(file, 8 << 20).expect("a size");
+    let inside = world.map_file(AT + (256 << 10), PAGE_SIZE, file, 0);
+    world.store(inside, 0, 1);
+    let askew = world.map_file(AT + (8 << 20) + PAGE_SIZE, 4 << 20, file, PAGES);
+    world.store(askew, 0, 2);
+    world.store(askew, 1, 3);
+    assert_eq!((world.blocks(file), world.counters().shmem_thps), (24, 0));
+    world.write(file, 4 << 20).expect("a write");
+    assert_eq!((world.blocks(file), world.counters().shmem_thps), (24 + 4096, 1));
+    assert_eq!(world.load(askew, PAGES) & 0xff, 7);
+    world.store(askew, 2, 4);
+    assert_eq!(
+        (world.blocks(file), world.counters().shmem_thps),
+        (32 + 4096, 1),
+        "nor where the object has some"
+    );
+    world.end(&[file]);
+}
+
 /// G6, G7: where mappings go; what a program on Linux 6.18 prints.
 #[test]
 fn addresses_fit_huge_pages() {

@@ -38,7 +38,6 @@ impl<P: Platform> Memory<P> {
         let inode = self.inode(id);
         inode.set_i_size(size);
         inode.set_i_flags(inode_flag::HUGE | inode_flag::HUGETLB);
-        self.thp.note_seen();
         // There is no `write` for such files.
         inode.set_seals(seal::NO_WRITE);
         if !noreserve && let Err(error) = self.hugetlb_reserve_pages(id, 0..size >> HPAGE_SHIFT) {

@@ -44,6 +44,19 @@ impl<P: Platform> Memory<P> {
         sgp: Sgp,
         vm_flags: u64,
     ) -> Result<GotPage, Error> {
+        let entry = self.inode(id).i_pages().load(self, index);
+        self.shmem_getpage_huge_from(entry, id, index, sgp, vm_flags)
+    }
+
+    /// [`Memory::shmem_getpage_huge`], which found `entry` at the index.
+    pub(crate) fn shmem_getpage_huge_from(
+        &self,
+        entry: Entry,
+        id: InodeId,
+        index: u64,
+        sgp: Sgp,
+        vm_flags: u64,
+    ) -> Result<GotPage, Error> {
         let inode = self.inode(id);
         if sgp <= Sgp::Cache && index >= pages_for(inode.i_size()) {
             return Err(if index > MAX_INDEX { Error::Efbig } else { Error::Einval });
@@ -51,16 +64,17 @@ impl<P: Platform> Memory<P> {
         if inode.i_flags() & inode_flag::HUGETLB != 0 {
             return self.hugetlb_getpage(id, index);
         }
-        let mut entry = self.filemap_get_entry(inode, index);
         self.platform.stage(Stage::FilemapGetEntry, index);
         let wanted = entry.is_null() && sgp != Sgp::Falloc && self.shmem_wants_huge(inode, index, vm_flags);
-        if wanted
+        let made = wanted
             && self
                 .shmem_alloc_huge(id, index, sgp, vm_flags & vm::HUGEPAGE != 0)
-                .is_ok()
-        {
-            entry = self.filemap_get_entry(inode, index);
-        }
+                .is_ok();
+        let entry = if made || entry.as_page().is_some() {
+            self.filemap_get_entry(inode, index)
+        } else {
+            entry
+        };
         self.shmem_getpage_slow(id, index, sgp, entry)
     }
 
@@ -125,7 +139,6 @@ impl<P: Platform> Memory<P> {
         if inode.i_flags() & inode_flag::HUGE != 0 {
             return;
         }
-        self.thp.note_seen();
         inode.set_i_flags(inode.i_flags() | inode_flag::HUGE);
         for vma_id in self.i_mmap(id).overlapping(0..=u64::MAX) {
             let vma = self.vma(vma_id);
