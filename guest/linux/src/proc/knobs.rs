@@ -6,7 +6,7 @@ use faultlab_mm::shmem::InodeId;
 use faultlab_mm::vma::MmId;
 
 use super::text::{Digits, Hex0, Out, put};
-use super::tree::{Knob, What, Word};
+use super::what::{Knob, What, Word};
 use crate::{Errno, Linux};
 
 /// Longest number that is read, in characters. Source: Linux `TMPBUFLEN`, less its end.

@@ -5,7 +5,8 @@ use faultlab_mm::Platform;
 use faultlab_mm::shmem::InodeId;
 
 use super::text::Digits;
-use super::tree::{self, Link};
+use super::tree;
+use super::what::Link;
 use super::{Shows, What};
 use crate::cred::Cred;
 use crate::file::{Kind, STREAM_DEVICE};

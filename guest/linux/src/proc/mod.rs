@@ -2,7 +2,7 @@
 //!
 //! | file | Linux | what it is |
 //! |---|---|---|
-//! | `tree` | fs/proc/root.c, fs/proc/base.c | the names there are |
+//! | `tree`, `what` | fs/proc/root.c, fs/proc/base.c | the names there are, and what they stand for |
 //! | `lookup` | fs/proc/base.c, fs/proc/generic.c | names become objects, and are listed |
 //! | `link` | fs/proc/base.c, fs/proc/self.c, fs/proc/fd.c | where links lead |
 //! | `snapshot`, `read` | fs/seq_file.c | reading |
@@ -41,9 +41,11 @@ mod task_mmu;
 mod tests;
 pub(crate) mod text;
 mod tree;
+mod what;
 
 pub use system::{Cpu, Nobody, Process, System};
 pub use tree::{HOSTNAME, OSRELEASE, OSTYPE, VERSION};
 
 pub(crate) use snapshot::{Chunk, SnapshotId};
-pub(crate) use tree::{Dir, File as Shown, Shows, What};
+pub(crate) use tree::Shows;
+pub(crate) use what::{Dir, File as Shown, What};

@@ -10,7 +10,7 @@ use faultlab_mm::task_mmu::{Layout, Sizes};
 use super::kernel::NS_PER_TICK;
 use super::system::Process;
 use super::text::{Hex0, Left, Octal0, Out, Right, put};
-use super::tree::Show;
+use super::what::Show;
 use super::{Shows, text};
 use crate::cred::Ids;
 use crate::{Errno, Linux};

@@ -4,7 +4,7 @@ use std::vec;
 
 use proptest::prelude::*;
 
-use super::{AT, Space};
+use super::space::{AT, Space};
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::fault::Access;
 use crate::mmap::map_flag;
