@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use faultlab::boot::entry;
 use faultlab::memory::GuestRam;
-use faultlab::rig::cpio::Archive;
+use faultlab::rig::archive::Archive;
 use faultlab_abi::layout::{CMDLINE, KERNEL_LOAD, PAGE_SIZE, VIRTIO_MMIO_BASE, VIRTIO_MMIO_IRQ, ZERO_PAGE};
 use linux_loader::loader::KernelLoader;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};

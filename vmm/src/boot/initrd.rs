@@ -4,7 +4,8 @@
 //! files in place. The padding is in the file name: NULs up to the next page, counted by `namesize`. Where that would
 //! make a name longer than Linux accepts, directory entries (which unpack to nothing new) move the file on.
 //!
-//! The archive is written straight into guest RAM: the program's bytes are copied once.
+//! The archive is written straight into guest RAM: the program's bytes are copied once. The crate `cpio` can neither pad names nor
+//! write in place, so this is our own.
 //!
 //! # Invariants
 //! `Initrd::bytes` is exactly what `Initrd::write` writes: both run the same code, on different sinks.

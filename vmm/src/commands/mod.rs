@@ -9,7 +9,6 @@ pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod rig;
-mod rig_all;
 pub(crate) mod run;
 pub(crate) mod trace;
 

@@ -9,7 +9,7 @@ use faultlab::host::Ring0;
 use proptest::prelude::*;
 
 use super::bench::Plan;
-use super::{Failure, gate, read_reports, rig, rig_all, vm_config};
+use super::{Failure, gate, read_reports, rig, vm_config};
 use crate::cli::{Cli, Command, RigMachines, one_line};
 
 /// Values that some option means, and some that none does.
@@ -126,7 +126,7 @@ fn plan(command: &Command) -> Result<(), Failure> {
         Command::Rig(args) => {
             rig::check_arguments(args)?;
             if args.machine == RigMachines::All {
-                rig_all::without_json(&args.arguments)?;
+                rig::without_json(&args.arguments)?;
             }
             Ok(())
         }

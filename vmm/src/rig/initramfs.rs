@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cpio::Archive;
+use super::archive::Archive;
 use super::elf;
 use super::error::RigError;
 use super::files::{Input, directory_of};

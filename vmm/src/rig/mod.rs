@@ -9,7 +9,7 @@
 //! | `kernel` | which kernel and modules to boot; fetched once if there is none |
 //! | `files` | the files that the arguments name: taken along, brought back |
 //! | `elf`, `libraries` | what this program needs to run elsewhere |
-//! | `cpio`, `initramfs`, `plan` | the machine's file system, and what its first process is to do |
+//! | `archive`, `initramfs`, `plan` | the machine's file system, and what its first process is to do |
 //! | `disk` | a file system that is not memory to Linux |
 //! | `launch`, `qemu`, `bochs`, `cd_image` | what is told to the simulators, and what they need |
 //! | `machine`, `interrupt` | the simulator's process, and how it ends |
@@ -19,9 +19,9 @@
 //!
 //! Invariants: a run changes no file here but its outputs and the kernel cache; equal inputs give an equal initramfs.
 
+pub mod archive;
 mod bochs;
 mod cd_image;
-pub mod cpio;
 mod disk;
 mod elf;
 mod error;

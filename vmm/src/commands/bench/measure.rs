@@ -2,16 +2,16 @@
 
 use faultlab::host::SecondLevelPaging;
 use faultlab::memory::Backing;
-use faultlab::report::{Builder, JsonFile, Regime, Report, header, stage_table, table};
+use faultlab::report::{Builder, Regime, Report, header, stage_table, table};
 use faultlab::{End, Error, Host, HostIdentity, Outcome, StopHandle, Vm, VmConfig, exit};
-use serde::Serialize;
 
+use super::described;
 use super::plan::Plan;
+use super::ready::{Ready, write};
 use super::recorder::Recorder;
 use super::stopping::Stopping;
-use super::{described, versus};
 use crate::commands::progress::Progress;
-use crate::commands::{Failure, claim, colours, print, report_end, vm_config};
+use crate::commands::{Failure, claim, colours, print, report_end};
 
 /// How the last guest ended, which is how the matrix ended.
 pub(super) struct Ended {
@@ -21,10 +21,7 @@ pub(super) struct Ended {
 }
 
 /// Measures, prints the table, writes the JSON; the exit status.
-pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
-    if plan.versus_linux {
-        return versus::measure(plan, quiet);
-    }
+pub(super) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
     let ready = Ready::check(plan)?;
     // Claimed now: a path that cannot be written is known before anything is measured.
     let json_file = plan.json.map(|path| claim(path)).transpose()?;
@@ -44,33 +41,7 @@ pub(crate) fn measure(plan: &Plan<'_>, quiet: bool) -> Result<u8, Failure> {
     ended.status(&report)
 }
 
-/// A host and a configuration that were found to be in order, so that what is wrong is known before anything else happens.
-pub(super) struct Ready {
-    pub(super) host: Host,
-    pub(super) budget_ms: u64,
-    config: VmConfig,
-}
-
 impl Ready {
-    /// Looks at the host, and prepares the first guest.
-    pub(super) fn check(plan: &Plan<'_>) -> Result<Self, Failure> {
-        vm_config::check_backing(&plan.vm.backing, plan.backings())?;
-        let host = Host::open()?;
-        let budget_ms = plan.budget_ms(host.identity().ring0);
-        let backing = plan.backings.first().copied().unwrap_or_default();
-        let mut config = vm_config::of(plan.vm, backing, &plan.command(budget_ms))?;
-        // Each guest would be refused the same.
-        config.prepare.check(&host)?;
-        config.dirty.check(&host)?;
-        // A row of swap-ins is one page a fault; read-ahead would answer most of them from the swap cache.
-        config.command_line.push("faultlab.page_cluster=0".to_owned());
-        Ok(Self {
-            host,
-            budget_ms,
-            config,
-        })
-    }
-
     /// Measures in guests: the report, and how the last of them ended.
     pub(super) fn run(&self, plan: &Plan<'_>, quiet: bool) -> Result<(Report, Ended), Failure> {
         let identity = self.host.identity();
@@ -91,14 +62,6 @@ impl Ready {
         drop(progress);
         let vm = described::vm(plan, self.budget_ms, ended.outcome.as_ref());
         Ok((builder.finish(vm, ended.cut_short()), ended))
-    }
-}
-
-/// Writes `value` to the file that was claimed for it.
-pub(super) fn write(plan: &Plan<'_>, file: Option<JsonFile>, value: &impl Serialize) -> Result<(), Failure> {
-    match (file, plan.json) {
-        (Some(file), Some(path)) => file.write(value).map_err(|source| Failure::cannot_write(path, source)),
-        _ => Ok(()),
     }
 }
 

@@ -9,8 +9,8 @@ use faultlab::on_linux::{Process, Swap};
 use faultlab::report::{Builder, Collection, Regime, Report, header, side_by_side};
 
 use super::described;
-use super::measure::{Ready, write};
 use super::plan::Plan;
+use super::ready::{Ready, write};
 use crate::commands::signals::StopOnSignals;
 use crate::commands::{Failure, claim, print};
 

@@ -1,4 +1,4 @@
-//! An initramfs being put together: files by path, written as one `newc` archive.
+//! An initramfs being put together: files by path, written as one archive (`newc`, by the crate `cpio`).
 //!
 //! Invariants: every entry's directory is in the archive and comes before it (the kernel creates none by itself), and
 //! equal contents give equal bytes (inode numbers count up, owner and times are zero), because the simulated machine
@@ -7,10 +7,10 @@
 //! Source: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
+
+use cpio::newc;
 
 const DIRECTORY: u32 = 0o040_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -112,75 +112,67 @@ impl Archive {
     /// Writes the archive, its trailer included.
     ///
     /// # Errors
-    /// `out` fails, or a file has 4 GiB or more.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    /// `InvalidFilename` for a name that is no UTF-8, `FileTooLarge` from 4 GiB on, and those of `out`.
+    pub fn write(&self, mut out: &mut impl Write) -> io::Result<()> {
         for ((path, entry), inode) in self.entries.iter().zip(1..) {
-            let name: &OsStr = path.strip_prefix("/").unwrap_or(path).as_os_str();
-            write_entry(out, inode, name, entry)?;
+            let name = path.strip_prefix("/").unwrap_or(path);
+            out = entry.write(out, inode, name)?;
         }
-        let trailer = Entry {
-            mode: 0,
-            device: (0, 0),
-            contents: Vec::new(),
-        };
-        write_entry(out, 0, &OsString::from("TRAILER!!!"), &trailer)
+        newc::trailer(out).map(|_| ())
     }
 }
 
-/// Header, name and contents, each padded to four bytes.
-fn write_entry(out: &mut impl Write, inode: u32, name: &OsStr, entry: &Entry) -> io::Result<()> {
-    let size = u32::try_from(entry.contents.len()).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "an initramfs holds no file of 4 GiB or more",
-        )
-    })?;
-    let links = if entry.mode & DIRECTORY != 0 { 2 } else { 1 };
-    let name_bytes = name.len() as u32 + 1;
-    let (major, minor) = entry.device;
-    let fields = [
-        inode, entry.mode, 0, 0, links, 0, size, 0, 0, major, minor, name_bytes, 0,
-    ];
-    out.write_all(b"070701")?;
-    for field in fields {
-        write!(out, "{field:08x}")?;
+impl Entry {
+    fn write<W: Write>(&self, out: W, inode: u32, name: &Path) -> io::Result<W> {
+        let name = name.to_str().ok_or_else(|| {
+            unfit(
+                ErrorKind::InvalidFilename,
+                "an initramfs holds names in UTF-8 only",
+                name,
+            )
+        })?;
+        let bytes = u32::try_from(self.contents.len()).map_err(|_| {
+            unfit(
+                ErrorKind::FileTooLarge,
+                "an initramfs holds no file of 4 GiB or more",
+                name,
+            )
+        })?;
+        let mut entry = newc::Builder::new(name)
+            .ino(inode)
+            .mode(self.mode)
+            .nlink(if self.mode & DIRECTORY != 0 { 2 } else { 1 })
+            .rdev_major(self.device.0)
+            .rdev_minor(self.device.1)
+            .write(out, bytes);
+        entry.write_all(&self.contents)?;
+        entry.finish()
     }
-    out.write_all(name.as_bytes())?;
-    // The NUL, then padding: the header has 110 bytes.
-    out.write_all(&[0; 4][..1 + padding(110 + name_bytes as usize)])?;
-    out.write_all(&entry.contents)?;
-    out.write_all(&[0; 4][..padding(entry.contents.len())])
 }
 
-/// Bytes from `length` to the next multiple of four.
-fn padding(length: usize) -> usize {
-    length.wrapping_neg() % 4
+fn unfit(kind: ErrorKind, why: &str, name: impl AsRef<Path>) -> io::Error {
+    io::Error::new(kind, format!("{why}: {}", name.as_ref().display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
-    /// (name, mode, contents) of every entry of an archive, its trailer included; panics if it is malformed.
+    /// (name, mode, contents) of every entry of an archive; panics if it is malformed.
     fn read(mut archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut entries = Vec::new();
-        while !archive.is_empty() {
-            assert_eq!(&archive[..6], b"070701");
-            let field = |index: usize| {
-                let digits = std::str::from_utf8(&archive[6 + index * 8..][..8]).unwrap();
-                u32::from_str_radix(digits, 16).unwrap() as usize
-            };
-            let (mode, size, name_bytes) = (field(1) as u32, field(6), field(11));
-            let name = std::str::from_utf8(&archive[110..110 + name_bytes]).unwrap();
-            let at = (110 + name_bytes).next_multiple_of(4);
-            entries.push((
-                name.trim_end_matches('\0').to_owned(),
-                mode,
-                archive[at..at + size].to_vec(),
-            ));
-            archive = &archive[(at + size).next_multiple_of(4)..];
+        loop {
+            let mut reader = newc::Reader::new(archive).unwrap();
+            if reader.entry().is_trailer() {
+                return entries;
+            }
+            let mut contents = Vec::new();
+            reader.read_to_end(&mut contents).unwrap();
+            entries.push((reader.entry().name().to_owned(), reader.entry().mode(), contents));
+            archive = reader.finish().unwrap();
         }
-        entries
     }
 
     fn written(archive: &Archive) -> Vec<u8> {
@@ -196,7 +188,7 @@ mod tests {
         archive.add_character_device(Path::new("/dev/console"), 0o600, (5, 1));
         let entries = read(&written(&archive));
         let names: Vec<&str> = entries.iter().map(|entry| entry.0.as_str()).collect();
-        assert_eq!(names, ["a", "a/b", "a/b/file", "dev", "dev/console", "TRAILER!!!"]);
+        assert_eq!(names, ["a", "a/b", "a/b/file", "dev", "dev/console"]);
         assert_eq!(
             (entries[0].1, entries[2].1, entries[4].1),
             (0o040_755, 0o100_755, 0o020_600)
@@ -211,9 +203,9 @@ mod tests {
             archive.add_file(&Path::new("/").join("n".repeat(length + 1)), 0o644, vec![7; length]);
         }
         let entries = read(&written(&archive));
-        assert_eq!(entries.len(), 10);
+        assert_eq!(entries.len(), 9);
         assert!(
-            entries[..9]
+            entries
                 .iter()
                 .enumerate()
                 .all(|(length, entry)| entry.2 == vec![7; length])
@@ -231,7 +223,7 @@ mod tests {
         );
         assert!(archive.contains(Path::new("/home/program")));
         archive.add_directory(Path::new("/../.."), 0o755);
-        assert_eq!(read(&written(&archive)).len(), 4);
+        assert_eq!(read(&written(&archive)).len(), 3);
     }
 
     #[test]
@@ -240,6 +232,6 @@ mod tests {
         archive.add_file(Path::new("/tmp/x"), 0o644, vec![1]);
         archive.add_directory(Path::new("/tmp"), 0o1777);
         let entries = read(&written(&archive));
-        assert_eq!((entries[0].1, entries.len()), (0o041_777, 3));
+        assert_eq!((entries[0].1, entries.len()), (0o041_777, 2));
     }
 }

@@ -14,9 +14,10 @@ use faultlab::exit;
 use faultlab::report::{Collection, Report, read, side_by_side};
 use faultlab::rig::Machine;
 
-use super::rig::{config, run_in_machine};
-use super::{Failure, claim, print};
+use super::config::config;
+use super::machine::run_in_machine;
 use crate::cli::{self, Cli, RigArgs};
+use crate::commands::{Failure, claim, print};
 
 /// Where every machine writes its report.
 const STDOUT: &str = "/dev/stdout";
@@ -59,7 +60,7 @@ pub(super) fn all(args: &RigArgs, quiet: bool) -> Result<u8, Failure> {
 }
 
 /// The command without `--json FILE`, which is for the whole, and the file.
-pub(super) fn without_json(arguments: &[OsString]) -> Result<(Vec<OsString>, Option<PathBuf>), Failure> {
+pub(in crate::commands) fn without_json(arguments: &[OsString]) -> Result<(Vec<OsString>, Option<PathBuf>), Failure> {
     let words = std::iter::once(OsStr::new("faultlab")).chain(arguments.iter().map(AsRef::as_ref));
     let parsed = Cli::try_parse_from(words).ok().map(|cli| cli.command);
     let json = match parsed {
