@@ -27,6 +27,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("signals_last", 0),
     ("zeroes", 0),
     ("pidfds", 0),
+    ("watches", 0),
 ];
 
 /// Those that are compiled once more, with musl as their C library.

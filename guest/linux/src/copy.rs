@@ -7,6 +7,7 @@ use faultlab_mm::Platform;
 use faultlab_mm::shmem::{InodeId, Position};
 
 use crate::file::{File, Kind, o};
+use crate::fsnotify::fs;
 use crate::read_write::{At, RW_MAX_BYTES};
 use crate::writer::Writer;
 use crate::{Errno, Linux};
@@ -136,6 +137,10 @@ impl<P: Platform> Linux<'_, P> {
         }
         from.advance(done);
         to.advance(done);
+        if done != 0 {
+            self.fsnotify(source.id, fs::ACCESS);
+            self.fsnotify(target.id, fs::MODIFY);
+        }
         Ok(done)
     }
 }

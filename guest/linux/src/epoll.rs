@@ -354,6 +354,7 @@ fn can_poll(kind: Kind) -> bool {
             | Kind::Timer
             | Kind::Signal
             | Kind::Pid
+            | Kind::Inotify
     )
 }
 

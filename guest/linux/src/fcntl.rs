@@ -20,6 +20,7 @@ mod command {
     pub(super) const GETSIG: u32 = 11;
     pub(super) const SETLEASE: u32 = 1024;
     pub(super) const GETLEASE: u32 = 1025;
+    pub(super) const NOTIFY: u32 = 1026;
     pub(super) const CREATED_QUERY: u32 = 1028;
     pub(super) const DUPFD_CLOEXEC: u32 = 1030;
     pub(super) const SETPIPE_SZ: u32 = 1031;
@@ -90,6 +91,10 @@ impl<P: Platform> Linux<'_, P> {
             command::SETLEASE => {
                 let id = self.get_id(table, descriptor)?;
                 self.f_setlease(cred, id, descriptor, argument).map(|()| 0)
+            }
+            command::NOTIFY => {
+                let id = self.get_id(table, descriptor)?;
+                self.f_notify(cred, id, descriptor, argument).map(|()| 0)
             }
             command::GETLEASE => Ok(self.f_getlease(file)),
             command::CREATED_QUERY => Ok(u64::from(file.f_flags() & o::CREATED != 0)),

@@ -10,6 +10,7 @@ use faultlab_mm::userfaultfd::UserfaultId;
 use faultlab_mm::{Platform, id_type, record};
 
 use crate::epoll::EpItemId;
+use crate::fsnotify::EventId;
 use crate::owner::OwnerId;
 use crate::proc::SnapshotId;
 use crate::timer::TimerId;
@@ -51,6 +52,12 @@ record! {
         ep_last, set_ep_last: Option<EpItemId> = 10;
         /// Whom it tells that something happened.
         owner, set_owner: Option<OwnerId> = 13;
+        /// Of an inotify instance: how many events it has.
+        events, set_events: u64 = 7;
+        /// The oldest of them.
+        first_event, set_first_event: Option<EventId> = 14;
+        /// The newest of them.
+        last_event, set_last_event: Option<EventId> = 15;
     }
 }
 
@@ -140,6 +147,8 @@ pub enum Kind {
     Signal,
     /// A pidfd.
     Pid,
+    /// An inotify instance.
+    Inotify,
 }
 
 impl Kind {
@@ -162,6 +171,7 @@ impl Kind {
     const TIMER: u64 = 0x113;
     const SIGNAL: u64 = 0x114;
     const PID: u64 = 0x115;
+    const INOTIFY: u64 = 0x116;
 
     /// As a word; the object is kept besides.
     fn to_word(self) -> u64 {
@@ -184,6 +194,7 @@ impl Kind {
             Self::Timer => Self::TIMER,
             Self::Signal => Self::SIGNAL,
             Self::Pid => Self::PID,
+            Self::Inotify => Self::INOTIFY,
         }
     }
 
@@ -245,6 +256,7 @@ impl File<'_> {
             (Kind::TIMER, _) => Kind::Timer,
             (Kind::SIGNAL, _) => Kind::Signal,
             (Kind::PID, _) => Kind::Pid,
+            (Kind::INOTIFY, _) => Kind::Inotify,
             (stream, _) => Kind::Stream(stream.wrapping_sub(Kind::STREAM)),
         }
     }
@@ -322,6 +334,7 @@ impl<P: Platform> Linux<'_, P> {
 
     pub(crate) fn free_file(&self, id: FileId) {
         let file = self.file(id);
+        self.fsnotify_close(file);
         self.count_writer(file, u64::MAX);
         if let Some(text) = file.snapshot() {
             self.free_snapshot(text);
@@ -331,6 +344,7 @@ impl<P: Platform> Linux<'_, P> {
             Kind::Userfault(id) => self.release_userfault(id),
             Kind::Timer => self.release_timerfd(file),
             Kind::Signal => self.release_signalfd(),
+            Kind::Inotify => self.release_inotify(id),
             _ => {}
         }
         self.remove_file_locks(file);

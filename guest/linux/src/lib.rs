@@ -13,6 +13,7 @@
 //! | [`fdtable`] | fs/file.c | the descriptors of a process |
 //! | [`fs_struct`] | fs/fs_struct.c | working directory and umask, shared or not |
 //! | [`fcntl`] | fs/fcntl.c | what `fcntl` asks |
+//! | `fsnotify` | fs/notify | who is told of what happens to files |
 //! | [`futex`] | kernel/futex | who waits for which word |
 //! | [`groups`] | kernel/groups.c | supplementary groups |
 //! | [`read_write`] | fs/read_write.c, fs/open.c | `read`, `write`, `lseek`, `ftruncate`, `fallocate` |
@@ -56,6 +57,7 @@ pub mod fcntl;
 pub mod fdtable;
 pub mod file;
 pub mod fs_struct;
+pub(crate) mod fsnotify;
 pub mod futex;
 pub mod groups;
 pub mod iov;
@@ -118,6 +120,15 @@ pub struct Linux<'m, P> {
     leases_enabled: Word,
     pipe_users: Cache<{ pipe::PipeUser::WORDS }>,
     pipe_limits: pipe::PipeLimits,
+    watch_records: Cache<{ fsnotify::Watch::WORDS }>,
+    inotify_events: Cache<{ fsnotify::InotifyEvent::WORDS }>,
+    /// The first of all watches.
+    first_watch: Word,
+    /// How many watches there are, and directories that tell by a signal.
+    watching: Word,
+    /// Renames that were told.
+    cookies: Word,
+    dir_notify_enable: Word,
     file_owners: Cache<{ owner::FileOwner::WORDS }>,
     /// The first of all of them.
     first_owner: Word,
@@ -162,6 +173,12 @@ impl<'m, P: Platform> Linux<'m, P> {
             leases_enabled: Word::new(1),
             pipe_users: Cache::new(),
             pipe_limits: pipe::PipeLimits::new(),
+            watch_records: Cache::new(),
+            inotify_events: Cache::new(),
+            first_watch: Word::new(0),
+            watching: Word::new(0),
+            cookies: Word::new(0),
+            dir_notify_enable: Word::new(1),
             file_owners: Cache::new(),
             first_owner: Word::new(0),
             woken: Word::new(0),
@@ -181,7 +198,7 @@ impl<'m, P: Platform> Linux<'m, P> {
     }
 
     /// What each kind of record takes.
-    pub fn slabs(&self) -> [Usage; 17] {
+    pub fn slabs(&self) -> [Usage; 19] {
         [
             self.files.usage("file"),
             self.tables.usage("files_cache"),
@@ -200,11 +217,13 @@ impl<'m, P: Platform> Linux<'m, P> {
             self.group_infos.usage("groups"),
             self.file_owners.usage("file_owner"),
             self.pipe_users.usage("pipe_user"),
+            self.watch_records.usage("inotify_inode_mark"),
+            self.inotify_events.usage("inotify_event"),
         ]
     }
 
     /// Records of each kind, for tests that nothing leaks: (name, objects).
-    pub fn live_records(&self) -> [(&'static str, u64); 17] {
+    pub fn live_records(&self) -> [(&'static str, u64); 19] {
         self.slabs().map(|slab| (slab.name, slab.objects))
     }
 }

@@ -91,6 +91,7 @@ impl<P: Platform> Linux<'_, P> {
             Kind::Timer => Self::timerfd_poll(file),
             Kind::Signal => self.signalfd_poll(file),
             Kind::Pid => self.pidfd_poll(file),
+            Kind::Inotify => Self::inotify_poll(file),
             _ => Ready::ALWAYS,
         }
     }

@@ -9,6 +9,7 @@ use faultlab_mm::shmem::{InodeId, Whence, falloc};
 use faultlab_mm::vma::MmId;
 
 use crate::file::{File, Kind, o};
+use crate::fsnotify::fs;
 use crate::writer::Writer;
 use crate::{Errno, Linux};
 
@@ -56,6 +57,9 @@ impl<P: Platform> Linux<'_, P> {
         if at == At::Position {
             file.set_f_pos(pos + done);
         }
+        if done != 0 {
+            self.fsnotify(inode, fs::ACCESS);
+        }
         Ok(done)
     }
 
@@ -86,6 +90,7 @@ impl<P: Platform> Linux<'_, P> {
         if at == At::Position {
             file.set_f_pos(pos + done);
         }
+        self.fsnotify(inode, fs::MODIFY);
         Ok(done)
     }
 
@@ -98,7 +103,9 @@ impl<P: Platform> Linux<'_, P> {
         let wanted = match (file.kind(), whence as u32) {
             (Kind::Null | Kind::Zero | Kind::Full | Kind::Random | Kind::Userfault(_), _) => Some(0),
             // The number of an eventfd is kept where others have a position.
-            (Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid, _) => return Ok(0),
+            (Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid | Kind::Inotify, _) => {
+                return Ok(0);
+            }
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 0) => Some(offset),
             (Kind::Object(_) | Kind::Directory(_) | Kind::Proc(_), 1) => relative(file.f_pos()),
             (Kind::Object(inode), 2) => relative(self.memory.i_size(inode)),
@@ -148,6 +155,7 @@ impl<P: Platform> Linux<'_, P> {
         self.may_have_size(writer, inode, size)?;
         self.memory.shmem_truncate(inode, size)?;
         self.remove_privs(writer, inode);
+        self.fsnotify(inode, fs::MODIFY);
         Ok(())
     }
 
@@ -191,6 +199,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.memory.shmem_fallocate(inode, mode, offset, len)?;
         self.remove_privs(writer, inode);
+        self.fsnotify(inode, fs::MODIFY);
         Ok(())
     }
 }

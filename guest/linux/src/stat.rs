@@ -60,7 +60,13 @@ impl Stat {
         let (ino, file_type) = match kind {
             Kind::Stream(stream) => (stream + 1, s::IFCHR),
             // Of no type at all. Source: Linux, fs/anon_inodes.c.
-            Kind::Userfault(_) | Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid => (1, 0),
+            Kind::Userfault(_)
+            | Kind::Event { .. }
+            | Kind::Epoll
+            | Kind::Timer
+            | Kind::Signal
+            | Kind::Pid
+            | Kind::Inotify => (1, 0),
             _ => (1, s::IFCHR),
         };
         let stat = Kstat {

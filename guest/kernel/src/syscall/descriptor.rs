@@ -74,7 +74,7 @@ fn read_one(descriptor: u64, addr: u64, len: u64) -> Result<Outcome, Errno> {
 pub(super) fn waits(file: File<'_>) -> bool {
     matches!(
         file.kind(),
-        Kind::Pipe(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal
+        Kind::Pipe(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal | Kind::Inotify
     )
 }
 
@@ -98,6 +98,7 @@ fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {
         Kind::Event { .. } => LINUX.event_read(waiter, file, to).map(outcome),
         Kind::Timer => notify::timerfd_read(file, to).map(outcome),
         Kind::Signal => notify::signalfd_read(file, to).map(outcome),
+        Kind::Inotify => LINUX.inotify_read(waiter, file, to).map(outcome),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -41,7 +41,9 @@ pub(super) fn read_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<u
         Kind::Stream(_) => Err(Errno::EBADF),
         Kind::Lab => Err(Errno::EINVAL),
         // Where it may wait: `descriptor.rs`.
-        Kind::Pipe(_) | Kind::Userfault(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal => Err(Errno::RESTART),
+        Kind::Pipe(_) | Kind::Userfault(_) | Kind::Event { .. } | Kind::Timer | Kind::Signal | Kind::Inotify => {
+            Err(Errno::RESTART)
+        }
         Kind::Epoll | Kind::Pid => Err(Errno::EINVAL),
     }
 }
@@ -55,7 +57,7 @@ pub(super) fn write_file(file: File<'_>, at: At, addr: u64, len: u64) -> Result<
         Kind::Null | Kind::Zero | Kind::Random => Ok(len.min(RW_MAX_BYTES)),
         Kind::Full => Err(Errno::ENOSPC),
         Kind::Stream(stream) if terminal::is(stream) => Err(Errno::RESTART),
-        Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) | Kind::Userfault(_) => Err(Errno::EBADF),
+        Kind::Stream(0) | Kind::Directory(_) | Kind::Path(_) | Kind::Userfault(_) | Kind::Inotify => Err(Errno::EBADF),
         _ if at != At::Position => Err(Errno::ESPIPE),
         Kind::Stream(stream) => write_stream(stream, addr, len.min(RW_MAX_BYTES)),
         Kind::Lab => Err(Errno::EINVAL),

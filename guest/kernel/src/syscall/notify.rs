@@ -1,5 +1,5 @@
 //! Timers, signals and processes as descriptors: `timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4 pidfd_open
-//! pidfd_send_signal`.
+//! pidfd_send_signal`; and `inotify_init inotify_init1 inotify_rm_watch`.
 //!
 //! Source: timerfd_create(2), signalfd(2), pidfd_open(2), pidfd_send_signal(2); Linux, fs/timerfd.c, fs/signalfd.c, kernel/pid.c.
 
@@ -23,11 +23,14 @@ use crate::task::process::{self, current_files};
 use crate::task::{signal, timers};
 
 mod nr {
+    pub(super) const INOTIFY_INIT: u64 = 253;
+    pub(super) const INOTIFY_RM_WATCH: u64 = 255;
     pub(super) const SIGNALFD: u64 = 282;
     pub(super) const TIMERFD_CREATE: u64 = 283;
     pub(super) const TIMERFD_SETTIME: u64 = 286;
     pub(super) const TIMERFD_GETTIME: u64 = 287;
     pub(super) const SIGNALFD4: u64 = 289;
+    pub(super) const INOTIFY_INIT1: u64 = 294;
     pub(super) const PIDFD_SEND_SIGNAL: u64 = 424;
     pub(super) const PIDFD_OPEN: u64 = 434;
     pub(super) const PIDFD_GETFD: u64 = 438;
@@ -47,6 +50,9 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::TIMERFD_CREATE => timerfd_create(rdi, rsi),
         nr::TIMERFD_SETTIME => timerfd_settime(rdi, rsi, rdx, r10),
         nr::TIMERFD_GETTIME => timerfd_gettime(rdi, rsi),
+        nr::INOTIFY_INIT => LINUX.inotify_init1(current_files(), 0),
+        nr::INOTIFY_INIT1 => LINUX.inotify_init1(current_files(), rdi),
+        nr::INOTIFY_RM_WATCH => LINUX.inotify_rm_watch(current_files(), rdi, rsi).map(|()| 0),
         nr::SIGNALFD => signalfd(rdi, rsi, rdx, 0),
         nr::SIGNALFD4 => signalfd(rdi, rsi, rdx, r10),
         nr::PIDFD_OPEN => pidfd_open(rdi as i32, rsi),

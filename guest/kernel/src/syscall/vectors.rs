@@ -60,7 +60,14 @@ fn check(file: File<'_>, at: At, flags: u32, open: bool) -> Result<(), Errno> {
     // Pipes among others have no offsets.
     let seekable = !matches!(
         file.kind(),
-        Kind::Pipe(_) | Kind::Stream(_) | Kind::Event { .. } | Kind::Epoll | Kind::Timer | Kind::Signal | Kind::Pid
+        Kind::Pipe(_)
+            | Kind::Stream(_)
+            | Kind::Event { .. }
+            | Kind::Epoll
+            | Kind::Timer
+            | Kind::Signal
+            | Kind::Pid
+            | Kind::Inotify
     );
     if at != At::Position && !seekable {
         return Err(Errno::ESPIPE);

@@ -56,6 +56,10 @@ record! {
         break_ns, set_break_ns: u64 = 11;
         /// The descriptor under which it was taken.
         lease_descriptor, set_lease_descriptor: u64 = 12;
+        /// What of its directory it is told of: see `fsnotify/dnotify.rs`.
+        notify_mask, set_notify_mask: u64 = 13;
+        /// The descriptor under which that was asked for.
+        notify_descriptor, set_notify_descriptor: u64 = 14;
     }
 }
 
@@ -167,6 +171,7 @@ impl<P: Platform> Linux<'_, P> {
             Some(before) => before.set_next(owner.next()),
             None => self.first_owner.set(Field::to_word(owner.next())),
         }
+        self.dnotify_flush(id);
         // Whoever waits for its lease looks, and finds it gone.
         self.wake_for_leases();
         for word in owner.0 {
@@ -305,6 +310,14 @@ impl<P: Platform> Linux<'_, P> {
         }
     }
 
+    /// The same of one description.
+    pub(crate) fn kill_fasync_of(&self, file: File<'_>, event: Event) {
+        if let Some(owner) = file.owner().filter(|_| file.f_flags() & o::ASYNC != 0) {
+            let owner = self.file_owner(owner);
+            self.send_sigio(owner, owner.descriptor(), event);
+        }
+    }
+
     /// The terminal has input. Source: Linux, drivers/tty/n_tty.c.
     pub fn terminal_has_input(&self, is_terminal: impl Fn(u64) -> bool) {
         if self.first_owner.get() != 0 {
@@ -346,5 +359,5 @@ impl<P: Platform> Linux<'_, P> {
 
 /// Whether a kind can tell that it has something.
 const fn tells(kind: Kind) -> bool {
-    matches!(kind, Kind::Pipe(_) | Kind::Stream(_) | Kind::Random)
+    matches!(kind, Kind::Pipe(_) | Kind::Stream(_) | Kind::Random | Kind::Inotify)
 }

@@ -78,6 +78,7 @@ impl<P: Platform> Linux<'_, P> {
             Knob::PipeMaxSize => self.pipe_limits.max_bytes.get(),
             Knob::LeaseBreakTime => self.lease_break_s.get(),
             Knob::LeasesEnable => self.leases_enabled.get(),
+            Knob::DirNotifyEnable => self.dir_notify_enable.get(),
             Knob::PipeUserPagesSoft => self.pipe_limits.soft.get(),
             Knob::PipeUserPagesHard => self.pipe_limits.hard.get(),
             Knob::Constant(value) => value,
@@ -118,6 +119,7 @@ impl<P: Platform> Linux<'_, P> {
             }
             Knob::LeaseBreakTime => self.lease_break_s.set(value),
             Knob::LeasesEnable => self.leases_enabled.set(value),
+            Knob::DirNotifyEnable => self.dir_notify_enable.set(value),
             Knob::PipeUserPagesSoft => self.pipe_limits.soft.set(value),
             Knob::PipeUserPagesHard => self.pipe_limits.hard.set(value),
             Knob::PidMax | Knob::FileMax | Knob::NrOpen | Knob::Constant(_) => {

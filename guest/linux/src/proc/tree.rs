@@ -194,6 +194,7 @@ pub(crate) static NODES: &[Node] = &[
     dir(Dir::Sys, "fs", Dir::Fs),
     dir(Dir::Sys, "kernel", Dir::Kernel),
     dir(Dir::Sys, "vm", Dir::Vm),
+    knob(Dir::Fs, "dir-notify-enable", 0o644, Knob::DirNotifyEnable),
     knob(Dir::Fs, "file-max", 0o644, Knob::FileMax),
     word(Dir::Fs, "file-nr", Word::FileNr),
     knob(Dir::Fs, "lease-break-time", 0o644, Knob::LeaseBreakTime),

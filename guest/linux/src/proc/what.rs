@@ -114,6 +114,7 @@ pub(crate) enum Knob {
     NrOpen,
     LeaseBreakTime,
     LeasesEnable,
+    DirNotifyEnable,
     PipeMaxSize,
     PipeUserPagesSoft,
     PipeUserPagesHard,

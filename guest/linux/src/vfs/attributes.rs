@@ -9,6 +9,7 @@ use super::permission::may;
 use super::{PathAt, Task, at, s, type_of};
 use crate::cred::{Cred, UNCHANGED};
 use crate::file::o;
+use crate::fsnotify::fs;
 use crate::writer::Writer;
 use crate::{Errno, Linux};
 
@@ -86,7 +87,9 @@ impl<P: Platform> Linux<'_, P> {
         }
         let foreign = !cred.privileged() && !self.in_group(cred, object.i_gid());
         let mode = if foreign { mode & !s::ISGID } else { mode };
-        Ok(self.memory.shmem_chmod(inode, mode)?)
+        self.memory.shmem_chmod(inode, mode)?;
+        self.fsnotify(inode, fs::ATTRIB);
+        Ok(())
     }
 
     /// Whether what is known about an object may be changed at all.
@@ -123,6 +126,7 @@ impl<P: Platform> Linux<'_, P> {
         object.set_i_uid(or(owner.user, object.i_uid()));
         object.set_i_gid(or(owner.group, object.i_gid()));
         self.changed(inode, false);
+        self.fsnotify(inode, fs::ATTRIB);
         Ok(())
     }
 
@@ -151,6 +155,14 @@ impl<P: Platform> Linux<'_, P> {
         object.set_i_atime(of(access, object.i_atime()));
         object.set_i_mtime(of(change, object.i_mtime()));
         object.set_i_ctime(now);
+        self.fsnotify(
+            inode,
+            match (access, change) {
+                (_, Time::Omit) => fs::ACCESS,
+                (Time::Omit, _) => fs::MODIFY,
+                _ => fs::ATTRIB,
+            },
+        );
         Ok(())
     }
 

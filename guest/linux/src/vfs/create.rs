@@ -8,6 +8,7 @@ use super::dentry::DentryId;
 use super::namei::{Component, Follow, Last};
 use super::{PathAt, Task, at, is_dir, s, type_of};
 use crate::cred::Cred;
+use crate::fsnotify::fs;
 use crate::{Errno, Linux};
 
 /// Where something new goes.
@@ -83,6 +84,7 @@ impl<P: Platform> Linux<'_, P> {
             self.memory.inc_nlink(place.dir);
         }
         self.changed(place.dir, true);
+        self.fsnotify_name(place.dir, fs::CREATE, place.name, new.inode);
     }
 
     /// An object with the owner that what is made in `dir` has. Source: Linux `inode_init_owner`.
@@ -194,6 +196,8 @@ impl<P: Platform> Linux<'_, P> {
         self.add_name(dentry, dir, name.name(), inode);
         self.changed(dir, true);
         self.changed(inode, false);
+        self.fsnotify_links(inode);
+        self.fsnotify_name(dir, fs::CREATE, name.name(), inode);
         Ok(())
     }
 }

@@ -64,6 +64,7 @@ pub use xattr::{XATTR_NAME_MAX, XATTR_SIZE_MAX, xattr_flag};
 
 pub(crate) use dentry::{DentryId, Names};
 pub(crate) use mount::{MountInfo, Mounts};
+pub(crate) use permission::may;
 pub(crate) use symlink::Text;
 
 use faultlab_mm::Platform;
@@ -209,6 +210,9 @@ impl<'m, P: Platform> Linux<'m, P> {
     pub(crate) fn put_inode(&self, id: InodeId) {
         let mut next = Some(id);
         while let Some(id) = next.take() {
+            if self.watching.get() != 0 {
+                self.last_but_watches(id);
+            }
             let inode = self.object(id);
             if inode.i_count() == 1 {
                 match type_of(inode) {

@@ -11,6 +11,7 @@ use super::namei::{Component, Follow, Target};
 use super::permission::may;
 use super::{PathAt, Task, is_dir, s, type_of};
 use crate::file::{Kind, o};
+use crate::fsnotify::fs;
 use crate::wait::{Call, Waiter};
 use crate::writer::Writer;
 use crate::{Errno, Linux};
@@ -174,6 +175,7 @@ impl<P: Platform> Linux<'_, P> {
                 return Err(Errno::ENOENT);
             }
             let inode = self.create(task, &target, name.name(), how)?;
+            self.fsnotify(inode, fs::OPEN);
             return Ok((inode, Kind::Object(inode), o::CREATED));
         };
         let object = self.object(inode);
@@ -197,6 +199,10 @@ impl<P: Platform> Linux<'_, P> {
         };
         if let Kind::Object(inode) = kind {
             self.break_lease(inode, how.flags)?;
+        }
+        // Before it is emptied.
+        if let Kind::Object(inode) | Kind::Directory(inode) = kind {
+            self.fsnotify(inode, fs::OPEN);
         }
         if how.has(o::TRUNC) && matches!(kind, Kind::Object(_)) {
             self.set_size(Writer::new(task.cred, u64::MAX), inode, 0)?;

@@ -46,7 +46,7 @@ impl<P: Platform> Linux<'_, P> {
     }
 
     /// A name of an object: the one made last, or, if that is gone, any.
-    fn a_name_of(&self, id: InodeId) -> Option<DentryId> {
+    pub(crate) fn a_name_of(&self, id: InodeId) -> Option<DentryId> {
         let object = self.object(id);
         if object.i_nlink() == 0 {
             return None;

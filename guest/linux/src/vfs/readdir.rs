@@ -6,6 +6,7 @@ use faultlab_mm::shmem::InodeId;
 use super::dentry::COOKIE_MIN;
 use super::{NAME_MAX, s};
 use crate::file::{File, Kind};
+use crate::fsnotify::fs;
 use crate::{Errno, Linux};
 
 /// One name.
@@ -38,6 +39,7 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::ENOENT);
         }
         self.object(dir).set_i_atime(self.memory.platform.now_ns());
+        self.fsnotify(dir, fs::ACCESS);
         if self.is_proc(dir) {
             while let Some((next, taken)) = self.proc_emit(dir, file.f_pos(), each)? {
                 if !taken {

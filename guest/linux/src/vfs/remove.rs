@@ -5,6 +5,7 @@ use faultlab_mm::Platform;
 use super::dentry::DentryId;
 use super::namei::{Component, Follow, Last, Target};
 use super::{PathAt, Task, at, is_dir};
+use crate::fsnotify::fs;
 use crate::{Errno, Linux};
 
 impl<P: Platform> Linux<'_, P> {
@@ -40,7 +41,11 @@ impl<P: Platform> Linux<'_, P> {
             });
         }
         self.may_delete(task.cred, target.dir, dentry, false)?;
-        self.remove_link(dentry);
+        if self.watching.get() == 0 {
+            self.remove_link(dentry);
+        } else {
+            self.removing(dentry, fs::DELETE, || self.remove_link(dentry));
+        }
         self.changed(target.dir, true);
         Ok(())
     }
@@ -57,6 +62,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.changed(inode, false);
         self.memory.drop_nlink(inode);
+        self.fsnotify_links(inode);
         self.put_inode(inode);
     }
 
@@ -77,7 +83,11 @@ impl<P: Platform> Linux<'_, P> {
         if self.newest_name(inode).is_some() {
             return Err(Errno::ENOTEMPTY);
         }
-        self.remove_dir(dentry);
+        if self.watching.get() == 0 {
+            self.remove_dir(dentry);
+        } else {
+            self.removing(dentry, fs::DELETE | fs::ISDIR, || self.remove_dir(dentry));
+        }
         self.changed(target.dir, true);
         Ok(())
     }

@@ -179,6 +179,9 @@ impl<P: Platform> Linux<'_, P> {
             _ => {}
         }
         self.renamed(ends);
+        let (from, to) = ((ends.from.dir, ends.from.name), (ends.to.dir, ends.to.name));
+        self.fsnotify_moved(from, to, ends.source.inode);
+        self.fsnotify_moved(to, from, target.inode);
     }
 
     /// A subdirectory is now another directory's.
@@ -219,6 +222,11 @@ impl<P: Platform> Linux<'_, P> {
             self.complete(whiteout, ends.from);
         }
         self.renamed(ends);
+        self.fsnotify_moved(
+            (ends.from.dir, ends.from.name),
+            (ends.to.dir, ends.to.name),
+            source.inode,
+        );
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use faultlab_mm::{Error, Platform};
 use super::permission::may;
 use super::{PathAt, Task, is_dir, s, type_of};
 use crate::cred::Cred;
+use crate::fsnotify::fs;
 use crate::vfs::namei::Follow;
 use crate::{Errno, Linux};
 
@@ -110,6 +111,7 @@ impl<P: Platform> Linux<'_, P> {
             },
         )?;
         self.changed(inode, false);
+        self.fsnotify(inode, fs::ATTRIB);
         Ok(())
     }
 
@@ -141,6 +143,7 @@ impl<P: Platform> Linux<'_, P> {
         let inode = self.may_xattr(cred, inode, name, may::WRITE)?;
         self.memory.remove_xattr(inode, name)?;
         self.changed(inode, false);
+        self.fsnotify(inode, fs::ATTRIB);
         Ok(())
     }
 

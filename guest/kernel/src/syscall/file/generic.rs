@@ -40,6 +40,10 @@ pub(super) fn ioctl(descriptor: u64, request: u32, arg: u64) -> Option<Result<u6
                     }
                     .map(|()| 0)
                 }
+                Kind::Inotify if request == request::FIONREAD => {
+                    let bytes = LINUX.inotify_available(file) as u32;
+                    uaccess::copy_to_user(arg, &bytes.to_le_bytes()).map(|()| 0)
+                }
                 _ => return None,
             },
             Err(errno) => Err(errno),

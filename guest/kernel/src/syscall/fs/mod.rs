@@ -81,6 +81,7 @@ mod nr {
     pub(super) const FREMOVEXATTR: u64 = 199;
     pub(super) const GETDENTS64: u64 = 217;
     pub(super) const UTIMES: u64 = 235;
+    pub(super) const INOTIFY_ADD_WATCH: u64 = 254;
     pub(super) const OPENAT: u64 = 257;
     pub(super) const MKDIRAT: u64 = 258;
     pub(super) const MKNODAT: u64 = 259;
@@ -180,6 +181,7 @@ pub(super) fn call(regs: &VolatileRegs) -> Option<Result<u64, Errno>> {
         nr::CHDIR => directory::chdir(a),
         nr::FCHDIR => directory::fchdir(a),
         nr::GETCWD => directory::getcwd(a, b),
+        nr::INOTIFY_ADD_WATCH => names::inotify_add_watch(a, b, c),
         nr::MOUNT => mounts::mount(a, b, c, d, e),
         nr::UMOUNT2 => mounts::umount2(a, b),
         nr::STATFS => mounts::statfs(a, b),

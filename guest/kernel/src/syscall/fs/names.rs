@@ -3,6 +3,7 @@
 use super::{Errno, path, path_at, path_buffer, task};
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
+use crate::task::process::current_files;
 
 pub(super) fn mkdirat(dirfd: u64, addr: u64, mode: u64) -> Result<u64, Errno> {
     let at = &mut path_buffer();
@@ -63,4 +64,11 @@ pub(super) fn readlinkat(dirfd: u64, addr: u64, to: u64, bytes: u64) -> Result<u
         uaccess::copy_to_user(to.wrapping_add(done), &chunk[..read])?;
         done += read as u64;
     }
+}
+
+/// `inotify_add_watch(descriptor, path, mask)`.
+pub(super) fn inotify_add_watch(descriptor: u64, addr: u64, mask: u64) -> Result<u64, Errno> {
+    LINUX.check_watch(current_files(), descriptor, mask)?;
+    let buffer = &mut path_buffer();
+    LINUX.inotify_add_watch(&task(), descriptor, path_at(buffer, super::CWD, addr)?, mask)
 }
