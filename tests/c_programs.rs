@@ -28,6 +28,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("zeroes", 0),
     ("pidfds", 0),
     ("watches", 0),
+    ("segments", 0),
 ];
 
 /// Those that are compiled once more, with musl as their C library.
@@ -86,6 +87,21 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("c_programs::exhaustion".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare("exhaustion", 0);
     });
+    // What only the other kind of host shows: ring 0 that is native.
+    for (name, status) in [("loopers", 0), ("vectors", 0)] {
+        suite.test(
+            format!("c_programs::{name}, simulated"),
+            Needs::SimulatorAndStaticC,
+            move || {
+                compare_simulated(name, status);
+            },
+        );
+    }
+    suite.test(
+        "c_programs::late, simulated".to_owned(),
+        Needs::SimulatorAndStaticC,
+        late,
+    );
     suite.test("c_programs::mutants".to_owned(), Needs::SimulatorAndStaticC, mutants);
     suite.test("c_programs::huge".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare_recorded("huge", allows_huge_pages());
@@ -201,6 +217,48 @@ fn compare(name: &str, status: i32) {
     ]);
     cc.arg(source);
     compare_compiled(name, cc, status);
+}
+
+/// Compiles a program, and runs it here and in the guest of the simulated machine.
+fn compare_simulated(name: &str, status: i32) {
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static"]).arg(source(&format!("c/{name}.c")));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, name, cc);
+    let host = run_here(&program, status);
+    let guest = faultlab("--quiet rig -- exec -q --check --")
+        .args([&program])
+        .run()
+        .expect(status);
+    assert_eq!(
+        guest.stdout(),
+        host.stdout(),
+        "standard output, the guest's and the host's"
+    );
+}
+
+/// While somebody loops, no timer is later than a slice, which is 10 ms. The simulated machine's time is the number of its instructions, so
+/// what else this one does delays nothing.
+fn late() {
+    const SLICE_US: i64 = 10_000;
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static"]).arg(source("c/late.c"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, "late", cc);
+    let ran = faultlab("--quiet rig -- exec -q --check --")
+        .args([&program])
+        .run()
+        .expect(0);
+    let shown = ran.stdout();
+    println!("worst in microseconds: {}", shown.replace('\n', " "));
+    let worst: Vec<i64> = shown
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(
+        worst.len() == 3 && worst.iter().all(|late| (0..SLICE_US).contains(late)),
+        "{shown}"
+    );
 }
 
 /// The structures of the kernel's own interface are not among musl's headers: they come from this host, after musl's.

@@ -5,6 +5,7 @@
  * Only for a guest: everything here is done as root, and whoever runs is killed. Options: --seed S, --calls N, --rounds-of N, --show tells each call,
  * --balance compares the kernel's records (/proc/slabinfo among others) after every round with those after the first. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -620,6 +621,31 @@ static void prepare(void)
 	must(file >= 0 && write(file, "\177ELF\2\1\1", 7) == 7 && close(file) == 0, "a program");
 }
 
+/* A wild pointer can lead into the middle of a path, so that what it names lies in the root: whatever was not there at the beginning goes. */
+static void clean_root(void)
+{
+	static char known[32][32];
+	static int count;
+	DIR *root = opendir("/");
+	struct dirent *entry;
+	int learning = count == 0, found;
+
+	must(root != NULL, "opendir");
+	while ((entry = readdir(root)) != NULL) {
+		if (learning) {
+			must(count < 32, "names in the root");
+			snprintf(known[count++], sizeof *known, "%.31s", entry->d_name);
+			continue;
+		}
+		found = 0;
+		for (int i = 0; i < count; i++)
+			found |= strcmp(known[i], entry->d_name) == 0;
+		if (!found && unlinkat(dirfd(root), entry->d_name, 0) != 0)
+			unlinkat(dirfd(root), entry->d_name, AT_REMOVEDIR);
+	}
+	closedir(root);
+}
+
 static void clean_up(void)
 {
 	int id, count;
@@ -634,6 +660,7 @@ static void clean_up(void)
 	must(chdir("/") == 0, "chdir");
 	while (umount2("/round", MNT_DETACH) == 0)
 		;
+	clean_root();
 	/* It may have been left; and nothing of this program is to be there. */
 	swapoff("/dev/vda");
 	swapon("/dev/vda", 0);
@@ -784,6 +811,7 @@ int main(int argc, char **argv)
 	if (show)
 		dup2(2, 1000);
 	must(mkdir("/round", 0755) == 0, "mkdir");
+	clean_root();
 	for (unsigned i = 0; i < KNOBS; i++)
 		knob(i, 0);
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -40,11 +40,11 @@ int main(void)
 		while (counts[i] == 0)
 			;
 	puts("all of them run");
-	unsigned long before = counts[0];
+	unsigned long before = counts[0] + counts[1] + counts[2];
 	for (int i = 0; i < 3; i++)
 		wait_ms(10);
-	/* Three sleeps are at least 30 ms for the others. */
-	printf("sleeping lets them: %s\n", counts[0] > before ? "yes" : "no");
+	/* Three sleeps are at least 30 ms for the others, whose turn it is of them. */
+	printf("sleeping lets them: %s\n", counts[0] + counts[1] + counts[2] > before ? "yes" : "no");
 	kill(children[0], SIGSTOP);
 	waitpid(children[0], &status, WUNTRACED);
 	before = counts[0];

@@ -8,7 +8,7 @@ use faultlab_mm::check::{Violation, equal};
 use crate::Linux;
 
 /// Records that only programs have, and how it is said that some are left when they have ended. The others are of files.
-const OF_PROGRAMS: [(&str, &str); 13] = [
+const OF_PROGRAMS: [(&str, &str); 15] = [
     ("file", "records left of file"),
     ("files_cache", "records left of files_cache"),
     ("fs_cache", "records left of fs_cache"),
@@ -22,6 +22,8 @@ const OF_PROGRAMS: [(&str, &str); 13] = [
     ("groups", "records left of groups"),
     ("file_owner", "records left of file_owner"),
     ("pipe_user", "records left of pipe_user"),
+    ("inotify_inode_mark", "records left of inotify_inode_mark"),
+    ("inotify_event", "records left of inotify_event"),
 ];
 
 impl<P: Platform> Linux<'_, P> {
@@ -47,6 +49,8 @@ impl<P: Platform> Linux<'_, P> {
         self.file_locks.verify(memory)?;
         self.ep_items.verify(memory)?;
         self.group_infos.verify(memory)?;
+        self.watch_records.verify(memory)?;
+        self.inotify_events.verify(memory)?;
         self.file_owners.verify(memory)?;
         self.pipe_users.verify(memory)?;
         self.pipes.verify(memory)

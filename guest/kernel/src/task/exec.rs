@@ -141,6 +141,8 @@ fn map_segment(mm: MmId, segment: &Segment, inode: InodeId) -> Result<(), Errno>
     let end = (segment.vaddr + segment.memsz).next_multiple_of(PAGE_SIZE);
     if end > zeroes {
         let flags = map_flag::PRIVATE | map_flag::ANONYMOUS | map_flag::FIXED;
+        // As a heap, whatever the segment says. Source: Linux `elf_load`, `vm_brk_flags`.
+        let prot = prot::READ | prot::WRITE | prot & prot::EXEC;
         MEMORY.do_mmap(mm, zeroes, end - zeroes, prot, flags, None, 0)?;
     }
     Ok(())
