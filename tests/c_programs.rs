@@ -75,7 +75,10 @@ pub(crate) fn tests(suite: &mut Suite) {
         );
     }
     // Sets the machine's pool of huge pages, where it may.
-    suite.test("c_programs::hugetlb".to_owned(), Needs::KvmStaticCAndRoot, hugetlb);
+    suite.test("c_programs::hugetlb".to_owned(), Needs::KvmStaticCAndRoot, || {
+        // One after the other: there is one pool.
+        ["hugetlb", "hugetlb_uffd"].into_iter().for_each(hugetlb);
+    });
     // Most of it is the guest kernel's, which the simulated machine executes faster than a KVM that interprets it.
     suite.test("c_programs::fuzz".to_owned(), Needs::SimulatorAndStaticC, || {
         fuzz("--quiet rig -- exec -q --check --", 1, 10_000);
@@ -371,12 +374,12 @@ fn memory_costs() {
 }
 
 /// The guest does with huge pages what Linux 6.18 did when `hugetlb.expected` was recorded; so does this host, if it lets the program set its pool.
-fn hugetlb() {
+fn hugetlb(name: &str) {
     let mut cc = Command::new("cc");
-    cc.args(["-O2", "-Wall", "-static"]).arg(source("c/hugetlb.c"));
+    cc.args(["-O2", "-Wall", "-static"]).arg(source(&format!("c/{name}.c")));
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = compiled(&directory, "hugetlb", cc);
-    let expected = std::fs::read_to_string(source("c/hugetlb.expected")).expect("what Linux said");
+    let program = compiled(&directory, name, cc);
+    let expected = std::fs::read_to_string(source(&format!("c/{name}.expected"))).expect("what Linux said");
     let host = run_here(&program, 0).stdout();
     if host.starts_with("SKIPPED") {
         print!("the comparison with this host: {host}");

@@ -35,7 +35,7 @@
 //!
 //! Source: Linux 6.18, mm/hugetlb.c, fs/hugetlbfs/inode.c, Documentation/admin-guide/mm/hugetlbpage.rst,
 //! Documentation/mm/hugetlbfs_reserv.rst. Rules A21 to A27, B12, G9. Differs from Linux: one size; no file system to be mounted, so no limits of
-//! one (subpools); no userfaultfd; pages of the pool are not moved by compaction; a reservation is taken back from a page that goes only when nobody else
+//! one (subpools); pages of the pool are not moved by compaction; a reservation is taken back from a page that goes only when nobody else
 //! has that page.
 
 mod fault;

@@ -15,6 +15,7 @@
 //! | `userfaultfd.rs` | contexts, the handshake, what is registered |
 //! | `userfaultfd/queue.rs` | who waits, and what is told of it |
 //! | `userfaultfd/fill.rs` | the answers |
+//! | `userfaultfd/fill_huge.rs` | those that are huge pages of the pool |
 //!
 //! # Invariants
 //! A VMA has bits of [`vm::UFFD`] iff it has the number of a context; that context is of its address space. Each waiter is in one queue, once.
@@ -22,10 +23,12 @@
 //! Source: Linux, fs/userfaultfd.c, mm/userfaultfd.c; userfaultfd(2), ioctl_userfaultfd(2). Rules H1 to H7.
 
 mod fill;
+mod fill_huge;
 mod queue;
 #[cfg(test)]
 mod tests;
 
+use core::cell::Cell;
 use core::ops::Range;
 
 pub use fill::{Filled, mode};
@@ -34,6 +37,7 @@ pub use queue::{Message, Userfault, Waiting};
 
 use crate::addr::{PAGE_MASK, VirtAddr};
 use crate::error::Error;
+use crate::hugetlb::is_hpage_aligned;
 use crate::memory::Memory;
 use crate::mmap::TASK_SIZE;
 use crate::platform::Platform;
@@ -109,16 +113,21 @@ pub const API: u64 = 0xaa;
 pub mod feature {
     /// Missing pages of shmem objects can be answered.
     pub const MISSING_SHMEM: u64 = 1 << 5;
+    /// Missing huge pages of the pool can be answered.
+    pub const MISSING_HUGETLBFS: u64 = 1 << 4;
     /// `SIGBUS` instead of messages.
     pub const SIGBUS: u64 = 1 << 7;
     /// Messages name the thread.
     pub const THREAD_ID: u64 = 1 << 8;
+    /// Minor faults of huge pages of the pool can be answered.
+    pub const MINOR_HUGETLBFS: u64 = 1 << 9;
     /// Minor faults of shmem objects can be answered.
     pub const MINOR_SHMEM: u64 = 1 << 10;
     /// Messages have the address of the access, not of its page.
     pub const EXACT_ADDRESS: u64 = 1 << 11;
     /// All that is offered.
-    pub const ALL: u64 = MISSING_SHMEM | SIGBUS | THREAD_ID | MINOR_SHMEM | EXACT_ADDRESS;
+    pub const ALL: u64 =
+        MISSING_HUGETLBFS | MISSING_SHMEM | SIGBUS | THREAD_ID | MINOR_HUGETLBFS | MINOR_SHMEM | EXACT_ADDRESS;
 }
 
 /// In [`UserfaultCtx::features`]: the handshake was made. Source: Linux `UFFD_FEATURE_INITIALIZED`.
@@ -159,6 +168,14 @@ fn validate_range(start: u64, len: u64) -> Result<Range<VirtAddr>, Error> {
         Some(end) if (start | len) & PAGE_MASK == 0 && len != 0 => Ok(VirtAddr(start)..VirtAddr(end)),
         _ => Err(Error::Einval),
     }
+}
+
+/// A range does not end within a huge page of the pool. Source: Linux `userfaultfd_register`.
+fn check_huge_end(vma: VmArea<'_>, end: VirtAddr) -> Result<(), Error> {
+    if vma.has(vm::HUGETLB) && end <= vma.vm_end() && !is_hpage_aligned(end.0) {
+        return Err(Error::Einval);
+    }
+    Ok(())
 }
 
 impl<P: Platform> Memory<P> {
@@ -261,6 +278,7 @@ impl<P: Platform> Memory<P> {
         }
         let mm_id = self.userfault(id).mm().ok_or(Error::Enomem)?;
         let _guard = self.locks.mmap.lock();
+        let pool = Cell::new(false);
         self.check_registered(mm_id, &range, |vma| {
             if !self.can_userfault(vma, flags) {
                 return Err(Error::Einval);
@@ -268,6 +286,8 @@ impl<P: Platform> Memory<P> {
             if !vma.has(vm::MAYWRITE) {
                 return Err(Error::Eperm);
             }
+            pool.set(pool.get() || vma.has(vm::HUGETLB));
+            check_huge_end(vma, range.end)?;
             if self.uffd(vma).is_some_and(|other| other != id) {
                 return Err(Error::Ebusy);
             }
@@ -283,7 +303,8 @@ impl<P: Platform> Memory<P> {
         } else {
             0
         };
-        Ok(1 << request::WAKE | 1 << request::COPY | 1 << request::ZEROPAGE | minor)
+        let zeropage = if pool.get() { 0 } else { 1 << request::ZEROPAGE };
+        Ok(1 << request::WAKE | 1 << request::COPY | zeropage | minor)
     }
 
     /// Takes back [`Memory::userfaultfd_register`] for a range; who waits there goes on. Rule H6.
@@ -306,7 +327,8 @@ impl<P: Platform> Memory<P> {
             if foreign || !self.can_userfault(vma, vma.vm_flags()) {
                 return Err(Error::Einval);
             }
-            Ok(())
+            // Linux finds an end within a huge page when it comes to cut there.
+            check_huge_end(vma, range.end)
         })?;
         self.unregister_range(mm_id, id, range.clone())?;
         self.wake_userfaults(id, &range, wake);
@@ -319,10 +341,13 @@ impl<P: Platform> Memory<P> {
         })
     }
 
-    /// Whether `UFFDIO_*` can be about a mapping: anonymous memory or a shmem object that programs made, minor faults only of the
-    /// latter. Source: Linux `vma_can_userfault`; a segment's VMAs have operations of their own, so they are refused.
+    /// Whether `UFFDIO_*` can be about a mapping: anonymous memory, a shmem object that programs made, or huge pages of the pool; minor faults
+    /// not of the first. Source: Linux `vma_can_userfault`; a segment's VMAs have operations of their own, so those of small pages are refused.
     fn can_userfault(&self, vma: VmArea<'_>, flags: u64) -> bool {
-        if vma.vm_flags() & (vm::PFNMAP | vm::HUGETLB) != 0 || vma.shm().is_some() {
+        if vma.has(vm::HUGETLB) {
+            return true;
+        }
+        if vma.has(vm::PFNMAP) || vma.shm().is_some() {
             return false;
         }
         match vma.vm_file() {
@@ -339,6 +364,13 @@ impl<P: Platform> Memory<P> {
         check: impl Fn(VmArea<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut next = find_vma(self, self.mm(mm), range.start);
+        if let Some(first) = next.map(|id| self.vma(id))
+            && first.vm_start() < range.end
+            && first.has(vm::HUGETLB)
+            && !is_hpage_aligned(range.start.0)
+        {
+            return Err(Error::Einval);
+        }
         let mut found = false;
         while let Some(vma) = next.map(|id| self.vma(id)).filter(|vma| vma.vm_start() < range.end) {
             check(vma)?;

@@ -18,16 +18,18 @@ impl<P: Platform> Memory<P> {
     /// Resolves a fault in a mapping of huge pages.
     ///
     /// # Errors
-    /// [`Fault::BusAdrerr`] behind the end of the object, and when the pool is empty; [`Fault::Oom`] without memory for tables.
+    /// [`Fault::BusAdrerr`] behind the end of the object, and when the pool is empty; [`Fault::Oom`] without memory for tables;
+    /// [`Fault::Userfault`] where a program answers.
     pub(crate) fn hugetlb_fault(&self, mm: MmStruct<'_>, id: VmaId, addr: VirtAddr, write: bool) -> Result<(), Fault> {
-        let (vma, addr) = (self.vma(id), huge_start(addr));
+        let vma = self.vma(id);
+        let (addr, touched) = (huge_start(addr), addr);
         let slot = self.pmd_alloc(mm, addr).ok_or(Fault::Oom)?.slot;
         debug_assert!(
             slot.get() == 0 || !P::Pte::is_table(slot.get()),
             "small entries in a mapping of huge pages"
         );
         if slot.get() == 0 {
-            self.hugetlb_no_page(mm, vma, addr, slot, write)?;
+            self.hugetlb_no_page(mm, vma, touched, slot, write)?;
         }
         if write && !P::Pte::is_writable(slot.get()) {
             self.hugetlb_wp(vma, addr, slot)?;
@@ -53,7 +55,16 @@ impl<P: Platform> Memory<P> {
         if vma.has(vm::RESV_UNMAPPED) || index >= self.inode(file).i_size() >> HPAGE_SHIFT {
             return Err(Fault::BusAdrerr);
         }
-        let head = match self.huge_cached_at(file, index << HPAGE_ORDER) {
+        let cached = self.huge_cached_at(file, index << HPAGE_ORDER);
+        let answered = if cached.is_some() {
+            vm::UFFD_MINOR
+        } else {
+            vm::UFFD_MISSING
+        };
+        if vma.has(answered) {
+            return Err(self.note_userfault(vma, addr, write, cached.is_some()));
+        }
+        let head = match cached {
             Some(head) => head,
             None if vma.has(vm::MAYSHARE) => self.hugetlb_fill_hole(file, index)?,
             None => {
@@ -84,7 +95,15 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Enters a leaf where nothing is, with a reference that the caller gives it.
-    fn hugetlb_enter(&self, mm: MmStruct<'_>, vma: VmArea<'_>, slot: &Word, head: Pfn, writable: bool, dirty: bool) {
+    pub(crate) fn hugetlb_enter(
+        &self,
+        mm: MmStruct<'_>,
+        vma: VmArea<'_>,
+        slot: &Word,
+        head: Pfn,
+        writable: bool,
+        dirty: bool,
+    ) {
         slot.set(P::Pte::huge(P::Pte::page(head, writable, vma.has(vm::EXEC), dirty)));
         self.hugetlb_add_rmap(head);
         mm.set_hugetlb_usage(mm.hugetlb_usage() + u64::from(HPAGE_PAGES));

@@ -51,7 +51,7 @@ impl<P: Platform> Memory<P> {
     ///
     /// # Errors
     /// [`Error::Enomem`]; the page is still the caller's.
-    pub(super) fn hugetlb_add_to_page_cache(&self, id: InodeId, index: u64, head: Pfn) -> Result<(), Error> {
+    pub(crate) fn hugetlb_add_to_page_cache(&self, id: InodeId, index: u64, head: Pfn) -> Result<(), Error> {
         let inode = self.inode(id);
         let first = index << HPAGE_ORDER;
         {

@@ -16,6 +16,16 @@ const IN: Entry = Entry::value(1);
 /// The same, while the call that enters it may still fail.
 const ENTERING: Entry = Entry::value(2);
 
+/// How a page was had: [`Memory::take_for_vma`].
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    /// The map that its index was entered in.
+    entered: Option<InodeId>,
+    index: u64,
+    /// Whether it was one of the promised.
+    reserved: bool,
+}
+
 impl<'a> Inode<'a> {
     /// The reservation map of an object, or that is one.
     fn regions(self) -> XArray<'a> {
@@ -127,6 +137,31 @@ impl<P: Platform> Memory<P> {
             }
             Fault::BusAdrerr
         })
+    }
+
+    /// A page for index `index` of a mapping, and what [`Memory::untake_for_vma`] needs to know.
+    ///
+    /// # Errors
+    /// As [`Memory::alloc_hugetlb_folio`].
+    pub(crate) fn take_for_vma(&self, vma: VmArea<'_>, index: u64) -> Result<(Pfn, Taken), Fault> {
+        let shared = vma.has(vm::MAYSHARE);
+        let map = if shared { vma.vm_file() } else { vma.resv_map() };
+        let known = map.is_some_and(|map| self.is_region(map, index));
+        let head = self.alloc_hugetlb_folio_in(map, shared, index)?;
+        let taken = Taken {
+            entered: map.filter(|_| !known),
+            index,
+            reserved: map.is_some() && known == shared,
+        };
+        Ok((head, taken))
+    }
+
+    /// Takes [`Memory::take_for_vma`] back. The mapping is still there: nobody unmaps while its page is filled.
+    pub(crate) fn untake_for_vma(&self, taken: Taken, head: Pfn) {
+        if let Some(map) = taken.entered {
+            self.region_del(map, taken.index..taken.index + 1);
+        }
+        self.untake_hugetlb_folio(head, taken.reserved);
     }
 
     /// Takes [`Memory::alloc_hugetlb_folio_in`] back, for an object, when the page was promised or not.

@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::{UserfaultId, uffd_number, validate_range};
 use crate::addr::{PAGE_MASK, PAGE_SIZE, Pfn, VirtAddr, pages_for};
 use crate::error::Error;
+use crate::hugetlb::is_hpage_aligned;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::shmem::{InodeId, Sgp};
@@ -20,7 +21,7 @@ pub mod mode {
 
 /// What a page is to hold.
 #[derive(Clone, Copy)]
-enum Content {
+pub(super) enum Content {
     /// What is at this address of this address space.
     Copy(MmId, u64),
     Zeroes,
@@ -141,17 +142,28 @@ impl<P: Platform> Memory<P> {
     }
 
     fn mfill_atomic(&self, mm_id: MmId, range: &Range<VirtAddr>, content: Content) -> Result<u64, Error> {
-        {
+        let step = {
             let _guard = self.locks.mmap.lock();
-            let id = self.find_dst_vma(self.mm(mm_id), range)?;
-            if matches!(content, Content::Cached) && self.vma(id).vm_file().is_none() {
+            let vma = self.vma(self.find_dst_vma(self.mm(mm_id), range)?);
+            if matches!(content, Content::Cached) && vma.vm_file().is_none() {
                 return Err(Error::Einval);
             }
+            vma.page_size()
+        };
+        let huge = step != PAGE_SIZE;
+        if huge && (matches!(content, Content::Zeroes) || !is_hpage_aligned(range.start.0 | range.end.0)) {
+            return Err(Error::Einval);
         }
         let mut done = 0;
         while range.start.offset(done) < range.end {
-            match self.mfill_page(mm_id, range.start.offset(done), content, done) {
-                Ok(()) => done += PAGE_SIZE,
+            let addr = range.start.offset(done);
+            let filled = if huge {
+                self.mfill_huge_page(mm_id, addr, content, done)
+            } else {
+                self.mfill_page(mm_id, addr, content, done)
+            };
+            match filled {
+                Ok(()) => done += step,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -160,7 +172,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// The registered VMA that a whole range is in.
-    fn find_dst_vma(&self, mm: MmStruct<'_>, range: &Range<VirtAddr>) -> Result<VmaId, Error> {
+    pub(super) fn find_dst_vma(&self, mm: MmStruct<'_>, range: &Range<VirtAddr>) -> Result<VmaId, Error> {
         let id = find_vma(self, mm, range.start).ok_or(Error::Enoent)?;
         let vma = self.vma(id);
         if vma.vm_start() > range.start || vma.vm_end() < range.end || uffd_number(vma) == 0 {
@@ -269,22 +281,21 @@ impl<P: Platform> Memory<P> {
     /// A new page with a program's bytes, from any address on.
     fn copied_page(&self, mm: MmId, src: u64) -> Result<Pfn, Error> {
         let new = self.alloc_page().ok_or(Error::Enomem)?;
+        self.copy_to_frame(new, mm, src)
+            .map(|()| new)
+            .inspect_err(|_| self.free_page(new))
+    }
+
+    /// Fills a frame with a program's bytes, from any address on.
+    pub(super) fn copy_to_frame(&self, new: Pfn, mm: MmId, src: u64) -> Result<(), Error> {
         let first = PAGE_SIZE - (src & PAGE_MASK);
         let parts = [(src, 0, first), (src + first, first, PAGE_SIZE - first)];
         for (from, to, len) in parts.into_iter().filter(|&(_, _, len)| len != 0) {
-            let addr = VirtAddr(from);
-            match self.get_user_page(mm, addr.page(), false) {
-                Ok(user) => {
-                    let offset = (from & PAGE_MASK) as usize;
-                    self.platform
-                        .copy_bytes((new, to as usize), (user, offset), len as usize);
-                }
-                Err(error) => {
-                    self.free_page(new);
-                    return Err(error);
-                }
-            }
+            let user = self.get_user_page(mm, VirtAddr(from).page(), false)?;
+            let offset = (from & PAGE_MASK) as usize;
+            self.platform
+                .copy_bytes((new, to as usize), (user, offset), len as usize);
         }
-        Ok(new)
+        Ok(())
     }
 }

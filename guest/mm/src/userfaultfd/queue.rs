@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::{UserfaultCtx, UserfaultId, WaiterId, feature};
 use crate::addr::{VirtAddr, pages_for};
 use crate::error::Fault;
+use crate::huge::huge_start;
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::record::{Field, record};
@@ -241,14 +242,28 @@ impl<P: Platform> Memory<P> {
         let features = self.userfault(id).features();
         let address = VirtAddr(waiter.address());
         let exact = features & feature::EXACT_ADDRESS != 0;
+        let huge = self.is_of_the_pool(id, address);
         Some(Message {
             flags: waiter.flags(),
-            address: if exact { address.0 } else { address.page().0 },
+            address: match (exact, huge) {
+                (true, _) => address.0,
+                (false, true) => huge_start(address).0,
+                (false, false) => address.page().0,
+            },
             tid: if features & feature::THREAD_ID != 0 {
                 waiter.tid()
             } else {
                 0
             },
         })
+    }
+
+    /// Whether a context's address space has pages of the pool at an address.
+    fn is_of_the_pool(&self, id: UserfaultId, addr: VirtAddr) -> bool {
+        let Some(mm) = self.userfault(id).mm() else {
+            return false;
+        };
+        let vma = find_vma(self, self.mm(mm), addr).map(|id| self.vma(id));
+        vma.is_some_and(|vma| vma.vm_start() <= addr && vma.has(vm::HUGETLB))
     }
 }

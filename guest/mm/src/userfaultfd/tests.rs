@@ -1,6 +1,7 @@
 //! Expected results are those of tests/c/userfaultfd.c on Linux 6.18.
 
 mod drawn;
+mod pool;
 mod space;
 
 use std::vec;
