@@ -77,7 +77,9 @@ pub(crate) fn tests(suite: &mut Suite) {
     // Sets the machine's pool of huge pages, where it may.
     suite.test("c_programs::hugetlb".to_owned(), Needs::KvmStaticCAndRoot, || {
         // One after the other: there is one pool.
-        ["hugetlb", "hugetlb_uffd"].into_iter().for_each(hugetlb);
+        ["hugetlb", "hugetlb_uffd", "hugetlb_smaps"]
+            .into_iter()
+            .for_each(hugetlb);
     });
     // Most of it is the guest kernel's, which the simulated machine executes faster than a KVM that interprets it.
     suite.test("c_programs::fuzz".to_owned(), Needs::SimulatorAndStaticC, || {

@@ -2,27 +2,16 @@
 // be set: those of `huge_knobs.c` do. It wants `madvise` or `always` in transparent_hugepage/enabled, neither `deny` nor `force` in
 // shmem_enabled, and, for its mounts, root and a mount namespace of its own.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "huge.h"
 
-#define PAGE 4096L
-#define M (1L << 20)
-#define HUGE (2 * M)
-#define AT "/dev/shm"
-
-static const char *why(long result) { return result < 0 ? strerrorname_np(errno) : "ok"; }
 #define SHOW(rule, call)                                                                                                                 \
     do {                                                                                                                                 \
         errno = 0;                                                                                                                       \
@@ -30,31 +19,9 @@ static const char *why(long result) { return result < 0 ? strerrorname_np(errno)
         printf("%s %s: %s\n", rule, #call, why(result_));                                                                                \
     } while (0)
 
-// A field of the mapping at an address, in KiB; -1 where there is no such mapping.
-static long smaps(const void *mapping, const char *name) {
-    FILE *file = fopen("/proc/self/smaps", "r");
-    char line[512];
-    long value = -1;
-    int inside = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        unsigned long from, to;
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-            inside = from <= (uintptr_t)mapping && (uintptr_t)mapping < to;
-        else if (inside && !strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
-            value = atol(line + strlen(name) + 1);
-    }
-    if (file)
-        fclose(file);
-    return value;
-}
 #define ANON_HUGE(p) smaps(p, "AnonHugePages")
 #define PMD_MAPPED(p) smaps(p, "ShmemPmdMapped")
 
-static long blocks(int fd) {
-    struct stat st;
-    fstat(fd, &st);
-    return st.st_blocks;
-}
 static long bfree(void) {
     struct statfs fs;
     statfs(AT, &fs);
@@ -236,6 +203,33 @@ static void policies(void) {
     }
 }
 
+// Where a mapping has no room for a huge page, or is out of phase, a fault makes none; a write does.
+static void no_room(void) {
+    static char *const at = (char *)0x150000000000;
+    SHOW("G1", mount("x", AT, "tmpfs", 0, "huge=always,size=32m"));
+    int fd = open(AT "/f", O_RDWR | O_CREAT, 0600);
+    ftruncate(fd, 8 * M);
+    char *inside = mmap(at + M / 4, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    inside[0] = 1;
+    printf("G1 a mapping of a page: blocks %ld\n", blocks(fd));
+    char *askew = mmap(at + 8 * M + PAGE, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, HUGE);
+    askew[0] = 1;
+    askew[PAGE] = 1;
+    printf("G1 out of phase: blocks %ld\n", blocks(fd));
+    pwrite(fd, "a", 1, 2 * HUGE);
+    printf("G1 a write: blocks %ld, %c there\n", blocks(fd), askew[HUGE]);
+    askew[2 * PAGE] = 1;
+    printf("G1 beside it: blocks %ld\n", blocks(fd));
+    char *fits = mmap(at + 16 * M, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 3 * HUGE);
+    fits[0] = 1;
+    printf("G1 where one fits: blocks %ld\n", blocks(fd));
+    munmap(inside, PAGE);
+    munmap(askew, 2 * HUGE);
+    munmap(fits, HUGE);
+    close(fd);
+    umount(AT);
+}
+
 static void files(void) {
     SHOW("G2", mount("x", AT, "tmpfs", 0, "huge=always,size=16m"));
     int fd = open(AT "/f", O_RDWR | O_CREAT, 0600);
@@ -342,6 +336,7 @@ int main(void) {
     declined();
     mount_options();
     policies();
+    no_room();
     files();
     tails();
     places();

@@ -1,30 +1,19 @@
 // The knobs of huge pages, which hold for the whole machine (docs/rules.md, G1): what can be written to them, what they then show, and who
 // gets huge pages. Whatever happens they are left as they were found. Needs root.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "huge.h"
 
 #define KNOBS "/sys/kernel/mm/transparent_hugepage/"
-#define PAGE 4096L
-#define M (1L << 20)
-#define HUGE (2 * M)
-#define AT "/dev/shm"
-
-static const char *why(long result) { return result < 0 ? strerrorname_np(errno) : "ok"; }
 
 // What a knob shows, without the line's end.
 static const char *shown(const char *knob) {
@@ -68,29 +57,6 @@ static void restore(void) {
 static void interrupted(int number) {
     restore();
     _exit(128 + number);
-}
-
-static long blocks(int fd) {
-    struct stat st;
-    fstat(fd, &st);
-    return st.st_blocks;
-}
-// AnonHugePages or ShmemPmdMapped of the mapping at an address, in KiB.
-static long smaps(const void *mapping, const char *name) {
-    FILE *file = fopen("/proc/self/smaps", "r");
-    char line[512];
-    long value = -1;
-    int inside = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        unsigned long from, to;
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-            inside = from <= (uintptr_t)mapping && (uintptr_t)mapping < to;
-        else if (inside && !strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
-            value = atol(line + strlen(name) + 1);
-    }
-    if (file)
-        fclose(file);
-    return value;
 }
 
 static void texts(void) {
