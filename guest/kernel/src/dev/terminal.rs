@@ -131,6 +131,8 @@ fn ask(phys: u64, len: u64) -> Result<u64, Errno> {
 /// Takes all that was typed.
 #[cold]
 fn fetch() {
+    let was_stopped = TTY.is_stopped();
+    let was_readable = TTY.is_readable();
     loop {
         let answer = ask(ram::phys_of(INPUT.as_ptr()), CHUNK as u64);
         match answer {
@@ -149,8 +151,11 @@ fn fetch() {
             }
         }
     }
-    if TTY.is_readable() {
+    if TTY.is_readable() || was_stopped && !TTY.is_stopped() {
         LINUX.wake(Queue::numbered(QUEUE));
+    }
+    if TTY.is_readable() && !was_readable {
+        LINUX.terminal_has_input(is);
     }
 }
 
@@ -279,7 +284,7 @@ fn read_terminal(file: File<'_>, to: &mut IovIter) -> Result<Outcome, Errno> {
 }
 
 /// `write` to a stream that is a terminal.
-pub(crate) fn write(stream: u64, mut from: IovIter) -> Result<Outcome, Errno> {
+pub(crate) fn write(stream: u64, file: File<'_>, mut from: IovIter) -> Result<Outcome, Errno> {
     if !is(stream) {
         return Err(Errno::EBADF);
     }
@@ -287,6 +292,9 @@ pub(crate) fn write(stream: u64, mut from: IovIter) -> Result<Outcome, Errno> {
         && let Err(errno) = check_background(Signal::TTOU)
     {
         return again(Err(errno));
+    }
+    if TTY.is_stopped() && from.left() != 0 {
+        return wait(file);
     }
     let mut done = 0;
     while let Some((pfn, offset, len)) = LINUX.next_in_frame(&mut from, u64::MAX, false)? {
@@ -306,7 +314,8 @@ pub(crate) fn poll(stream: u64) -> Ready {
     if is(stream) {
         fetch();
         let readable = if TTY.is_readable() { event::READABLE } else { 0 };
-        return Ready::of(readable | event::WRITABLE, input, 0);
+        let writable = if TTY.is_stopped() { 0 } else { event::WRITABLE };
+        return Ready::of(readable | writable, input, 0);
     }
     match stream {
         0 => match ask(0, 0) {
@@ -350,7 +359,20 @@ fn carry_out(number: u32, arg: u64) -> Result<(), Errno> {
             Ok(())
         }
         // Output is complete when it is written.
-        request::TCSBRK | request::TCXONC => check_background(Signal::TTOU),
+        request::TCSBRK => check_background(Signal::TTOU),
+        request::TCXONC => {
+            check_background(Signal::TTOU)?;
+            match arg {
+                0 | 1 => {
+                    TTY.flow(arg == 0);
+                    LINUX.wake(Queue::numbered(QUEUE));
+                }
+                // Characters for whoever types: to stop, and to go on.
+                2 | 3 => {}
+                _ => return Err(Errno::EINVAL),
+            }
+            Ok(())
+        }
         request::TIOCOUTQ => tell(0),
         request::FIONREAD => tell(TTY.available() as u32),
         request::TIOCGWINSZ => uaccess::copy_to_user(arg, &window().to_le_bytes()),

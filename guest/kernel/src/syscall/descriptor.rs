@@ -107,7 +107,7 @@ fn write(file: File<'_>, from: IovIter) -> Result<Outcome, Errno> {
     let waiter = &process::current().waiter;
     match file.kind() {
         Kind::Pipe(inode) => signalling(LINUX.pipe_write(waiter, file, inode, from).map(outcome)),
-        Kind::Stream(stream) => terminal::write(stream, from),
+        Kind::Stream(stream) => terminal::write(stream, file, from),
         Kind::Event { .. } => LINUX.event_write(waiter, file, from).map(outcome),
         _ => Err(Errno::EINVAL),
     }

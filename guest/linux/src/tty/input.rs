@@ -27,8 +27,15 @@ impl Tty {
             return None;
         }
         let is = |index: usize| settings.cc[index] == byte && byte != 0;
-        if settings.iflag & iflag::IXON != 0 && (is(cc::START) || is(cc::STOP)) {
-            return None;
+        if settings.iflag & iflag::IXON != 0 {
+            if is(cc::START) || is(cc::STOP) {
+                self.stop_output(is(cc::STOP) && !is(cc::START));
+                return None;
+            }
+            let signals = settings.lflag & lflag::ISIG != 0 && [cc::INTR, cc::QUIT, cc::SUSP].into_iter().any(is);
+            if signals || settings.iflag & iflag::IXANY != 0 {
+                self.stop_output(false);
+            }
         }
         if settings.lflag & lflag::ISIG != 0 {
             let signals = [

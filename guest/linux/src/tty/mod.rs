@@ -12,7 +12,7 @@
 //! `tail <= canon <= head <= tail + BUFFER`; these count bytes since the beginning. What lies before `canon` are whole lines; each ends at a byte
 //! with a mark, except after a change from single characters to lines.
 //!
-//! Differs from Linux: `^S` and `^Q` are taken, but output does not stop; there is no packet mode, no hardware flow control, no bell at the end of
+//! Differs from Linux: what is typed is shown even while output is stopped; there is no packet mode, no hardware flow control, no bell at the end of
 //! the buffer.
 //!
 //! Source: Linux, drivers/tty/n_tty.c; termios(3); POSIX, chapter 11 "General Terminal Interface".
@@ -26,7 +26,7 @@ mod tests;
 use core::cell::Cell;
 
 pub use termios::{TERMIOS_BYTES, Termios};
-use termios::{cc, lflag};
+use termios::{cc, iflag, lflag};
 
 /// Bytes that are kept for programs. Source: Linux `N_TTY_BUF_SIZE`.
 const BUFFER: usize = 4096;
@@ -51,12 +51,22 @@ pub struct Tty {
     literal: Cell<bool>,
     /// Nothing more will be typed.
     hung_up: Cell<bool>,
+    /// [`stopped`] bits.
+    stopped: Cell<u8>,
     /// The column that the next character is shown in.
     column: Cell<u32>,
     /// The column that the line being typed began in.
     line_column: Cell<u32>,
     session: Cell<u32>,
     foreground: Cell<u32>,
+}
+
+/// Why output is stopped.
+mod stopped {
+    /// By what was typed.
+    pub(super) const TYPED: u8 = 1;
+    /// By `tcflow`.
+    pub(super) const ASKED: u8 = 2;
 }
 
 /// How a read of single characters goes on.
@@ -90,6 +100,7 @@ impl Tty {
             head: Cell::new(0),
             literal: Cell::new(false),
             hung_up: Cell::new(false),
+            stopped: Cell::new(0),
             column: Cell::new(0),
             line_column: Cell::new(0),
             session: Cell::new(0),
@@ -128,6 +139,9 @@ impl Tty {
     /// Changes the settings. What was typed and not read is a line from now on if lines are asked for, and single characters otherwise.
     pub fn set_termios(&self, new: Termios) {
         let old = self.termios.replace(new);
+        if old.iflag & !new.iflag & iflag::IXON != 0 {
+            self.stop_output(false);
+        }
         if (old.lflag ^ new.lflag) & lflag::ICANON == 0 {
             return;
         }
@@ -155,6 +169,27 @@ impl Tty {
     /// Nothing more will be typed: reads find the end after what there is.
     pub fn hang_up(&self) {
         self.hung_up.set(true);
+        self.stopped.set(0);
+    }
+
+    /// Whether writes wait.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get() != 0
+    }
+
+    /// What is typed stops output, or lets it go on, unless a program stopped it. Source: Linux, drivers/tty/tty_io.c (`__start_tty`).
+    fn stop_output(&self, stop: bool) {
+        match (stop, self.stopped.get() & stopped::ASKED != 0) {
+            (true, _) => self.stopped.set(self.stopped.get() | stopped::TYPED),
+            (false, true) => {}
+            (false, false) => self.stopped.set(0),
+        }
+    }
+
+    /// A program does (`TCOOFF`, `TCOON`).
+    pub fn flow(&self, stop: bool) {
+        self.stopped.set(if stop { stopped::ASKED } else { 0 });
     }
 
     fn mark(&self, at: usize) {

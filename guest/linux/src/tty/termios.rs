@@ -18,6 +18,8 @@ pub mod iflag {
     pub const ISTRIP: u32 = 0o40;
     /// `^S` and `^Q` are not for programs.
     pub const IXON: u32 = 0o2000;
+    /// Any character lets output go on.
+    pub const IXANY: u32 = 0o4000;
     /// Characters of several bytes are erased whole.
     pub const IUTF8: u32 = 0o40000;
 }

@@ -172,3 +172,33 @@ fn settings_are_36_bytes() {
     assert_eq!(Termios::decode(&settings.encode()), settings);
     assert_eq!(settings.encode()[16..20], [7, 3, 0x1c, 0x7f]);
 }
+
+#[test]
+fn output_stops_and_goes_on() {
+    let tty = Tty::new();
+    assert_eq!(typed(&tty, b"\x13").0, "", "it is for nobody");
+    assert!(tty.is_stopped());
+    typed(&tty, b"a");
+    assert!(tty.is_stopped(), "only with IXANY does any character do");
+    typed(&tty, b"\x11");
+    assert_eq!((tty.is_stopped(), read(&tty, 10)), (false, Err(Waits::ForEver)));
+    typed(&tty, b"\x13\x03");
+    assert!(!tty.is_stopped(), "so does a signal");
+    change(&tty, |settings| settings.iflag |= iflag::IXANY);
+    typed(&tty, b"\x13b");
+    assert!(!tty.is_stopped());
+    typed(&tty, b"\x13");
+    change(&tty, |settings| settings.iflag &= !iflag::IXON);
+    assert!(!tty.is_stopped(), "nobody could say that it is to go on");
+    typed(&tty, b"\x13");
+    assert!(!tty.is_stopped(), "a character like any other");
+    change(&tty, |settings| settings.iflag |= iflag::IXON);
+    tty.flow(true);
+    typed(&tty, b"\x11");
+    assert!(tty.is_stopped(), "a program stopped it");
+    tty.flow(false);
+    assert!(!tty.is_stopped());
+    typed(&tty, b"\x13");
+    tty.hang_up();
+    assert!(!tty.is_stopped(), "nobody will type");
+}
