@@ -31,7 +31,8 @@ Exit status:
     0  success
     1  run, bench: the counts of a row did not add up (the row is marked, the reason printed);
        gate: that, or a scenario costs over 1 % more than the baseline says;
-       compare --fail-on: a row is slower, or cannot be judged because its checks failed
+       compare --fail-on: a row is slower, or cannot be judged: its checks failed, it has
+       fewer than 6 samples, or B does not have it
     2  wrong command line, bad values included, and files that are not what they should be
    69  this host cannot run guests, or not as asked; `faultlab doctor` says what is missing
   121  the guest kernel panicked

@@ -20,6 +20,6 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
     } else {
         print(&table::render(&comparison, colours()))?;
     }
-    let fails = args.fail_on.is_some_and(|percent| comparison.has_slower(percent));
+    let fails = args.fail_on.is_some_and(|percent| comparison.fails(percent));
     Ok(if fails { exit::CHECKS_FAILED } else { exit::OK })
 }

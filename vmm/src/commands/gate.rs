@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,17 +57,20 @@ pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
     Ok(if passes { exit::OK } else { exit::CHECKS_FAILED })
 }
 
-/// The recorded baseline; `None` if one is to be recorded and there is none to compare with.
+/// The recorded baseline; `None` if one is to be recorded and there is none to compare with, or one of another version. Any other file is
+/// refused, so that `--record` replaces nothing but a baseline.
 pub(super) fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
     let told = |reason: String| Failure::Usage(format!("--baseline {}: {reason}", path.display()));
-    let read = match fs::read_to_string(path) {
-        Ok(text) => Baseline::parse(&text).map_err(|error| error.to_string()),
-        Err(error) => Err(format!("{error}; record one with --record")),
-    };
-    match read {
-        Ok(baseline) => Ok(Some(baseline)),
-        Err(_) if record => Ok(None),
-        Err(reason) => Err(told(reason)),
+    match fs::read_to_string(path) {
+        Ok(text) if record && text.trim().is_empty() => Ok(None),
+        Ok(text) => match Baseline::parse(&text) {
+            Ok(baseline) => Ok(Some(baseline)),
+            Err(_) if record && Baseline::is_of_another_version(&text) => Ok(None),
+            Err(error) if record => Err(told(format!("{error}; name another file to record to"))),
+            Err(error) => Err(told(error.to_string())),
+        },
+        Err(error) if record && error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(told(format!("{error}; record one with --record"))),
     }
 }
 
@@ -188,5 +191,23 @@ mod tests {
             line.starts_with("--baseline /nonexistent/amd.json: ") && line.ends_with("--record"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn recording_replaces_nothing_but_a_baseline() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes");
+        fs::write(&path, "my precious notes").unwrap();
+        let failure = read(&path, true).unwrap_err();
+        assert_eq!(failure.exit_status(), exit::USAGE);
+        assert!(
+            failure.to_string().ends_with("name another file to record to"),
+            "{failure}"
+        );
+        fs::write(&path, "").unwrap();
+        assert!(read(&path, true).unwrap().is_none());
+        fs::write(&path, r#"{"schema": "faultlab.baseline/0"}"#).unwrap();
+        assert!(read(&path, true).unwrap().is_none());
+        assert!(read(&path, false).is_err());
     }
 }

@@ -86,6 +86,15 @@ impl Baseline {
         })
     }
 
+    /// Whether `text` was a baseline to another version of faultlab.
+    #[must_use]
+    pub fn is_of_another_version(text: &str) -> bool {
+        let name = SCHEMA.split('/').next().unwrap_or(SCHEMA);
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let schema = value["schema"].as_str().and_then(|schema| schema.split_once('/'));
+        schema.is_some_and(|(kind, _)| kind == name) && value["schema"] != SCHEMA
+    }
+
     /// Reads the contents of a file.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::Scenario;
+use super::quantiles::SAMPLES_MIN;
 
 /// The two ways, on one backing and in one pattern. Informational: it judges the instrument, not a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,10 +39,12 @@ impl Closure {
         starts.filter_map(|row| Self::beside(row, scenarios)).collect()
     }
 
-    /// The closure of this alloc-cold row, when the three others are there and the second-level fault costs something.
+    /// The closure of this alloc-cold row, when the three others are there, the second-level fault costs something, and each median is of
+    /// enough samples.
     fn beside(cold: &Scenario, scenarios: &[Scenario]) -> Option<Self> {
         let alike = |row: &&Scenario| {
-            (&row.backing, &row.pattern, &row.access) == (&cold.backing, &cold.pattern, &cold.access) && row.count > 0
+            (&row.backing, &row.pattern, &row.access) == (&cold.backing, &cold.pattern, &cold.access)
+                && row.count >= SAMPLES_MIN
         };
         let row = |name: &str| scenarios.iter().filter(alike).find(|row| row.name == name);
         let rows = [

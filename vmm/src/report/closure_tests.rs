@@ -75,3 +75,10 @@ fn takes_four_rows_of_one_backing_and_pattern() {
         "a division by nothing"
     );
 }
+
+#[test]
+fn medians_of_a_handful_say_nothing() {
+    let mut report = rows([100, 1100, 500, 1400]);
+    row(&mut report, "alloc-cold").count = SAMPLES_MIN - 1;
+    assert!(Closure::all_of(&report.scenarios).is_empty());
+}

@@ -46,7 +46,7 @@ fn show_all(reports: &[Report]) -> usize {
         .map(|report| table::render(report, &header::lines(report), true).len() + stage_table::render(report).len());
     let compared = match Comparison::of(reports, &[full()], None) {
         Ok(comparison) => {
-            let other_way = Comparison::of(&[full()], reports, Some(0.0)).map(|it| it.has_slower(5.0));
+            let other_way = Comparison::of(&[full()], reports, Some(0.0)).map(|it| it.fails(5.0));
             assert!(other_way.is_ok());
             compare::table::render(&comparison, true).len() + serde_json::to_vec(&comparison).unwrap().len()
         }

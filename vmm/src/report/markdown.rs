@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::key::{Naming, RowKey};
 use super::model::{CostUnit, Report, Scenario};
-use super::table::{CounterColumn, EXPLAINED, counter_columns, notes, short};
+use super::table::{CounterColumn, counter_columns, explained, notes, short};
 use super::{four_way, header, host_side, stage_table};
 
 /// All of `reports`, one table each.
@@ -27,7 +27,7 @@ fn one(report: &Report) -> String {
         table(&mut text, report);
     }
     text.push('\n');
-    let explained = EXPLAINED.map(str::to_owned).into_iter();
+    let explained = explained(report).map(str::to_owned).into_iter();
     let notes = notes(report, host_side::warnings(report));
     text.push_str(&block(&explained.chain(notes).collect::<Vec<_>>()));
     four_way_table(&mut text, report);

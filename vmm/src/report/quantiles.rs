@@ -71,8 +71,11 @@ impl Quantiles<u64> {
     }
 }
 
+/// Samples without which nothing can be said of a median with 95 % confidence: all of five lie on one side of it once in 16 times.
+pub const SAMPLES_MIN: u64 = 6;
+
 /// The range that holds the true median with at least 95 % confidence, whatever the distribution; `[0, 0]` without
-/// samples. With fewer than six samples it is the whole range, and the confidence less.
+/// samples. With fewer than [`SAMPLES_MIN`] samples it is the whole range, and the confidence less: no verdict rests on it.
 ///
 /// Source: Conover, "Practical Nonparametric Statistics", 3rd edition, 3.2 (binomial ranks, normal approximation).
 #[must_use]

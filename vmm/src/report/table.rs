@@ -174,14 +174,21 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// What the columns are, as two lines.
-pub(super) const EXPLAINED: [&str; 2] = [
-    "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's",
-    "two halves differ. ok: in both halves every count was exactly what was provoked.",
-];
+pub(super) fn explained(report: &Report) -> [&'static str; 2] {
+    let in_halves = |row: &Scenario| row.halves_p50_cycles.is_some();
+    [
+        "Counters are per fault, less what the marks of a phase move. A/A: by how much the p50 of the row's",
+        if report.scenarios.iter().all(in_halves) {
+            "two halves differ. ok: in both halves every count was exactly what was provoked."
+        } else {
+            "two halves differ, where it has two. ok: every count was exactly what was provoked."
+        },
+    ]
+}
 
 /// What must be said below the table of text: what the columns are, the host's side of each row, and [`notes`].
 fn footer(report: &Report) -> Vec<String> {
-    let explained = EXPLAINED.map(str::to_owned).into_iter();
+    let explained = explained(report).map(str::to_owned).into_iter();
     explained
         .chain(notes(report, super::host_side::lines(report)))
         .collect()

@@ -12,7 +12,7 @@
 //! 1 / (1 + noise), and otherwise `same`. The interval is what chance does *within* the two runs. Noise is what differs
 //! *between* runs of the same thing, which no interval of one run can hold: where pages and code happen to lie, what else
 //! the host does. It is at least [`noise_percent`], and more where a row's own A/A measurement says so. A row whose
-//! checks failed in either file is not judged: it measured something else.
+//! checks failed in either file is not judged: it measured something else; nor is one with fewer than [`SAMPLES_MIN`](super::quantiles::SAMPLES_MIN) samples.
 //!
 //! Source: Mytkowicz and others 2009, "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS; Kalibera and
 //! Jones 2013, "Rigorous Benchmarking in Reasonable Time", ISMM.
@@ -72,6 +72,8 @@ pub struct Pair {
     pub warnings: Vec<String>,
     /// Which faultlab measured, where the two differ.
     pub differs: Vec<Difference>,
+    /// Whether B ended before all was measured.
+    pub b_is_partial: bool,
     /// Rows that both have, in A's order.
     pub rows: Vec<Row>,
     /// Rows that only A has.
@@ -104,7 +106,7 @@ pub struct Row {
     /// B's median divided by A's; absent if either is zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
-    /// The range that holds the true ratio with 95 % confidence. Absent as `ratio`; an infinite end is `null`.
+    /// The range that holds the true ratio with 95 % confidence. Absent as `ratio`, and with too few samples; an infinite end is `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_interval: Option<[f64; 2]>,
     /// Differences up to this are noise, in percent.
@@ -123,6 +125,8 @@ pub enum Verdict {
     Faster,
     /// B costs more.
     Slower,
+    /// Fewer than [`SAMPLES_MIN`](super::quantiles::SAMPLES_MIN) samples in A or B: their medians may be anywhere.
+    TooFew,
     /// Its checks failed in A or B, so its cost is not that of the scenario.
     Unsound,
 }
@@ -135,6 +139,7 @@ impl Verdict {
             Verdict::Same => "same",
             Verdict::Faster => "faster",
             Verdict::Slower => "slower",
+            Verdict::TooFew => "too few samples",
             Verdict::Unsound => "checks FAILED",
         }
     }
@@ -179,13 +184,19 @@ impl Comparison {
         })
     }
 
-    /// Whether a row is slower by more than `percent` beyond doubt, or cannot be judged.
+    /// Whether a row is slower by more than `percent` beyond doubt, or cannot be judged: its checks failed, it has too few samples, or it is
+    /// not in B. A partial B cannot be judged, either.
     #[must_use]
-    pub fn has_slower(&self, percent: f64) -> bool {
+    pub fn fails(&self, percent: f64) -> bool {
+        let gone = |pair: &Pair| pair.b_is_partial || !pair.only_in_a.is_empty();
+        self.has_slower(percent) || !self.reports_only_in_a.is_empty() || self.pairs.iter().any(gone)
+    }
+
+    fn has_slower(&self, percent: f64) -> bool {
         let rows = self.pairs.iter().flat_map(|pair| &pair.rows);
         let slower = |row: &Row| match row.verdict {
             Verdict::Slower => row.ratio_interval.is_none_or(|[low, _]| low > 1.0 + percent / 100.0),
-            Verdict::Unsound => true,
+            Verdict::Unsound | Verdict::TooFew => true,
             Verdict::Same | Verdict::Faster => false,
         };
         rows.into_iter().any(slower)
@@ -206,6 +217,7 @@ impl Pair {
             cost_unit: a.cost_unit,
             warnings: pair::warnings(a, b),
             differs: pair::software(a, b),
+            b_is_partial: b.partial,
             rows: both,
             only_in_a,
             only_in_b,

@@ -4,7 +4,7 @@ use super::ratio::{Median, Ratio, counter_step};
 use super::{Row, Verdict};
 use crate::report::key::RowKey;
 use crate::report::model::{Report, Scenario};
-use crate::report::quantiles::round_milli;
+use crate::report::quantiles::{SAMPLES_MIN, round_milli};
 
 /// Rows, paired.
 pub(super) struct Rows {
@@ -38,9 +38,12 @@ fn judge(key: RowKey, rows: [&Scenario; 2], steps: [u64; 2], noise: f64) -> Row 
     let (median_a, median_b) = (Median::of(a, steps[0]), Median::of(b, steps[1]));
     let ratio = Ratio::of(median_a, median_b);
     let noise = noise_of(rows, noise);
-    let interval = ratio.map(|ratio| ratio.interval);
+    let few = a.count.min(b.count) < SAMPLES_MIN;
+    let interval = ratio.filter(|_| !few).map(|ratio| ratio.interval);
     let verdict = if !(a.adds_up() && b.adds_up()) {
         Verdict::Unsound
+    } else if few {
+        Verdict::TooFew
     } else if let Some(interval) = interval {
         beyond(interval, noise)
     } else {

@@ -86,6 +86,7 @@ fn cells(row: &Row, naming: Naming) -> Vec<Cell> {
         Verdict::Same => Color::Reset,
         Verdict::Faster => Color::Green,
         Verdict::Slower | Verdict::Unsound => Color::Red,
+        Verdict::TooFew => Color::Yellow,
     };
     vec![
         Cell::new(naming.name(&row.key)),
@@ -116,8 +117,9 @@ fn rest(pair: &Pair) -> Vec<String> {
         count(Verdict::Faster),
         count(Verdict::Same)
     );
-    if count(Verdict::Unsound) > 0 {
-        sum += &format!(", {} not judged", count(Verdict::Unsound));
+    let not_judged = count(Verdict::Unsound) + count(Verdict::TooFew);
+    if not_judged > 0 {
+        sum += &format!(", {not_judged} not judged");
     }
     lines.push(sum);
     lines

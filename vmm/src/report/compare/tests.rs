@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::report::model::Scenario;
+use crate::report::quantiles::SAMPLES_MIN;
 use crate::report::testing::report;
 use crate::report::{CostUnit, Regime};
 
@@ -45,7 +46,7 @@ fn a_report_does_not_differ_from_itself() {
             .all(|row| row.verdict == Verdict::Same && row.ratio == Some(1.0))
     );
     assert!(pair.warnings.is_empty() && pair.differs.is_empty());
-    assert!(!comparison.has_slower(0.0));
+    assert!(!comparison.fails(0.0));
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn noise_is_the_limit() {
     ] {
         let comparison = after(|b| set(&mut b.scenarios[1], p50));
         assert_eq!(verdict(&comparison, "minor"), expected, "{p50}");
-        assert_eq!(comparison.has_slower(0.0), expected == Verdict::Slower, "{p50}");
+        assert_eq!(comparison.fails(0.0), expected == Verdict::Slower, "{p50}");
     }
 }
 
@@ -138,13 +139,13 @@ fn a_row_whose_checks_failed_is_not_judged() {
         b.scenarios[1].checks[2].ok = false;
     });
     assert_eq!(verdict(&comparison, "minor"), Verdict::Unsound);
-    assert!(comparison.has_slower(1000.0), "nothing says that it is not slower");
+    assert!(comparison.fails(1000.0), "nothing says that it is not slower");
 }
 
 #[test]
 fn slower_by_more_than_a_percentage_must_be_beyond_doubt() {
     let comparison = after(|b| set(&mut b.scenarios[1], 11_000));
-    assert!(comparison.has_slower(9.9) && !comparison.has_slower(10.0));
+    assert!(comparison.fails(9.9) && !comparison.fails(10.0));
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn zero_medians_have_no_ratio_and_still_a_verdict() {
     assert_eq!(verdict(&comparison, "minor"), Verdict::Slower);
     assert_eq!(verdict(&comparison, "alloc-warm"), Verdict::Faster);
     assert_eq!(comparison.pairs[0].rows[1].ratio, None);
-    assert!(comparison.has_slower(10.0));
+    assert!(comparison.fails(10.0));
 }
 
 #[test]
@@ -273,4 +274,25 @@ fn the_json_and_the_table_say_the_same() {
     assert!(text.contains("\n1 slower, 0 faster, 8 the same\n"), "{text}");
     assert!(text.lines().all(|line| line.len() <= 120));
     assert!(!text.contains('\x1b') && table::render(&comparison, true).contains('\x1b'));
+}
+
+#[test]
+fn a_handful_of_samples_is_not_judged() {
+    let comparison = after(|b| {
+        set(&mut b.scenarios[1], 20_000);
+        b.scenarios[1].count = SAMPLES_MIN - 1;
+    });
+    assert_eq!(verdict(&comparison, "minor"), Verdict::TooFew);
+    let row = &comparison.pairs[0].rows[1];
+    assert_eq!((row.ratio, row.ratio_interval), (Some(2.0), None));
+    assert!(comparison.fails(1000.0), "nothing says that it is not slower");
+    assert!(table::render(&comparison, false).contains("8 the same, 1 not judged"));
+}
+
+#[test]
+fn what_b_has_not_cannot_be_judged() {
+    let missing = after(|b| _ = b.scenarios.remove(1));
+    let partial = after(|b| b.partial = true);
+    let more = after(|b| b.scenarios.push(b.scenarios[1].clone()));
+    assert!(missing.fails(1000.0) && partial.fails(1000.0) && !more.fails(1000.0));
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{palette, percentiles, rows, stages};
 use crate::report::model::Report;
-use crate::report::table::{EXPLAINED, notes};
+use crate::report::table::{explained, notes};
 use crate::report::{four_way, header, host_side};
 
 const STYLE: &str = include_str!("style.css");
@@ -54,7 +54,7 @@ fn section(at: usize, report: &Report) -> Markup {
             ul.host { @for line in header::lines(report) { li { (line) } } }
             (banner(report))
             (rows::section(report))
-            p.note { (EXPLAINED.join(" ")) }
+            p.note { (explained(report).join(" ")) }
             ul.footer { @for line in joined(&notes(report, host_side::warnings(report))) { li { (line) } } }
             (four_way_section(report))
             (stages::section(report))
