@@ -24,6 +24,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("locks", 0),
     ("thread_groups", 0),
     ("restart", 0),
+    ("waiting", 0),
     ("signals_last", 0),
     ("zeroes", 0),
     ("pidfds", 0),

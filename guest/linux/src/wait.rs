@@ -15,7 +15,8 @@ use core::cell::Cell;
 use faultlab_mm::Platform;
 use faultlab_mm::record::ObjId;
 
-use crate::file::FileId;
+use crate::fdtable::TableId;
+use crate::file::{File, FileId, o};
 use crate::locks::LockId;
 use crate::{Errno, Linux};
 
@@ -80,6 +81,18 @@ pub enum Call {
     Wait,
 }
 
+/// How far a call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// There is none, or it remembers nothing.
+    #[default]
+    None,
+    /// It has looked descriptors up.
+    Looked,
+    /// It has waited: what it looked up is counted.
+    Waited,
+}
+
 /// What a process keeps of a call that waits. All zero while there is none.
 #[derive(Debug, Default)]
 pub struct Waiter {
@@ -94,6 +107,9 @@ pub struct Waiter {
     pub(crate) lock: Cell<Option<LockId>>,
     /// Partners that it had had by then.
     pub(crate) partners: Cell<u64>,
+    stage: Cell<Stage>,
+    /// What its descriptors named when it began.
+    files: [Cell<Option<FileId>>; 2],
 }
 
 impl Waiter {
@@ -108,6 +124,8 @@ impl Waiter {
             opening: Cell::new(None),
             lock: Cell::new(None),
             partners: Cell::new(0),
+            stage: Cell::new(Stage::None),
+            files: [const { Cell::new(None) }; 2],
         }
     }
 
@@ -121,6 +139,33 @@ impl Waiter {
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.progress.get()
+    }
+
+    /// Whether the call has waited.
+    #[inline]
+    #[must_use]
+    pub fn has_waited(&self) -> bool {
+        self.stage.get() == Stage::Waited
+    }
+
+    /// Whether the call is an `open` of a FIFO that waits for its other end.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.opening.get().is_some()
+    }
+
+    /// A call that returns is over; whether it had waited, so that what it remembers has to be forgotten: [`Linux::end_wait`].
+    #[inline]
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self.stage.get() {
+            Stage::None => false,
+            Stage::Looked => {
+                self.stage.set(Stage::None);
+                false
+            }
+            Stage::Waited => true,
+        }
     }
 
     /// When the call is to be made again at the latest, monotonic nanoseconds, if it said so since the last question.
@@ -186,9 +231,58 @@ impl<P: Platform> Linux<'_, P> {
         woken
     }
 
-    /// A call that waited is not made again: a handler runs, or the process ends. How many bytes it had moved, if any.
+    /// What a call's first or second descriptor names: of one that has waited, what it named when the call began, whatever has become of the
+    /// number. Source: Linux `fdget`, which a call does once.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn get_for(&self, waiter: &Waiter, table: TableId, descriptor: u64, which: usize) -> Result<File<'_>, Errno> {
+        match waiter.stage.get() {
+            Stage::Waited => {
+                if let Some(id) = waiter.files[which].get() {
+                    return Ok(self.file(id));
+                }
+            }
+            Stage::Looked => {}
+            Stage::None => {
+                waiter.files[1 - which].set(None);
+                waiter.stage.set(Stage::Looked);
+            }
+        }
+        let id = self.get_id(table, descriptor)?;
+        let file = self.file(id);
+        if file.f_flags() & o::PATH != 0 {
+            return Err(Errno::EBADF);
+        }
+        if !waiter.has_waited() {
+            waiter.files[which].set(Some(id));
+        }
+        Ok(file)
+    }
+
+    /// A call is about to wait: what it looked up stays until it is over.
+    pub fn begin_wait(&self, waiter: &Waiter) {
+        match waiter.stage.replace(Stage::Waited) {
+            Stage::None => waiter.files.iter().for_each(|file| file.set(None)),
+            Stage::Looked => waiter
+                .files
+                .iter()
+                .filter_map(Cell::get)
+                .for_each(|id| self.get_file(id)),
+            Stage::Waited => {}
+        }
+    }
+
+    /// A call that waited is not made again: it is over, a handler runs, or the process ends. How many bytes it had moved, if any.
     pub fn end_wait(&self, waiter: &Waiter) -> Option<u64> {
         waiter.keys.set(Keys::NONE);
+        if waiter.stage.take() == Stage::Waited {
+            waiter
+                .files
+                .iter()
+                .filter_map(Cell::take)
+                .for_each(|id| self.put_file(id));
+        }
         if let Some(file) = waiter.opening.take() {
             self.free_file(file);
         }

@@ -11,7 +11,7 @@ use faultlab_linux::read_write::Buffer;
 use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::wait::Call;
 
-use super::file::file;
+use super::file::file_of_call;
 use super::{Errno, Outcome, cred, notify, nr, userfault};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::terminal;
@@ -31,11 +31,11 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
     let VolatileRegs { rax, rdi, rsi, rdx, .. } = regs.volatile;
     Some(match rax {
         nr::READ => read_one(rdi, rsi, rdx),
-        nr::IOCTL => file(rdi).and_then(|file| match file.kind() {
+        nr::IOCTL => file_of_call(rdi, 0).and_then(|file| match file.kind() {
             Kind::Stream(stream) => terminal::ioctl(stream, rsi as u32, rdx),
             _ => Err(Errno::ENOTTY),
         }),
-        nr::WRITE => buffer(rsi, rdx).and_then(|from| write(file(rdi)?, from)),
+        nr::WRITE => buffer(rsi, rdx).and_then(|from| write(file_of_call(rdi, 0)?, from)),
         number::USERFAULTFD => userfault::userfaultfd(rdi).map(Outcome::Value),
         nr::READV => readv(regs),
         nr::WRITEV => writev(regs),
@@ -63,7 +63,7 @@ fn vectors(addr: u64, count: u64) -> Result<IovIter, Errno> {
 }
 
 fn read_one(descriptor: u64, addr: u64, len: u64) -> Result<Outcome, Errno> {
-    let file = file(descriptor)?;
+    let file = file_of_call(descriptor, 0)?;
     match file.kind() {
         Kind::Userfault(id) => userfault::read(file, id, addr, len),
         _ => read(file, buffer(addr, len)?),
@@ -81,13 +81,13 @@ pub(super) fn waits(file: File<'_>) -> bool {
 /// `readv`, and its relatives at no offset.
 pub(super) fn readv(regs: &PtRegs) -> Result<Outcome, Errno> {
     let VolatileRegs { rdi, rsi, rdx, .. } = regs.volatile;
-    read(file(rdi)?, vectors(rsi, rdx)?)
+    read(file_of_call(rdi, 0)?, vectors(rsi, rdx)?)
 }
 
 /// `writev`, and its relatives at no offset.
 pub(super) fn writev(regs: &PtRegs) -> Result<Outcome, Errno> {
     let VolatileRegs { rdi, rsi, rdx, .. } = regs.volatile;
-    write(file(rdi)?, vectors(rsi, rdx)?)
+    write(file_of_call(rdi, 0)?, vectors(rsi, rdx)?)
 }
 
 fn read(file: File<'_>, to: IovIter) -> Result<Outcome, Errno> {

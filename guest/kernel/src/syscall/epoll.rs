@@ -5,7 +5,7 @@
 use faultlab_abi::layout::USER_END;
 use faultlab_linux::epoll::{EVENT_BYTES, has_event};
 
-use super::file::file;
+use super::file::file_of_call;
 use super::poll::{Patience, end, is_over, set_mask};
 use super::{Errno, Outcome};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
@@ -75,7 +75,7 @@ fn epoll_wait(epoll: u64, events: u64, most: u64, patience: &Patience) -> Result
     if events.checked_add(most * BYTES).is_none_or(|end| end > USER_END) {
         return Err(Errno::EFAULT);
     }
-    let (found, keys) = LINUX.epoll_collect(file(epoll)?, most, &mut |index, event| {
+    let (found, keys) = LINUX.epoll_collect(file_of_call(epoll, 0)?, most, &mut |index, event| {
         uaccess::copy_to_user(events + index * BYTES, event)
     })?;
     if !is_over(found, patience, keys) {

@@ -10,7 +10,7 @@ use super::{Errno, cred, device, userfault};
 use crate::dev::terminal;
 use crate::mem::platform::LINUX;
 use crate::mem::uaccess;
-use crate::task::process::current_files;
+use crate::task::process::{self, current_files};
 use crate::task::sched;
 
 mod generic;
@@ -22,6 +22,11 @@ const FIONREAD: u32 = 0x541b;
 #[inline]
 pub(super) fn file(descriptor: u64) -> Result<File<'static>, Errno> {
     LINUX.get(current_files(), descriptor)
+}
+
+/// What the first (0) or second (1) descriptor of a call names that may wait: the same at every attempt.
+pub(super) fn file_of_call(descriptor: u64, which: usize) -> Result<File<'static>, Errno> {
+    LINUX.get_for(&process::current().waiter, current_files(), descriptor, which)
 }
 
 #[inline(never)]

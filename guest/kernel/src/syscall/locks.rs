@@ -2,11 +2,12 @@
 //!
 //! Source: flock(2), fcntl(2), close_range(2).
 
+use faultlab_linux::file::File;
 use faultlab_linux::locks::{Flock, Locker};
 use faultlab_linux::wait::{Call, Waiter};
 
 use super::descriptor::outcome;
-use super::file::file;
+use super::file::{file as file_now, file_of_call};
 use super::{Errno, Outcome, nr};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
@@ -26,7 +27,7 @@ pub(super) fn call(regs: &PtRegs) -> Option<Result<Outcome, Errno>> {
         nr::FCNTL => LockCommand::of(rsi)
             .ok_or(Errno::EINVAL)
             .and_then(|command| fcntl(rdi, command, rdx, Some(&process.waiter)).map(outcome)),
-        number::FLOCK => file(rdi)
+        number::FLOCK => file_of_call(rdi, 0)
             .and_then(|file| LINUX.flock(&process.waiter, file, rsi, process.pid.get()))
             .map(outcome),
         number::CLOSE_RANGE => close_range(rdi, rsi, rdx).map(|()| Outcome::Value(0)),
@@ -78,7 +79,10 @@ pub(super) fn fcntl(
     argument: u64,
     waiter: Option<&Waiter>,
 ) -> Result<Call, Errno> {
-    let file = file(descriptor)?;
+    let file = match waiter {
+        Some(_) => file_of_call(descriptor, 0)?,
+        None => file_now(descriptor)?,
+    };
     let asked = Flock::decode(&uaccess::read(argument)?);
     let locker = Locker {
         table: current_files(),
@@ -91,6 +95,15 @@ pub(super) fn fcntl(
     match waiter {
         None if command.waits => Ok(Call::Wait),
         None => LINUX.set_lock(&Waiter::new(), locker, file, (command.ofd, false), &asked),
-        Some(waiter) => LINUX.set_lock(waiter, locker, file, (command.ofd, command.waits), &asked),
+        Some(waiter) => {
+            let taken = LINUX.set_lock(waiter, locker, file, (command.ofd, command.waits), &asked)?;
+            // Who closed it meanwhile could not release what is taken only now. Source: Linux `fcntl_setlk`.
+            let stale = |now: File<'_>| now.opened() != file.opened();
+            if matches!(taken, Call::Done(_)) && !command.ofd && file_now(descriptor).map_or(true, stale) {
+                _ = LINUX.set_lock(waiter, locker, file, (false, false), &asked.unlock())?;
+                return Err(Errno::EBADF);
+            }
+            Ok(taken)
+        }
     }
 }

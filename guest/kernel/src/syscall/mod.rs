@@ -53,11 +53,11 @@ use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::cpu::x86;
 use crate::cpu::x86::msr;
 use crate::global::Global;
-use crate::mem::platform::MEMORY;
+use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::uaccess;
 use crate::report::{log, vmstat};
 use crate::task::exit;
-use crate::task::process::Interrupted;
+use crate::task::process::{Interrupted, current, set_deadline};
 use crate::task::{clone, exec, kswapd, sched};
 
 mod cred;
@@ -178,14 +178,34 @@ pub(crate) enum Outcome {
 }
 
 fn finish(result: Result<Outcome, Errno>, regs: &mut PtRegs) {
-    match result {
-        Ok(Outcome::Value(value)) => regs.volatile.rax = value,
-        Ok(Outcome::Sleep(kind)) => crate::task::signal::sleep_and_restart(kind, regs),
-        Ok(Outcome::Registers) => {}
+    let value = match result {
+        Ok(Outcome::Value(value)) => value,
+        Ok(Outcome::Sleep(kind)) => {
+            crate::task::signal::sleep_and_restart(kind, regs);
+            return;
+        }
+        Ok(Outcome::Registers) => return,
         // Also one that the short way gave up: its number is still in RAX.
-        Err(errno) if userfault::failed_by_it(errno, regs) => {}
-        Err(errno) => regs.volatile.rax = encode(Err(writer::told(errno))),
-    }
+        Err(errno) if userfault::failed_by_it(errno, regs) => return,
+        Err(errno) => encode(Err(writer::told(errno))),
+    };
+    regs.volatile.rax = if current().waiter.is_over() {
+        forget(value, result.is_err())
+    } else {
+        value
+    };
+}
+
+/// A call that had waited is over, with this in RAX: the thread's next one finds nothing of it. What it comes to: bytes that it moved before it
+/// failed count.
+#[cold]
+#[inline(never)]
+fn forget(value: u64, failed: bool) -> u64 {
+    let own = current();
+    signal::stop_waiting();
+    set_deadline(own, None);
+    own.signals.resume();
+    LINUX.end_wait(&own.waiter).filter(|_| failed).unwrap_or(value)
 }
 
 /// What a call came to, unless it may have to wait: then the long way takes it.
@@ -248,9 +268,9 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::SHMDT => shm::shmdt(rdi),
         nr::SWAPON => swap::swapon(rdi, rsi),
         nr::SWAPOFF => swap::swapoff(rdi),
-        nr::GETPID => Ok(u64::from(crate::task::process::current().pid.get())),
-        nr::GETTID => Ok(u64::from(crate::task::process::current().tid.get())),
-        nr::GETPPID => Ok(u64::from(crate::task::process::current().parent.get())),
+        nr::GETPID => Ok(u64::from(current().pid.get())),
+        nr::GETTID => Ok(u64::from(current().tid.get())),
+        nr::GETPPID => Ok(u64::from(current().parent.get())),
         nr::GETUID => Ok(u64::from(cred::current().user.real)),
         nr::GETEUID => Ok(u64::from(cred::current().user.effective)),
         nr::GETGID => Ok(u64::from(cred::current().group.real)),
@@ -285,7 +305,7 @@ fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
     }
     // One that the call went on without.
     _ = MEMORY.take_userfault();
-    if crate::task::signal::has_pending(crate::task::process::current()) {
+    if crate::task::signal::has_pending(current()) {
         return writer::signalled(result);
     }
     regs.rax = encode(result);

@@ -8,7 +8,7 @@ use faultlab_linux::pipe::splice_flag;
 use faultlab_linux::wait::Call;
 
 use super::descriptor::{outcome, signalling};
-use super::file::file;
+use super::file::file_of_call;
 use super::fs::copy::{at, tell};
 use super::{Errno, Outcome};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
@@ -59,9 +59,9 @@ fn is_pipe(file: File<'_>) -> bool {
 fn sendfile(to: u64, from: u64, offset: u64, count: u64) -> Result<Call, Errno> {
     let place = Place {
         at: at(offset)?,
-        file: file(from)?,
+        file: file_of_call(from, 1)?,
     };
-    let call = LINUX.sendfile_to_pipe(&process::current().waiter, file(to)?, place, count)?;
+    let call = LINUX.sendfile_to_pipe(&process::current().waiter, file_of_call(to, 0)?, place, count)?;
     if let Call::Done(done) = call {
         tell(offset, place.at, done)?;
     }
@@ -74,7 +74,7 @@ fn splice(from: (u64, u64), to: (u64, u64), len: u64, flags: u64) -> Result<Call
         return Ok(Call::Done(0));
     }
     let flags = check_flags(flags)?;
-    let files = (file(from.0)?, file(to.0)?);
+    let files = (file_of_call(from.0, 0)?, file_of_call(to.0, 1)?);
     if is_pipe(files.0) && from.1 != 0 || is_pipe(files.1) && to.1 != 0 {
         return Err(Errno::ESPIPE);
     }
@@ -99,12 +99,18 @@ fn tee(from: u64, to: u64, len: u64, flags: u64) -> Result<Call, Errno> {
     if len == 0 {
         return Ok(Call::Done(0));
     }
-    LINUX.tee(&process::current().waiter, file(from)?, file(to)?, len, flags)
+    LINUX.tee(
+        &process::current().waiter,
+        file_of_call(from, 0)?,
+        file_of_call(to, 1)?,
+        len,
+        flags,
+    )
 }
 
 fn vmsplice(descriptor: u64, vectors: u64, count: u64, flags: u64) -> Result<Call, Errno> {
     let flags = check_flags(flags)?;
-    let file = file(descriptor)?;
+    let file = file_of_call(descriptor, 0)?;
     let waiter = &process::current().waiter;
     if !file.readable() && !file.writable() {
         return Err(Errno::EBADF);

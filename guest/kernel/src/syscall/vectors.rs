@@ -3,7 +3,7 @@
 use faultlab_linux::file::{File, Kind, o};
 use faultlab_linux::read_write::At;
 
-use super::file::file;
+use super::file::file_of_call;
 use super::io::{for_each_vector, offset, read_file, write_file};
 use super::{Errno, Outcome, descriptor};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
@@ -86,7 +86,7 @@ fn check(file: File<'_>, at: At, flags: u32, open: bool) -> Result<(), Errno> {
 }
 
 fn read(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64) -> Result<Outcome, Errno> {
-    let file = file(descriptor)?;
+    let file = file_of_call(descriptor, 0)?;
     check(file, at, flags as u32, file.readable())?;
     if at == At::Position && descriptor::waits(file) {
         return descriptor::readv(regs);
@@ -101,7 +101,7 @@ fn read(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64
 }
 
 fn write(regs: &PtRegs, (descriptor, vectors, count): Vectors, at: At, flags: u64) -> Result<Outcome, Errno> {
-    let file = file(descriptor)?;
+    let file = file_of_call(descriptor, 0)?;
     check(file, at, flags as u32, file.writable())?;
     if at == At::Position && descriptor::waits(file) {
         return descriptor::writev(regs);

@@ -244,16 +244,18 @@ fn interrupt_call(action: Action, regs: &mut PtRegs) {
     MEMORY.cancel_userfault(process.tid.get());
     let kind = process.interrupted.take();
     if syscall::futex::interrupted() {
+        end_call(regs);
         leave_call(Some(0), regs);
         return;
     }
-    if kind == Interrupted::Nothing {
+    // One that waits for the answer to its own touch has no kind, but remembers what it had come to.
+    if kind == Interrupted::Nothing && !process.waiter.has_waited() {
         return;
     }
     let moved = end_call(regs);
     // One that moved bytes already is not made again: it says how many.
     let again = match kind {
-        Interrupted::Anyway => true,
+        Interrupted::Anyway | Interrupted::Nothing => true,
         Interrupted::Restartable => action.flags & sa::RESTART != 0,
         _ => false,
     };
@@ -283,7 +285,9 @@ pub(crate) const SYSCALL_BYTES: u64 = 2;
 /// back to the `syscall` instruction, where a handler's return finds it. Source: Linux, `ERESTARTSYS` in arch/x86/kernel/signal.c.
 pub(crate) fn sleep_and_restart(kind: Interrupted, regs: &mut PtRegs) {
     restart(regs);
-    process::current().interrupted.set(kind);
+    let process = process::current();
+    process.interrupted.set(kind);
+    LINUX.begin_wait(&process.waiter);
     sleep(regs);
 }
 

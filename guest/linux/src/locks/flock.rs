@@ -15,6 +15,15 @@ pub struct Flock {
 }
 
 impl Flock {
+    /// The same range, to be given back.
+    #[must_use]
+    pub fn unlock(self) -> Self {
+        Self {
+            kind: super::lock_type::UNLOCK,
+            ..self
+        }
+    }
+
     /// From the program's bytes.
     #[must_use]
     pub fn decode(bytes: &[u8; FLOCK_BYTES]) -> Self {

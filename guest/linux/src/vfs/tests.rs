@@ -314,6 +314,28 @@ fn mounts() {
     world.assert_as_before();
 }
 
+/// However deep mounts are nested, they are detached with a stack of one size: here it is smaller than a call a level wants.
+#[test]
+fn deep_mounts_are_detached() {
+    const DEPTH: usize = 2000;
+    let detach = || {
+        let memory = machine(8192, 0);
+        let mut world = World::new(&memory);
+        world.mkdir("m").expect("new");
+        let top = world.task.fs.cwd;
+        for _ in 0..DEPTH {
+            world.mount("m", "tmpfs", "", 0).expect("new");
+            world.task.fs.cwd = Some(world.linux.find(&world.task, World::at("m"), 0, 0).expect("there"));
+            world.mkdir("m").expect("new");
+        }
+        world.task.fs.cwd = top;
+        world.umount("m", mount_flag::MNT_DETACH).expect("mounted");
+        assert_eq!(world.list("m"), [".", ".."]);
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 10);
+    thread.spawn(detach).expect("a thread").join().expect("no overflow");
+}
+
 /// Files that lose their last name live on until they close; unnamed ones can get one.
 #[test]
 fn files_without_names() {

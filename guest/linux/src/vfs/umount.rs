@@ -64,22 +64,23 @@ impl<P: Platform> Linux<'_, P> {
         self.put_inode(covered);
     }
 
-    /// Detaches what is mounted in a file system.
+    /// Detaches what is mounted in a file system, and in what is mounted there, however deep: no call a level, ring 0 has one small stack.
     fn detach_below(&self, root: InodeId) {
-        let sb = self.sb_of(root);
-        loop {
-            let below = self
-                .mounts()
-                .find_map(|(_, mount)| Some((mount, mount.covered().filter(|&covered| self.sb_of(covered) == sb)?)));
-            let Some((mount, covered)) = below else { return };
-            if let Some(root) = mount.root() {
-                self.detach_below(root);
-                let sb = self.super_block(self.sb_of(root));
+        let sb = self.super_block(self.sb_of(root));
+        let before = sb.s_flags();
+        sb.set_s_flags(before | super_flag::DETACHED);
+        let is_below = |covered: &InodeId| self.super_block(self.sb_of(*covered)).s_flags() & super_flag::DETACHED != 0;
+        while let Some((mount, covered)) = self
+            .mounts()
+            .find_map(|(_, mount)| Some((mount, mount.covered().filter(is_below)?)))
+        {
+            if let Some(sb) = mount.sb().map(|sb| self.super_block(sb)) {
                 sb.set_s_flags(sb.s_flags() | super_flag::DETACHED);
                 self.mounts.detached.add(1);
             }
             self.uncover(mount, covered);
         }
+        sb.set_s_flags(before);
     }
 
     /// Frees what is detached and no longer in use.

@@ -245,7 +245,11 @@ pub(super) fn call_waiting(regs: &PtRegs) -> Option<Result<Call, Errno>> {
     } = regs.volatile;
     let open = |dirfd, addr, flags, mode: u64| {
         let mut buffer = path_buffer();
-        let at = path_at(&mut buffer, dirfd, addr)?;
+        // Who waits for a FIFO's other end has been where the path leads.
+        let at = match current().waiter.is_opening() {
+            true => PathAt::cwd(&[]),
+            false => path_at(&mut buffer, dirfd, addr)?,
+        };
         LINUX.openat_waiting(&task(), &current().waiter, at, flags, mode as u32)
     };
     let result = match rax {
