@@ -176,7 +176,7 @@ pub(crate) struct GotPage {
 }
 
 /// Highest page index: sizes are signed 64-bit. Rule C2 (1).
-const MAX_INDEX: u64 = i64::MAX as u64 >> PAGE_SHIFT;
+pub(crate) const MAX_INDEX: u64 = i64::MAX as u64 >> PAGE_SHIFT;
 
 impl<P: Platform> Memory<P> {
     /// A new object of `size` bytes of zeroes, with one reference. Its pages are charged to the commit counter unless
@@ -257,7 +257,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Makes a frame that holds content already a page of the object, without copying. The caller gives up the frame, which is one of
-    /// [`Memory::init_used`] and belongs to nobody yet. The size of the object grows with it.
+    /// [`Memory::init_used`] and belongs to nobody yet. The size of the object stays.
     ///
     /// # Errors
     /// [`Error::Eexist`] when the object has a page there, [`Error::Enospc`], [`Error::Enomem`] without memory; the frame is still the
@@ -279,7 +279,6 @@ impl<P: Platform> Memory<P> {
         // The caller's reference.
         page.refcount.sub(1);
         inode.set_alloced(inode.alloced() + 1);
-        inode.set_i_size(inode.i_size().max((index + 1) << PAGE_SHIFT));
         Ok(())
     }
 

@@ -171,6 +171,7 @@ fn unpack(task: &Task, initrd: Pfn, archive: &[u8], entry: &cpio::Entry, pages: 
 /// Gives a new file its content, whose whole `pages` are not copied.
 fn fill(inode: InodeId, initrd: Pfn, content: &[u8], pages: &mut Range<u64>) -> Result<(), Errno> {
     let first = pages.start;
+    MEMORY.shmem_truncate(inode, content.len() as u64)?;
     while !pages.is_empty() {
         MEMORY.shmem_add_frame(inode, pages.start - first, Pfn(initrd.0 + pages.start as u32))?;
         pages.start += 1;

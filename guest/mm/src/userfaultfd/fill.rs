@@ -8,7 +8,7 @@ use crate::addr::{PAGE_MASK, PAGE_SIZE, Pfn, VirtAddr, pages_for};
 use crate::error::Error;
 use crate::hugetlb::is_hpage_aligned;
 use crate::memory::Memory;
-use crate::platform::Platform;
+use crate::platform::{Platform, PteFormat};
 use crate::shmem::{InodeId, Sgp};
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma;
@@ -252,7 +252,7 @@ impl<P: Platform> Memory<P> {
         self.add_object_rmap(pfn);
         mm.set_rss_shmem(mm.rss_shmem() + 1);
         let writable = vma.has(vm::SHARED | vm::WRITE);
-        pte.set(Self::mk_pte(vma, pfn, writable, true));
+        pte.set(Self::filled_pte(vma, pfn, writable, true));
     }
 
     /// Maps a page that is this mapping's alone, or, without a `new` one, the frame of zeroes.
@@ -260,7 +260,7 @@ impl<P: Platform> Memory<P> {
         let vma = self.vma(id);
         let Some(new) = new else {
             let pte = self.pte_alloc(mm, addr).ok_or(Error::Enomem)?;
-            pte.set(Self::mk_pte(vma, Pfn(self.zero_pfn.get()), false, false));
+            pte.set(Self::filled_pte(vma, Pfn(self.zero_pfn.get()), false, false));
             return Ok(());
         };
         let anon = self.anon_vma_prepare(id).ok_or(Error::Enomem)?;
@@ -268,8 +268,18 @@ impl<P: Platform> Memory<P> {
         let pte = self.pte(mm.pgd(), addr).ok_or(Error::Enomem)?;
         self.page_add_new_anon_rmap(new, anon, vma.linear_page_index(addr));
         mm.set_rss_anon(mm.rss_anon() + 1);
-        pte.set(Self::mk_pte(vma, new, vma.has(vm::WRITE), true));
+        pte.set(Self::filled_pte(vma, new, vma.has(vm::WRITE), true));
         Ok(())
+    }
+
+    /// [`Memory::mk_pte`] for a mapping that perhaps nobody may access: faults never come so far there, answers do. Rule B26.
+    fn filled_pte(vma: VmArea<'_>, pfn: Pfn, writable: bool, dirty: bool) -> u64 {
+        let entry = Self::mk_pte(vma, pfn, writable, dirty);
+        if vma.vm_flags() & (vm::READ | vm::WRITE | vm::EXEC) != 0 {
+            entry
+        } else {
+            P::Pte::modify(entry, false, false, false)
+        }
     }
 
     fn zeroed_page(&self) -> Result<Pfn, Error> {

@@ -8,9 +8,9 @@ use std::vec;
 
 use super::{API, Waiting, feature, mode, register_mode};
 use crate::addr::{PAGE_SIZE, VirtAddr};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::fault::Access;
-use crate::mmap::{map_flag, remap_flag};
+use crate::mmap::{map_flag, prot, remap_flag};
 use crate::shmem::falloc;
 use space::{AT, SOURCE, Space, TID};
 
@@ -375,4 +375,29 @@ fn answers_with_failing_allocations() {
             }
         }
     }
+}
+
+/// H4, H5, B26: what is answered to a mapping without rights can be read when it gets them; an object does not grow by answers.
+#[test]
+fn answers_to_what_nobody_may_access() {
+    let space = Space::new();
+    let (memory, mm) = (&space.memory, space.mm);
+    let object = memory.shmem_file_setup(PAGE_SIZE + 100, false).unwrap();
+    let view = AT + 0x10_0000;
+    space.map(AT, 2, map_flag::PRIVATE, None);
+    space.map(view, 2, map_flag::SHARED, Some(object));
+    for at in [AT, view] {
+        space.register(at, 2, register_mode::MISSING).unwrap();
+        memory.do_mprotect(mm, at, 2 * PAGE_SIZE, 0).unwrap();
+        assert_eq!(space.copy(at, 1).1, PAGE_SIZE.cast_signed());
+        assert_eq!(space.zeropage(at + PAGE_SIZE, 1), Ok(()));
+        for page in 0..2 {
+            let loaded = memory.load(mm, at + page * PAGE_SIZE);
+            assert_eq!(loaded, Err(Fault::SegvAccerr), "{at:#x} {page}");
+        }
+        memory.do_mprotect(mm, at, 2 * PAGE_SIZE, prot::READ).unwrap();
+        assert_eq!((space.load(at), space.load(at + PAGE_SIZE)), (7, 0));
+    }
+    assert_eq!(memory.i_size(object), PAGE_SIZE + 100);
+    space.end(&[object]);
 }

@@ -197,6 +197,7 @@ fn frames_become_pages_of_a_file() {
     world.mount("m", "tmpfs", "nr_blocks=4", 0).expect("new");
     world.create("m/f").expect("new");
     let inode = world.linux.find(&world.task, World::at("m/f"), 0, 0).expect("there");
+    memory.shmem_truncate(inode, 4 * 4096).expect("no seal");
     for (index, pfn) in GIVEN.enumerate() {
         memory
             .platform
