@@ -89,10 +89,10 @@ impl Request {
         {
             return Err(Error::Einval);
         }
-        if self.has(remap_flag::FIXED) {
+        if moves {
             let target = VirtAddr(self.new_addr);
-            let overlaps = self.new_addr < self.addr.0.saturating_add(self.old_len)
-                && self.addr.0 < self.new_addr.saturating_add(self.new_len);
+            // An old range that wraps ends low, as in Linux (`vrm_overlaps`).
+            let overlaps = target < self.old_end() && self.addr < target.offset(self.new_len);
             if !target.is_page_aligned() || self.new_addr > TASK_SIZE - self.new_len || overlaps {
                 return Err(Error::Einval);
             }
@@ -137,9 +137,7 @@ impl<P: Platform> Memory<P> {
             return self.mremap_to(mm_id, request);
         }
         if request.new_len <= request.old_len {
-            if request.new_len < request.old_len {
-                self.do_munmap_locked(mm, request.addr.offset(request.new_len), request.old_end())?;
-            }
+            self.unmap_tail(mm, request)?;
             return Ok(addr);
         }
         if request.old_end() == self.vma(id).vm_end() && self.expand_in_place(mm, id, request)? {
@@ -167,9 +165,10 @@ impl<P: Platform> Memory<P> {
                 break;
             }
             // Segments move alone: the file behind them chooses addresses itself. Source: Linux `vma_multi_allowed`.
+            // And so does what a program answers the faults of.
             let alone = start == request.addr && next >= request.old_end();
             let gap_first = at == request.addr && start > at;
-            if gap_first || (vma.shm().is_some() && !alone) {
+            if gap_first || (!alone && (vma.shm().is_some() || vma.vm_flags() & vm::UFFD != 0)) {
                 return Err(Error::Efault);
             }
             let bytes = request.old_end().min(next).0 - start.0;
@@ -267,14 +266,28 @@ impl<P: Platform> Memory<P> {
         if fixed {
             self.do_munmap_locked(mm, to, to.offset(request.new_len))?;
         }
-        let mut request = request;
-        if request.old_len > request.new_len {
-            self.do_munmap_locked(mm, request.addr.offset(request.new_len), request.old_end())?;
-            request.old_len = request.new_len;
-        }
+        self.unmap_tail(mm, request)?;
+        let request = Request {
+            old_len: request.old_len.min(request.new_len),
+            ..request
+        };
         // What was unmapped may have been next to it, and cut it.
         let id = find_vma(self, mm, request.addr).ok_or(Error::Efault)?;
+        if request.has(remap_flag::DONTUNMAP) {
+            self.may_expand_vm(mm, self.vma(id).vm_flags(), request.new_len >> PAGE_SHIFT, None)?;
+        }
         self.move_vma(mm_id, id, request, to)
+    }
+
+    /// Unmaps what a smaller mapping loses, whatever is there: the old length may reach past the mapping, but not past the addresses of
+    /// programs. Source: Linux `shrink_vma`, `do_vmi_munmap`.
+    fn unmap_tail(&self, mm: MmStruct<'_>, request: Request) -> Result<(), Error> {
+        if request.old_len <= request.new_len {
+            return Ok(());
+        }
+        let end = request.addr.0.checked_add(request.old_len);
+        let end = end.filter(|&end| end <= TASK_SIZE).ok_or(Error::Einval)?;
+        self.do_munmap_locked(mm, request.addr.offset(request.new_len), VirtAddr(end))
     }
 
     /// Moves `[addr, addr + old_len)` of a VMA to the free range at `to`. Source: Linux `move_vma`.
@@ -289,7 +302,22 @@ impl<P: Platform> Memory<P> {
         } else {
             self.cut_out(mm, id, request.addr..request.old_end())?
         };
-        let copy = match self.copy_vma(mm_id, id, request, to) {
+        // What the old mapping was charged goes to the new one, unless it stays. Source: Linux `vrm_calc_charge`.
+        let kept = if request.has(remap_flag::DONTUNMAP) {
+            0
+        } else {
+            request.old_len
+        };
+        let charge = if self.vma(id).has(vm::ACCOUNT) {
+            (request.new_len - kept) >> PAGE_SHIFT
+        } else {
+            0
+        };
+        let copied = self.vm_enough_memory(charge).and_then(|()| {
+            self.copy_vma(mm_id, id, request, to)
+                .inspect_err(|_| self.vm_unacct_memory(charge))
+        });
+        let copy = match copied {
             Ok(copy) => copy,
             Err(error) => {
                 self.merge_around(mm, id);
@@ -304,6 +332,8 @@ impl<P: Platform> Memory<P> {
             self.move_tables_back(mm, moved.clone(), request.addr);
             let back = self.move_page_tables(mm, moved, request.addr);
             debug_assert!(back.is_ok(), "entries have no place to go back to");
+            self.uncharge_vma(copy);
+            self.vm_unacct_memory(charge);
             self.do_munmap_locked(mm, to, to.offset(request.new_len))?;
             self.merge_around(mm, id);
             return Err(Error::Enomem);
@@ -312,6 +342,7 @@ impl<P: Platform> Memory<P> {
             self.unlock_emptied(mm, id);
             self.merge_around(mm, id);
         } else if request.old_len != 0 {
+            self.uncharge_vma(id);
             self.do_munmap_locked(mm, old.start, old.end)?;
         }
         self.merge_around(mm, copy);
@@ -319,20 +350,17 @@ impl<P: Platform> Memory<P> {
         Ok(to.0)
     }
 
-    /// A VMA at `to` like `id`, without its pages. Source: Linux `copy_vma`.
+    /// A VMA that goes was not charged, or what it was charged is another's now.
+    fn uncharge_vma(&self, id: VmaId) {
+        let vma = self.vma(id);
+        vma.set_vm_flags(vma.vm_flags() & !vm::ACCOUNT);
+    }
+
+    /// A VMA at `to` like `id`, without its pages. What it is charged was charged by the caller. Source: Linux `copy_vma`.
     fn copy_vma(&self, mm_id: MmId, id: VmaId, request: Request, to: VirtAddr) -> Result<VmaId, Error> {
         let mm = self.mm(mm_id);
         let pages = request.new_len >> PAGE_SHIFT;
-        let charged = self.vma(id).has(vm::ACCOUNT);
-        if charged {
-            self.vm_enough_memory(pages)?;
-        }
-        let Some(copy_id) = self.vm_area_alloc() else {
-            if charged {
-                self.vm_unacct_memory(pages);
-            }
-            return Err(Error::Enomem);
-        };
+        let copy_id = self.vm_area_alloc().ok_or(Error::Enomem)?;
         let (vma, copy) = (self.vma(id), self.vma(copy_id));
         copy.set_vm_start(to);
         copy.set_vm_end(to.offset(request.new_len));
