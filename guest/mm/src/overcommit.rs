@@ -135,6 +135,11 @@ impl<P: Platform> Memory<P> {
         Ok(())
     }
 
+    /// Charges what was charged a moment ago, and need not be asked for.
+    pub(crate) fn vm_acct_memory(&self, pages: u64) {
+        self.overcommit.committed_as.add(pages);
+    }
+
     /// Takes a charge back. Rule B21.
     pub(crate) fn vm_unacct_memory(&self, pages: u64) {
         self.overcommit.committed_as.sub(pages);

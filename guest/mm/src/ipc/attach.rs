@@ -68,6 +68,9 @@ impl<P: Platform> Memory<P> {
             vm_flags |= vm::EXEC;
         }
         let mm = self.mm(mm_id);
+        if mm.map_count() > self.max_map_count() {
+            return Err(Error::Enomem);
+        }
         let end = start.offset(len);
         self.mlock_future_ok(mm, mm.def_flags(), len >> PAGE_SHIFT)?;
         self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;

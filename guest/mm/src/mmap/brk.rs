@@ -1,11 +1,10 @@
 //! The heap. Source: Linux, mm/mmap.c (`brk`, `do_brk_flags`).
 
 use super::{Mapping, TASK_SIZE};
-use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
 use crate::memory::Memory;
 use crate::platform::Platform;
 use crate::vma::{MmId, vm};
-use crate::vma_tree::find_vma_intersection;
 
 impl<P: Platform> Memory<P> {
     /// Says where the heap of a new program begins (page-aligned upwards).
@@ -44,7 +43,9 @@ impl<P: Platform> Memory<P> {
                 opened: 0,
             };
             let pages = (new_end.0 - old_end.0) >> PAGE_SHIFT;
-            find_vma_intersection(self, mm, old_end, new_end).is_none()
+            // A page stays free above the heap. Source: Linux `brk`.
+            self.is_free(mm, old_end..new_end.offset(PAGE_SIZE))
+                && mm.map_count() <= self.max_map_count()
                 && self.mlock_future_ok(mm, mm.def_flags(), pages).is_ok()
                 && self.may_expand_vm(mm, mapping.vm_flags, pages, None).is_ok()
                 && self.mmap_region::<false>(mm_id, mapping).is_ok()

@@ -78,20 +78,23 @@ impl<P: Platform> Memory<P> {
         if !exceeds(mm.total_vm(), mm.rlimit_as()) && !data {
             return Ok(());
         }
-        let pages_of = |filter: fn(u64) -> bool| -> u64 {
-            let all = vmas(self, mm).filter(|(_, vma)| filter(vma.vm_flags()));
-            all.map(|(_, vma)| {
-                vma.pages()
-                    - replaced
-                        .as_ref()
-                        .map_or(0, |range| overlap(range, vma.vm_start()..vma.vm_end()))
-            })
-            .sum()
+        // What is replaced makes room for both limits, whether it counts for them or not.
+        let pages = pages - replaced.map_or(0, |range| self.mapped_pages(mm, &range, 0));
+        let exceeds = |have: u64, limit: u64| have + pages > limit >> PAGE_SHIFT;
+        let data_vm = || -> u64 {
+            let all = vmas(self, mm).filter(|(_, vma)| is_data(vma.vm_flags()));
+            all.map(|(_, vma)| vma.pages()).sum()
         };
-        if exceeds(pages_of(|_| true), mm.rlimit_as()) || data && exceeds(pages_of(is_data), mm.rlimit_data()) {
+        if exceeds(mm.total_vm(), mm.rlimit_as()) || data && exceeds(data_vm(), mm.rlimit_data()) {
             return Err(Error::Enomem);
         }
         Ok(())
+    }
+
+    /// Pages of a range that are mapped with all these flags.
+    pub(super) fn mapped_pages(&self, mm: MmStruct<'_>, range: &Range<VirtAddr>, flags: u64) -> u64 {
+        let all = vmas(self, mm).filter(|(_, vma)| vma.has(flags));
+        all.map(|(_, vma)| overlap(range, vma.vm_start()..vma.vm_end())).sum()
     }
 
     /// Whether a private mapping may become writable.
@@ -142,11 +145,7 @@ impl<P: Platform> Memory<P> {
         if mm.locked_vm() + pages <= limit {
             return Ok(());
         }
-        let locked = vmas(self, mm).filter(|(_, vma)| vma.has(vm::LOCKED));
-        let again: u64 = locked
-            .map(|(_, vma)| overlap(range, vma.vm_start()..vma.vm_end()))
-            .sum();
-        if mm.locked_vm() + pages - again > limit {
+        if mm.locked_vm() + pages - self.mapped_pages(mm, range, vm::LOCKED) > limit {
             return Err(Error::Enomem);
         }
         Ok(())

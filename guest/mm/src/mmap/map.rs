@@ -1,5 +1,7 @@
 //! New mappings. Source: Linux, mm/mmap.c (`do_mmap`, `mmap_region`, `get_unmapped_area`). Rules B1 to B18.
 
+use core::ops::Range;
+
 use super::{Backing, TASK_SIZE, calc_vm_prot_bits, map_flag};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, page_align};
 use crate::error::Error;
@@ -70,6 +72,11 @@ fn check_seals(seals: u64, vm_flags: u64) -> Result<u64, Error> {
         return Err(Error::Eperm);
     }
     Ok(vm_flags & !vm::MAYWRITE)
+}
+
+/// Whether a mapping is to be charged, and is not yet. Source: Linux `accountable_mapping`.
+const fn is_accountable(vm_flags: u64) -> bool {
+    vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE | vm::ACCOUNT) == vm::WRITE
 }
 
 impl<P: Platform> Memory<P> {
@@ -155,23 +162,17 @@ impl<P: Platform> Memory<P> {
                 vm_flags |= vm::TIMES;
             }
         }
-        if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
-            return Err(Error::Einval);
-        }
-        // What huge pages are promised has nothing to do with the commit counter.
-        if flags & map_flag::NORESERVE != 0 && (HUGETLB || !self.overcommits_never()) {
-            vm_flags |= vm::NORESERVE;
-        }
-        if flags & map_flag::GROWSDOWN != 0 {
-            vm_flags |= vm::GROWSDOWN;
-        }
-        if flags & map_flag::LOCKED != 0 {
-            vm_flags |= vm::LOCKED;
+        // One look for all of them, so that who has none pays for one.
+        if flags & (map_flag::GROWSDOWN | map_flag::NORESERVE | map_flag::LOCKED | map_flag::STACK) != 0 {
+            if flags & map_flag::GROWSDOWN != 0 && (shared || file.is_some()) {
+                return Err(Error::Einval);
+            }
+            vm_flags |= self.calc_vm_flag_bits::<HUGETLB>(flags);
         }
         self.may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT, Some(start..end))?;
         // Any other place was found free.
         if flags & map_flag::FIXED != 0 {
-            self.do_munmap_locked(mm, start, end)?;
+            vm_flags |= self.replace::<HUGETLB>(mm, start..end, vm_flags)?;
         }
         let mapping = match file {
             // Shared memory without a name is an object like any other. Rule B4.
@@ -224,6 +225,39 @@ impl<P: Platform> Memory<P> {
         Ok(start.0)
     }
 
+    /// What flags make of a mapping, but for those that say of what it is.
+    #[cold]
+    fn calc_vm_flag_bits<const HUGETLB: bool>(&self, flags: u64) -> u64 {
+        let bit = |flag, bit| if flags & flag != 0 { bit } else { 0 };
+        // What huge pages are promised has nothing to do with the commit counter.
+        let noreserve = HUGETLB || !self.overcommits_never();
+        bit(map_flag::GROWSDOWN, vm::GROWSDOWN)
+            | bit(map_flag::LOCKED, vm::LOCKED)
+            | bit(map_flag::STACK, vm::NOHUGEPAGE)
+            | bit(map_flag::NORESERVE, if noreserve { vm::NORESERVE } else { 0 })
+    }
+
+    /// Unmaps what a new mapping replaces, once that is charged, less what the old ones were: a refused one leaves everything as it was.
+    /// Returns [`vm::ACCOUNT`] if it is charged now, else 0. Source: Linux `__mmap_setup`. Rule B18.
+    #[inline(never)]
+    fn replace<const HUGETLB: bool>(
+        &self,
+        mm: MmStruct<'_>,
+        range: Range<VirtAddr>,
+        vm_flags: u64,
+    ) -> Result<u64, Error> {
+        if HUGETLB || !is_accountable(vm_flags) {
+            return self.do_munmap_locked(mm, range.start, range.end).map(|()| 0);
+        }
+        let replaced = self.mapped_pages(mm, &range, vm::ACCOUNT);
+        let charge = ((range.end.0 - range.start.0) >> PAGE_SHIFT) - replaced;
+        self.vm_enough_memory(charge)?;
+        self.do_munmap_locked(mm, range.start, range.end)
+            .inspect_err(|_| self.vm_unacct_memory(charge))?;
+        self.vm_acct_memory(replaced);
+        Ok(vm::ACCOUNT)
+    }
+
     /// Where a mapping of `len` bytes goes. Rules B8, B9, B10.
     pub(crate) fn get_unmapped_area(
         &self,
@@ -235,11 +269,11 @@ impl<P: Platform> Memory<P> {
         let fits = addr.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
         if flags & (map_flag::FIXED | map_flag::FIXED_NOREPLACE) != 0 {
             let start = VirtAddr(addr);
-            if !start.is_page_aligned() {
-                return Err(Error::Einval);
-            }
             if !fits {
                 return Err(Error::Enomem);
+            }
+            if !start.is_page_aligned() {
+                return Err(Error::Einval);
             }
             if addr < self.mmap_min_addr() {
                 return Err(Error::Eperm);
@@ -256,7 +290,7 @@ impl<P: Platform> Memory<P> {
         if page != 0 && fits {
             let hint = VirtAddr(page.max(least));
             let fits = hint.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
-            if fits && find_vma_intersection(self, mm, hint, hint.offset(len)).is_none() {
+            if fits && self.is_free(mm, hint..hint.offset(len)) {
                 return Ok(hint);
             }
         }
@@ -271,7 +305,7 @@ impl<P: Platform> Memory<P> {
     }
 
     /// Enters a mapping where nothing is mapped, and whose size was found allowed ([`Memory::may_expand_vm`]): charges it, merges it with its
-    /// neighbours or makes a VMA. On failure the reference to the object is dropped. Mappings of huge pages (`HUGETLB`), which are never charged
+    /// neighbours or makes a VMA. One with [`vm::ACCOUNT`] is charged already. On failure the reference to the object is dropped. Mappings of huge pages (`HUGETLB`), which are never charged
     /// and never merged (Linux gives them `VM_DONTEXPAND`), have a copy of their own.
     pub(crate) fn mmap_region<const HUGETLB: bool>(&self, mm_id: MmId, mapping: Mapping) -> Result<(), Error> {
         let mm = self.mm(mm_id);
@@ -285,7 +319,7 @@ impl<P: Platform> Memory<P> {
         {
             mapping.vm_flags |= vm::HUGE_OBJECT;
         }
-        let accountable = !HUGETLB && mapping.vm_flags & (vm::NORESERVE | vm::SHARED | vm::WRITE) == vm::WRITE;
+        let accountable = !HUGETLB && is_accountable(mapping.vm_flags);
         let entered = (|| {
             if accountable {
                 self.vm_enough_memory(pages)?;
@@ -295,7 +329,7 @@ impl<P: Platform> Memory<P> {
                 return Ok(());
             }
             let Some(id) = self.vm_area_alloc() else {
-                if accountable {
+                if mapping.vm_flags & vm::ACCOUNT != 0 {
                     self.vm_unacct_memory(pages);
                 }
                 return Err(Error::Enomem);

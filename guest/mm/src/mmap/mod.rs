@@ -94,6 +94,8 @@ pub mod map_flag {
     pub const POPULATE: u64 = 0x8000;
     /// With `POPULATE`: nothing is faulted in.
     pub const NONBLOCK: u64 = 0x1_0000;
+    /// No huge pages, as long as nobody says otherwise.
+    pub const STACK: u64 = 0x2_0000;
     /// Huge pages; the binary logarithm of their size is in the bits from `HUGE_SHIFT` on, 0 being the usual size.
     pub const HUGETLB: u64 = 0x4_0000;
     /// Where the size of huge pages begins, 6 bits.
@@ -110,7 +112,7 @@ pub mod map_flag {
         | NORESERVE
         | POPULATE
         | NONBLOCK
-        | 0x2_0000
+        | STACK
         | HUGETLB
         | 0x7c00_0000;
     /// Exactly at this address, if nothing is there.

@@ -1,15 +1,32 @@
 //! Stacks that grow down. Source: Linux, mm/mmap.c (`expand_stack`, `expand_downwards`, `acct_stack_growth`). Rules B11, B36.
 
+use core::ops::Range;
+
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::error::Fault;
 use crate::memory::Memory;
 use crate::platform::Platform;
-use crate::vma::{MmStruct, VmaId, vm};
+use crate::vma::{MmStruct, VmArea, VmaId, vm};
+use crate::vma_tree::find_vma;
 
 /// Bytes that a stack keeps free below itself. Source: Linux `stack_guard_gap`, 256 pages.
 const STACK_GUARD_GAP_BYTES: u64 = 256 << PAGE_SHIFT;
 
+/// Where a mapping begins for others that want to be below it: a stack needs room. Source: Linux `vm_start_gap`.
+pub(super) fn vm_start_gap(vma: VmArea<'_>) -> VirtAddr {
+    if vma.has(vm::GROWSDOWN) {
+        VirtAddr(vma.vm_start().0.saturating_sub(STACK_GUARD_GAP_BYTES))
+    } else {
+        vma.vm_start()
+    }
+}
+
 impl<P: Platform> Memory<P> {
+    /// Whether a mapping that could be elsewhere may be here: nothing is mapped, and no stack wants it for itself. Rule B11.
+    pub(super) fn is_free(&self, mm: MmStruct<'_>, range: Range<VirtAddr>) -> bool {
+        find_vma(self, mm, range.start).is_none_or(|next| range.end <= vm_start_gap(self.vma(next)))
+    }
+
     /// Lets the VMA grow down to `addr`, below it, if it is a stack and there is room.
     ///
     /// # Errors
