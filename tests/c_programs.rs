@@ -27,6 +27,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("waiting", 0),
     ("signals_last", 0),
     ("zeroes", 0),
+    ("mappings", 0),
     ("pidfds", 0),
     ("watches", 0),
     ("segments", 0),

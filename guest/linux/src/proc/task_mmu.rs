@@ -87,8 +87,10 @@ impl<P: Platform> Linux<'_, P> {
             show_usage(&usage, false, out);
             let eligible = self.memory.thp_eligible(mm, VirtAddr(map.start));
             put!(out; "THPeligible:           ", u64::from(eligible), "\nVmFlags:");
+            // Linux takes VM_SHARED from what was opened for reading only; here it stays, without the right to write.
+            let hidden = if map.flags & vm::MAYWRITE == 0 { vm::SHARED } else { 0 };
             for (bit, name) in FLAGS {
-                if map.flags & bit != 0 {
+                if map.flags & !hidden & bit != 0 {
                     put!(out; " ", *name);
                 }
             }
@@ -273,6 +275,7 @@ const FLAGS: &[(u64, &str)] = &[
     (vm::MAYEXEC, "me"),
     (vm::MAYSHARE, "ms"),
     (vm::GROWSDOWN, "gd"),
+    (vm::UFFD_MISSING, "um"),
     (vm::PFNMAP, "pf"),
     (vm::LOCKED, "lo"),
     (vm::SEQ_READ, "sr"),
@@ -287,4 +290,5 @@ const FLAGS: &[(u64, &str)] = &[
     (vm::DONTDUMP, "dd"),
     (vm::HUGEPAGE, "hg"),
     (vm::NOHUGEPAGE, "nh"),
+    (vm::UFFD_MINOR, "ui"),
 ];

@@ -9,6 +9,7 @@ use crate::fault::Access;
 use crate::memory::Memory;
 use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
+use crate::shmem::{MAX_INDEX, seal};
 use crate::truncate::Cows;
 use crate::vma::{MmId, MmStruct, VmArea, VmaId, vm};
 use crate::vma_tree::find_vma;
@@ -96,9 +97,9 @@ impl<P: Platform> Memory<P> {
         }
         let held = vma.vm_flags() & (vm::LOCKED | vm::PFNMAP) != 0;
         match advice {
-            advice::DONTNEED | advice::PAGEOUT | advice::COLD if held => Err(Error::Einval),
+            advice::DONTNEED | advice::FREE | advice::PAGEOUT | advice::COLD if held => Err(Error::Einval),
             advice::DONTNEED_LOCKED if vma.has(vm::PFNMAP) => Err(Error::Einval),
-            advice::FREE if vma.vm_file().is_some() || vma.has(vm::PFNMAP) => Err(Error::Einval),
+            advice::FREE if vma.vm_file().is_some() => Err(Error::Einval),
             advice::DONTNEED | advice::DONTNEED_LOCKED | advice::FREE => {
                 self.zap_page_range(mm, id, range);
                 Ok(())
@@ -141,7 +142,9 @@ impl<P: Platform> Memory<P> {
             _ => old,
         };
         if new != old {
-            let id = self.vma_with_flags(mm, id, range, new)?;
+            // Source: Linux `madvise_vma_behavior`.
+            let refused = |error| if error == Error::Enomem { Error::Eagain } else { error };
+            let id = self.vma_with_flags(mm, id, range, new).map_err(refused)?;
             self.merge_around(mm, id);
         }
         Ok(())
@@ -175,7 +178,18 @@ impl<P: Platform> Memory<P> {
         }
         let first = vma.linear_page_index(range.start);
         let pages = (range.end.0 - range.start.0) >> PAGE_SHIFT;
+        // From here on as `fallocate`; the mapping is reason enough to be allowed to write. Source: Linux `vfs_fallocate`, `shmem_fallocate`.
+        if first > MAX_INDEX {
+            return Err(Error::Einval);
+        }
+        if first + pages > MAX_INDEX {
+            return Err(Error::Efbig);
+        }
+        if self.seals(file) & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
+            return Err(Error::Eperm);
+        }
         self.shmem_remove_pages(file, first, first + pages - 1, Cows::Stay);
+        self.content_changed(file);
         Ok(())
     }
 
@@ -186,7 +200,9 @@ impl<P: Platform> Memory<P> {
             let id = find_vma(self, mm, addr)
                 .filter(|&id| self.vma(id).vm_start() <= addr)
                 .ok_or(Error::Enomem)?;
-            if self.vma(id).has(vm::PFNMAP) {
+            // What the processor would let pass is not enough. Source: Linux `check_vma_flags`.
+            let needed = if access == Access::Write { vm::WRITE } else { vm::READ };
+            if self.vma(id).has(vm::PFNMAP) || !self.vma(id).has(needed) {
                 return Err(Error::Einval);
             }
             match self.fault_in(mm, id, addr, access) {

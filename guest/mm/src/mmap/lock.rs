@@ -37,7 +37,8 @@ impl<P: Platform> Memory<P> {
     /// `mlock2`: keeps the pages of a range in memory, from now or (`LOCK_ONFAULT`) from their first use on.
     ///
     /// # Errors
-    /// As mlock(2); a page that cannot be had is [`Error::Enomem`], and the range is locked all the same. Rule B31.
+    /// As mlock(2); a page that cannot be had is [`Error::Enomem`], or [`Error::Eagain`] for want of memory, and the range is locked all the
+    /// same. Rule B31.
     pub fn do_mlock(&self, mm_id: MmId, addr: u64, len: u64, flags: u64) -> Result<(), Error> {
         if flags & !lock_flag::ONFAULT != 0 {
             return Err(Error::Einval);
@@ -53,7 +54,11 @@ impl<P: Platform> Memory<P> {
         if onfault {
             return Ok(());
         }
-        self.populate(mm, range).map_err(|_| Error::Enomem)
+        // Source: Linux `__mlock_posix_error_return`.
+        self.populate(mm, range).map_err(|fault| match fault {
+            Fault::Oom => Error::Eagain,
+            _ => Error::Enomem,
+        })
     }
 
     /// `munlock`.

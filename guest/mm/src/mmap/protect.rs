@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{TASK_SIZE, calc_vm_prot_bits, prot};
+use super::{calc_vm_prot_bits, prot};
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::error::Error;
 use crate::memory::Memory;
@@ -28,11 +28,7 @@ impl<P: Platform> Memory<P> {
             return Ok(());
         }
         let len = page_align(len).ok_or(Error::Enomem)?;
-        let end = VirtAddr(
-            addr.checked_add(len)
-                .filter(|&end| end <= TASK_SIZE)
-                .ok_or(Error::Enomem)?,
-        );
+        let end = VirtAddr(addr.checked_add(len).ok_or(Error::Enomem)?);
         if prot & !(prot::READ | prot::WRITE | prot::EXEC | prot::SEM | GROWS) != 0 {
             return Err(Error::Einval);
         }
@@ -95,19 +91,31 @@ impl<P: Platform> Memory<P> {
         }
         self.may_become_data(mm, old_flags, flags, (end.0 - start.0) >> PAGE_SHIFT)?;
         let id = self.cut_out(mm, id, start..end)?;
+        let vma = self.vma(id);
         // A private mapping that becomes writable will need frames of its own. Rule B18.
         if new & vm::WRITE != 0
             && flags & (vm::ACCOUNT | vm::WRITE | vm::SHARED | vm::NORESERVE | vm::HUGETLB) == vm::WRITE
         {
-            if let Err(error) = self.vm_enough_memory(self.vma(id).pages()) {
+            if let Err(error) = self.vm_enough_memory(vma.pages()) {
                 self.merge_around(mm, id);
                 return Err(error);
             }
             flags |= vm::ACCOUNT;
+        } else if flags & (vm::ACCOUNT | vm::WRITE) == vm::ACCOUNT
+            && vma.vm_file().is_none()
+            && vma.anon_vma().is_none()
+        {
+            // And one that has none, and can have none, needs no promise.
+            self.vm_unacct_memory(vma.pages());
+            flags &= !vm::ACCOUNT;
         }
-        self.vma(id).set_vm_flags(flags);
+        vma.set_vm_flags(flags);
         self.change_protection(mm, id);
         self.merge_around(mm, id);
+        // What is locked gets its copies now, not at its first stores.
+        if old_flags & (vm::LOCKED | vm::WRITE | vm::SHARED) == vm::LOCKED && flags & vm::WRITE != 0 {
+            self.populate_if_locked(mm, start..end);
+        }
         Ok(())
     }
 

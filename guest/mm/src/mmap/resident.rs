@@ -3,6 +3,7 @@
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align_wrapping};
 use crate::error::Error;
 use crate::memory::Memory;
+use crate::page::flag;
 use crate::platform::{Platform, PteFormat};
 use crate::swap::SwapSlot;
 use crate::vma::{MmId, MmStruct, VmaId, vm};
@@ -51,7 +52,9 @@ impl<P: Platform> Memory<P> {
         let cached = self.filemap_get_entry(self.inode(file), vma.linear_page_index(addr));
         match cached.as_value() {
             Some(value) => self.is_in_swap_cache(value),
-            None => cached.as_page().is_some(),
+            None => cached
+                .as_page()
+                .is_some_and(|pfn| self.page(self.compound_head(pfn)).has(flag::UPTODATE)),
         }
     }
 

@@ -38,7 +38,7 @@ fn the_limit_of_mappings() {
     assert_eq!(memory.do_mprotect(mm, middle, PAGE_SIZE, RW), Err(Error::Enomem));
     assert_eq!(
         memory.do_madvise(mm, middle, PAGE_SIZE, advice::DONTFORK),
-        Err(Error::Enomem)
+        Err(Error::Eagain)
     );
     assert_eq!(
         memory.do_mlock(mm, middle, PAGE_SIZE, lock_flag::ONFAULT),

@@ -5,6 +5,7 @@ mod fault_around;
 mod fuzzed;
 mod getpage;
 mod mapped_files;
+mod mappings;
 mod merge;
 mod mmap;
 mod model;

@@ -78,7 +78,10 @@ impl World {
                     let kind = if huge { advice::HUGEPAGE } else { advice::NOHUGEPAGE };
                     let mm = self.processes[who % count].mm;
                     let result = self.memory.do_madvise(mm, addr, pages * PAGE_SIZE, kind);
-                    assert!(matches!(result, Ok(()) | Err(Error::Enomem)), "{result:?}");
+                    assert!(
+                        matches!(result, Ok(()) | Err(Error::Enomem | Error::Eagain)),
+                        "{result:?}"
+                    );
                 }
             }
             Mix::Policy(anon, shmem, mount) => {
