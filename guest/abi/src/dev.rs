@@ -50,7 +50,8 @@ pub const PHASE_END: u64 = iow(2, size_of::<PhaseArgs>());
 pub const SAMPLES: u64 = iow(3, size_of::<Samples>());
 /// Argument: [`Range`] of present, mapped pages, of memory or of the window, whose host backing is dropped: the next touch of each
 /// is a second-level violation. Contents read as zero afterwards, or are what they were where [`host_flag::COLD_KEEPS`] says so.
-/// `EFAULT` if a page of it is not present. `EINVAL` unless the guest-physical pages form whole granules of the backing
+/// `EFAULT` if a page of it is not present, `EACCES` if the program may not change it as it is (a mapping that is not writable, a private page
+/// that is shared until it is written). `EINVAL` unless the guest-physical pages form whole granules of the backing
 /// ([`HostInfo::granule_bytes`]), which only the window's are sure to; nothing is dropped then.
 pub const COLD: u64 = iow(4, size_of::<Range>());
 /// Argument: number of pages (by value). Drops the host backing of at least that many free frames, those that are
@@ -76,7 +77,7 @@ pub const WARM: u64 = iow(10, size_of::<Range>());
 pub const PRESENT: u64 = iowr(11, size_of::<RangeCount>());
 /// Argument: [`Range`] of pages of the window. Afterwards the next store to each is logged, and is a write-protection violation where
 /// the processor does not log by itself (page-modification logging); [`DIRTY_PAGES`] counts from here. Logging is switched on if
-/// it was off. Other pages of the window may become protected, too. `EOPNOTSUPP` without [`host_flag::DIRTY_LOG`].
+/// it was off. Other pages of the window may become protected, too. `EACCES` as for [`COLD`]. `EOPNOTSUPP` without [`host_flag::DIRTY_LOG`].
 pub const WRITE_PROTECT: u64 = iow(12, size_of::<Range>());
 /// Argument: [`RangeCount`] of pages of the window; its count is set to how many of them the log shows stored to since they were last
 /// write-protected. They may be protected again thereby. `EINVAL` if logging is off.

@@ -97,6 +97,23 @@ impl<P: Platform> Memory<P> {
         Some(P::Pte::pfn(leaf.get()).offset(subpage(addr)))
     }
 
+    /// Whether a program may change what lies in the frame behind `addr`, as it is now: not that of a file which it may only read, nor of a page
+    /// that it has in common with others until it writes.
+    pub fn may_change_page(&self, mm_id: MmId, addr: VirtAddr) -> bool {
+        let _guard = self.locks.mmap.lock();
+        let mm = self.mm(mm_id);
+        let Some(id) = find_vma(self, mm, addr) else {
+            return false;
+        };
+        let vma = self.vma(id);
+        if addr < vma.vm_start() || !vma.has(vm::WRITE) {
+            return false;
+        }
+        let small = || self.pte(mm.pgd(), addr).map(|pte| pte.get());
+        let entry = self.leaf(mm.pgd(), addr).map(|leaf| leaf.get()).or_else(small);
+        vma.has(vm::SHARED) || entry.is_some_and(|entry| P::Pte::is_present(entry) && P::Pte::is_writable(entry))
+    }
+
     /// The device memory that is mapped at `addr` and after it without a gap: its first frame, and how many pages.
     pub fn device_pages(&self, mm_id: MmId, addr: VirtAddr) -> Option<(Pfn, u64)> {
         let _guard = self.locks.mmap.lock();

@@ -47,6 +47,7 @@ pub struct Errno(pub u32);
 
 #[expect(missing_docs, reason = "those of errno(3)")]
 impl Errno {
+    pub const EACCES: Self = Self(errno::EACCES);
     pub const EBUSY: Self = Self(errno::EBUSY);
     pub const EFAULT: Self = Self(errno::EFAULT);
     pub const EINVAL: Self = Self(errno::EINVAL);

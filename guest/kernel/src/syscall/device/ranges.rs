@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use faultlab_abi::lab::PageRange;
+use faultlab_abi::lab::{PageRange, kind};
 use faultlab_abi::layout::PAGE_SIZE;
 use faultlab_linux::Errno;
 use faultlab_mm::addr::{Pfn, VirtAddr};
@@ -80,7 +80,13 @@ impl Ranges {
     }
 }
 
-/// Sends the frames behind `[addr, addr + len)`. Those before one that is not present have been sent when this fails.
+/// Whether a command changes what lies in the frames, or how stores to them go.
+fn changes(kind: u32) -> bool {
+    matches!(kind, kind::COLD | kind::WRITE_PROTECT)
+}
+
+/// Sends the frames behind `[addr, addr + len)`. Those before one that is not present, or that the program may not change where the command
+/// would, have been sent when this fails.
 fn send_range(kind: u32, [addr, len]: [u64; 2]) -> Result<Ranges, Errno> {
     if addr % PAGE_SIZE != 0 || len % PAGE_SIZE != 0 || addr.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
@@ -91,7 +97,14 @@ fn send_range(kind: u32, [addr, len]: [u64; 2]) -> Result<Ranges, Errno> {
         // Device memory is all present, and large: not page by page.
         let (pfn, pages) = match MEMORY.device_pages(process::current_mm(), VirtAddr(addr)) {
             Some((pfn, pages)) => (pfn, pages.min(left)),
-            None => (uaccess::present_frame(addr).ok_or(Errno::EFAULT)?, 1),
+            None => {
+                let pfn = uaccess::present_frame(addr).ok_or(Errno::EFAULT)?;
+                // The device is everybody's.
+                if changes(kind) && !MEMORY.may_change_page(process::current_mm(), VirtAddr(addr)) {
+                    return Err(Errno::EACCES);
+                }
+                (pfn, 1)
+            }
         };
         ranges.push(pfn, pages)?;
         addr += pages * PAGE_SIZE;

@@ -45,6 +45,12 @@ pub(crate) fn of_all(lab: &Lab) {
         let mut empty = RangeCount::default();
         lab.expect_ok(name, device.record(request, &mut empty));
     }
+    // This page of the program itself, which may be read and executed only.
+    let own = (of_all as *const () as usize & !(PAGE_BYTES - 1)) as *const u8;
+    for (name, request) in [("COLD", dev::COLD), ("WRITE_PROTECT", dev::WRITE_PROTECT)] {
+        let result = device.range(request, own, PAGE_BYTES);
+        lab.expect_errno(name, result, Errno::EACCES);
+    }
     for (name, request) in EXITS {
         for (cycles, count, errno) in [
             (4, 1, Errno::EINVAL),
