@@ -65,6 +65,10 @@ pub type EachEvent<'a> = &'a mut dyn FnMut(u64, &[u8; EVENT_BYTES]) -> Result<()
 /// How deep epolls may watch each other. Source: Linux `EP_MAX_NESTS`.
 const NESTS_MAX: u32 = 4;
 
+/// So many ways of 1, 2, ... more steps may lead from what is watched to an epoll that nobody watches. Source: Linux `path_limits`; of the
+/// shortest there may be any number.
+const PATHS_MAX: [u32; NESTS_MAX as usize] = [500, 100, 50, 10];
+
 /// What `epoll_ctl` does. Source: epoll_ctl(2).
 mod op {
     pub(super) const ADD: u32 = 1;
@@ -99,7 +103,7 @@ impl<P: Platform> Linux<'_, P> {
     /// `epoll_ctl`; `event` is a `struct epoll_event`, of operations that have one.
     ///
     /// # Errors
-    /// `EBADF`, `EPERM` for what cannot be polled, `EINVAL`, `EEXIST`, `ENOENT`, `ELOOP`, `ENOMEM`.
+    /// `EBADF`, `EPERM` for what cannot be polled, `EINVAL` (also for too many ways from one epoll to another), `EEXIST`, `ENOENT`, `ELOOP`, `ENOMEM`.
     pub fn epoll_ctl(
         &self,
         table: TableId,
@@ -129,7 +133,12 @@ impl<P: Platform> Linux<'_, P> {
             (op::ADD, Some(_)) => return Err(Errno::EEXIST),
             (op::ADD, None) => {
                 self.check_nesting(epoll, target)?;
-                let item = self.add_ep_item(epoll, target)?;
+                let is_deep = file.ep_links().is_some() || watched.kind() == Kind::Epoll;
+                let (id, item) = self.add_ep_item(epoll, target)?;
+                if is_deep && let Err(errno) = self.check_paths(target, self.new_walk()) {
+                    self.remove_ep_item(id);
+                    return Err(errno);
+                }
                 item.set_number(number);
                 ask(item, events, data);
             }
@@ -155,7 +164,7 @@ impl<P: Platform> Linux<'_, P> {
         })
     }
 
-    fn add_ep_item(&self, epoll: FileId, target: FileId) -> Result<EpItem<'_>, Errno> {
+    fn add_ep_item(&self, epoll: FileId, target: FileId) -> Result<(EpItemId, EpItem<'_>), Errno> {
         let id = EpItemId(self.alloc_record(&self.ep_items)?);
         let (item, watched) = (self.ep_item(id), self.file(target));
         item.set_epoll(Some(epoll));
@@ -163,7 +172,7 @@ impl<P: Platform> Linux<'_, P> {
         item.set_link(watched.ep_links());
         watched.set_ep_links(Some(id));
         self.append_ep_item(self.file(epoll), id);
-        Ok(item)
+        Ok((id, item))
     }
 
     fn append_ep_item(&self, epoll: File<'_>, id: EpItemId) {
@@ -227,41 +236,96 @@ impl<P: Platform> Linux<'_, P> {
         if self.file(target).kind() != Kind::Epoll {
             return Ok(());
         }
-        let below = self.depth_below(target, epoll, 0)?;
-        if below + self.depth_above(epoll, 0) > NESTS_MAX {
+        let below = self.depth_below(target, epoll, (0, self.new_walk()))?;
+        if below + self.depth_above(epoll, (0, self.new_walk())) > NESTS_MAX {
             return Err(Errno::ELOOP);
         }
         Ok(())
     }
 
+    /// A number for a walk over epolls, which looks at each once, however many ways lead there.
+    fn new_walk(&self) -> u64 {
+        self.opened.add(1);
+        self.opened.get()
+    }
+
     /// How many epolls are below one, itself included; an error if `except` is among them.
-    fn depth_below(&self, epoll: FileId, except: FileId, level: u32) -> Result<u32, Errno> {
+    fn depth_below(&self, epoll: FileId, except: FileId, (level, walk): (u32, u64)) -> Result<u32, Errno> {
         if epoll == except || level > NESTS_MAX {
             return Err(Errno::ELOOP);
         }
+        let file = self.file(epoll);
+        if file.ep_walk() == walk {
+            return Ok(file.ep_found() as u32);
+        }
         let mut most = 0;
-        for target in self.ep_items(self.file(epoll)).filter_map(|(_, item)| item.file()) {
+        for target in self.ep_items(file).filter_map(|(_, item)| item.file()) {
             if self.file(target).kind() == Kind::Epoll {
-                most = most.max(self.depth_below(target, except, level + 1)?);
+                most = most.max(self.depth_below(target, except, (level + 1, walk))?);
             }
         }
+        file.set_ep_walk(walk);
+        file.set_ep_found(u64::from(most + 1));
         Ok(most + 1)
     }
 
     /// How many are above one.
-    fn depth_above(&self, epoll: FileId, level: u32) -> u32 {
-        let (mut most, mut next) = (0, self.file(epoll).ep_links());
+    fn depth_above(&self, epoll: FileId, (level, walk): (u32, u64)) -> u32 {
+        let file = self.file(epoll);
+        if file.ep_walk() == walk {
+            return file.ep_found() as u32;
+        }
+        let (mut most, mut next) = (0, file.ep_links());
         while let Some(item) = next.filter(|_| level <= NESTS_MAX).map(|id| self.ep_item(id)) {
             next = item.link();
             if let Some(above) = item.epoll() {
-                most = most.max(1 + self.depth_above(above, level + 1));
+                most = most.max(1 + self.depth_above(above, (level + 1, walk)));
             }
         }
+        file.set_ep_walk(walk);
+        file.set_ep_found(u64::from(most));
         most
     }
 
+    /// Whether not too many ways lead up from a description, or from what is watched in and below it. Source: Linux `reverse_path_check`.
+    fn check_paths(&self, target: FileId, walk: u64) -> Result<(), Errno> {
+        let file = self.file(target);
+        if file.kind() != Kind::Epoll {
+            return self.count_paths(file, 0, &mut [0; PATHS_MAX.len()]);
+        }
+        if file.ep_walk() == walk {
+            return Ok(());
+        }
+        file.set_ep_walk(walk);
+        self.ep_items(file)
+            .filter_map(|(_, item)| item.file())
+            .try_for_each(|below| self.check_paths(below, walk))
+    }
+
+    fn count_paths(&self, file: File<'_>, steps: usize, counts: &mut [u32; PATHS_MAX.len()]) -> Result<(), Errno> {
+        let mut next = file.ep_links();
+        while let Some(item) = next.map(|id| self.ep_item(id)) {
+            next = item.link();
+            let Some(above) = item.epoll().map(|above| self.file(above)) else {
+                continue;
+            };
+            if above.ep_links().is_some() {
+                if steps == PATHS_MAX.len() {
+                    return Err(Errno::EINVAL);
+                }
+                self.count_paths(above, steps + 1, counts)?;
+            } else if let Some(index) = steps.checked_sub(1) {
+                counts[index] += 1;
+                if counts[index] > PATHS_MAX[index] {
+                    return Err(Errno::EINVAL);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What an item has to tell, of what it was asked for.
-    fn ep_item_poll(&self, item: EpItem<'_>) -> Ready {
+    fn ep_item_poll(&self, item: EpItem<'_>, walk: u64) -> Ready {
         // One that was told once says nothing until asked again.
         if item.events() & !flag::ALL == 0 {
             return Ready::default();
@@ -269,7 +333,11 @@ impl<P: Platform> Linux<'_, P> {
         let Some(file) = item.file() else {
             return Ready::default();
         };
-        let mut ready = self.poll(self.file(file));
+        let file = self.file(file);
+        let mut ready = match file.kind() {
+            Kind::Epoll => self.epoll_poll_in(file, walk),
+            _ => self.poll(file),
+        };
         ready.mask &= item.events();
         if item.events() & flag::ET != 0 && item.told() && item.edges() == ready.edges {
             ready.mask = 0;
@@ -287,12 +355,13 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::EINVAL);
         }
         let (mut found, mut keys) = (0, Keys::of(queue(file)));
+        let walk = self.new_walk();
         // Those that were told go behind the others, and are not looked at twice.
         let (last, mut next) = (file.ep_last(), file.ep_first());
         while let Some(id) = next.filter(|_| found < most) {
             let item = self.ep_item(id);
             next = item.next().filter(|_| Some(id) != last);
-            let ready = self.ep_item_poll(item);
+            let ready = self.ep_item_poll(item, walk);
             keys = keys.with(ready.keys);
             if ready.mask == 0 {
                 continue;
@@ -318,14 +387,31 @@ impl<P: Platform> Linux<'_, P> {
 
     /// An epoll can be read when any of its items has something to tell.
     pub(crate) fn epoll_poll(&self, file: File<'_>) -> Ready {
+        self.epoll_poll_in(file, self.new_walk())
+    }
+
+    fn epoll_poll_in(&self, file: File<'_>, walk: u64) -> Ready {
+        // The walk has been here on another way, and has its keys.
+        if file.ep_walk() == walk {
+            let found = file.ep_found();
+            return Ready {
+                mask: if found & 1 != 0 { event::READABLE } else { 0 },
+                keys: Keys::NONE,
+                edges: found >> 1,
+            };
+        }
         let mut all = Ready::of(0, queue(file), 0);
         for (_, item) in self.ep_items(file) {
-            let ready = self.ep_item_poll(item);
+            let ready = self.ep_item_poll(item, walk);
             all = all.with(ready);
         }
         if all.mask != 0 {
             all.mask = event::READABLE;
         }
+        // As much of it as is kept.
+        all.edges &= u64::MAX >> 1;
+        file.set_ep_walk(walk);
+        file.set_ep_found(all.edges << 1 | u64::from(all.mask != 0));
         all
     }
 }

@@ -58,6 +58,10 @@ record! {
         first_event, set_first_event: Option<EventId> = 14;
         /// The newest of them.
         last_event, set_last_event: Option<EventId> = 15;
+        /// Of an epoll: the last walk over epolls that came by.
+        ep_walk, set_ep_walk: u64 = 14;
+        /// What that walk found here.
+        ep_found, set_ep_found: u64 = 15;
     }
 }
 
