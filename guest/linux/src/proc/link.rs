@@ -6,7 +6,7 @@ use faultlab_mm::shmem::InodeId;
 
 use super::text::Digits;
 use super::tree;
-use super::what::Link;
+use super::what::{File, Link, Show};
 use super::{Shows, What};
 use crate::cred::Cred;
 use crate::file::{Kind, STREAM_DEVICE};
@@ -66,6 +66,55 @@ impl<P: Platform> Linux<'_, P> {
             }
         };
         found.ok_or(Errno::ENOENT).map(Some)
+    }
+
+    /// Whether a file that tells of a process's memory may be opened. Source: Linux, fs/proc/base.c (`proc_mem_open`), kernel/ptrace.c
+    /// (`__ptrace_may_access`).
+    ///
+    /// # Errors
+    /// `EACCES` for others than root, the process itself and those that all its ids belong to; `ESRCH` for one that is gone.
+    pub(crate) fn may_look_into(&self, cred: Cred, id: InodeId) -> Result<(), Errno> {
+        if cred.privileged() || !self.is_proc(id) {
+            return Ok(());
+        }
+        let shows = self.shows(id);
+        let of_memory = match shows.what() {
+            What::Mem | What::Pagemap => true,
+            What::File(File::Process(show)) => matches!(
+                show,
+                Show::Auxv | Show::Environ | Show::Maps | Show::Smaps | Show::SmapsRollup
+            ),
+            _ => false,
+        };
+        if !of_memory {
+            return Ok(());
+        }
+        let process = self.system.process(shows.pid).ok_or(Errno::ESRCH)?;
+        let (user, group) = (process.cred.user, process.cred.group);
+        let same = [user.real, user.effective, user.saved] == [cred.user.effective; 3]
+            && [group.real, group.effective, group.saved] == [cred.group.effective; 3];
+        if same || process.tgid == self.system.current().0 {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
+    }
+
+    /// Files without a name cannot be made in proc, and why. Source: Linux, fs/namei.c (`vfs_tmpfile`), fs/proc/base.c (`S_IMMUTABLE`),
+    /// fs/proc/proc_sysctl.c (`proc_sys_permission`).
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP`; `EPERM` in the directory of a process or thread, `EACCES` below `/proc/sys`.
+    pub(crate) fn may_make_unnamed(&self, dir: InodeId) -> Result<(), Errno> {
+        if !self.is_proc(dir) {
+            return Ok(());
+        }
+        let shows = self.shows(dir);
+        Err(match shows.what() {
+            _ if shows.node == tree::PROCESS || shows.node == tree::THREAD => Errno::EPERM,
+            _ if tree::NODES[usize::from(shows.node)].is_sysctl_dir() => Errno::EACCES,
+            _ => Errno::EOPNOTSUPP,
+        })
     }
 
     /// A node for a stream, which has no name of its own: opening it gives the stream.

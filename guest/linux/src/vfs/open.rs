@@ -219,6 +219,7 @@ impl<P: Platform> Linux<'_, P> {
         }
         self.permission(task.cred, inode, how.rights)?;
         self.may_use_knob(inode, how.rights)?;
+        self.may_look_into(task.cred, inode)?;
         if how.has(o::NOATIME) && !self.owns(task.cred, inode) {
             return Err(Errno::EPERM);
         }
@@ -256,7 +257,13 @@ impl<P: Platform> Linux<'_, P> {
             return Err(Errno::ENOTDIR);
         }
         self.want_write(dir)?;
+        let refused = self.may_make_unnamed(dir);
+        // What nobody may change comes before rights.
+        if refused == Err(Errno::EPERM) {
+            return Err(Errno::EPERM);
+        }
         self.permission(task.cred, dir, may::WRITE | may::EXEC)?;
+        refused?;
         let inode = self.make_inode(task.cred, dir, how.mode & !task.fs.umask)?;
         self.memory.clear_nlink(inode);
         if let Err(errno) = self.name_unnamed(inode, dir) {
