@@ -1,5 +1,7 @@
 //! Bytes in and out of descriptors. Memory objects are the system-call layer's; the standard streams go out through the lab device.
 
+use core::cell::Cell;
+
 use faultlab_abi::lab::kind;
 use faultlab_abi::layout::USER_END;
 use faultlab_linux::file::{File, Kind};
@@ -10,6 +12,7 @@ use super::writer::writer;
 use super::{Errno, descriptor};
 use crate::dev::terminal;
 use crate::dev::{lab, random, serial};
+use crate::global::Global;
 use crate::mem::platform::LINUX;
 use crate::mem::ram;
 use crate::mem::uaccess::{self, Piece, for_each_piece};
@@ -153,15 +156,19 @@ pub(super) fn for_each_vector(
     if count > UIO_MAXIOV {
         return Err(Errno::EINVAL);
     }
+    // Read once, and kept: what is read into may be they themselves. Too many for the stack; nothing here waits.
+    static KEPT: Global<Cell<[[u64; 2]; UIO_MAXIOV as usize]>> = Global::new(Cell::new([[0; 2]; UIO_MAXIOV as usize]));
+    let kept = &KEPT.as_array_of_cells()[..count as usize];
     // Bad vectors are noticed before anything moves: lengths first. Source: Linux, lib/iov_iter.c (`copy_iovec_from_user`, `__import_iovec`).
-    for index in 0..count {
-        if vector(vectors, index)?[1].cast_signed() < 0 {
+    for (kept, index) in kept.iter().zip(0..) {
+        let vector = vector(vectors, index)?;
+        if vector[1].cast_signed() < 0 {
             return Err(Errno::EINVAL);
         }
+        kept.set(vector);
     }
     let mut left = RW_MAX_BYTES;
-    for index in 0..count {
-        let [base, len] = vector(vectors, index)?;
+    for [base, len] in kept.iter().map(Cell::get) {
         let len = len.min(left);
         left -= len;
         if base.checked_add(len).is_none_or(|end| end > USER_END) {
@@ -169,13 +176,10 @@ pub(super) fn for_each_vector(
         }
     }
     let mut moved = 0u64;
-    for index in 0..count {
-        let step = vector(vectors, index).and_then(|[base, len]| {
-            let len = len.min(RW_MAX_BYTES - moved);
-            Ok((len, each(base, len)?))
-        });
-        match step {
-            Ok((len, part)) => {
+    for [base, len] in kept.iter().map(Cell::get) {
+        let len = len.min(RW_MAX_BYTES - moved);
+        match each(base, len) {
+            Ok(part) => {
                 moved += part;
                 if part < len {
                     break;
