@@ -30,6 +30,7 @@ const SOURCES: &[(&str, i32)] = &[
     ("mappings", 0),
     ("pidfds", 0),
     ("watches", 0),
+    ("epolls", 0),
     ("segments", 0),
 ];
 
@@ -40,6 +41,7 @@ const OF_MUSL: &[(&str, i32)] = &[("processes", 5), ("threads", 3), ("thread_gro
 const OF_ROOT: &[(&str, i32)] = &[
     ("userfaultfd", 0),
     ("xattrs", 0),
+    ("refused", 0),
     ("pointers", 0),
     ("file_limits", 0),
     ("swap_errors", 0),

@@ -41,11 +41,12 @@ impl Place<'_> {
 }
 
 impl<P: Platform> Linux<'_, P> {
-    /// `sendfile`: how many bytes were copied to the position of `to`.
+    /// `sendfile`: how many bytes were copied to the position of `to`; whether there was more, and `RLIMIT_FSIZE` forbade it: the process gets
+    /// a `SIGXFSZ`.
     ///
     /// # Errors
     /// `EBADF`, `EINVAL` for what is no file and for appending, `ESPIPE` for an offset into what has none; as a read and a write.
-    pub fn sendfile(&self, writer: Writer, to: File<'_>, from: Place<'_>, count: u64) -> Result<u64, Errno> {
+    pub fn sendfile(&self, writer: Writer, to: File<'_>, from: Place<'_>, count: u64) -> Result<(u64, bool), Errno> {
         if !from.file.readable() {
             return Err(Errno::EBADF);
         }
@@ -70,7 +71,12 @@ impl<P: Platform> Linux<'_, P> {
             file: to,
             at: At::Position,
         };
-        self.copy(writer, (from, source), (to, target), count)
+        let end = to.pos();
+        let wanted = count
+            .min(RW_MAX_BYTES)
+            .min(self.memory.i_size(source).saturating_sub(from.pos()));
+        let done = self.copy(writer, (from, source), (to, target), count)?;
+        Ok((done, done < wanted && end.saturating_add(done) == writer.fsize))
     }
 
     /// `copy_file_range`: how many bytes were copied.

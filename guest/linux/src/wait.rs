@@ -101,6 +101,7 @@ pub struct Waiter {
     /// When it is to be made again at the latest.
     until: Cell<Option<u64>>,
     broken: Cell<bool>,
+    exceeded: Cell<bool>,
     /// A FIFO being opened, counted as open.
     pub(crate) opening: Cell<Option<FileId>>,
     /// The lock of a file that it waits for.
@@ -121,6 +122,7 @@ impl Waiter {
             progress: Cell::new(0),
             until: Cell::new(None),
             broken: Cell::new(false),
+            exceeded: Cell::new(false),
             opening: Cell::new(None),
             lock: Cell::new(None),
             partners: Cell::new(0),
@@ -184,6 +186,15 @@ impl Waiter {
 
     pub(crate) fn set_broken(&self) {
         self.broken.set(true);
+    }
+
+    /// Whether a call since the last question moved what `RLIMIT_FSIZE` allowed, of more: the process gets a `SIGXFSZ`.
+    pub fn take_exceeded(&self) -> bool {
+        self.exceeded.take()
+    }
+
+    pub(crate) fn set_exceeded(&self) {
+        self.exceeded.set(true);
     }
 
     /// The call has to wait for these.

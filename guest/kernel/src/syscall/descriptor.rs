@@ -12,7 +12,7 @@ use faultlab_linux::signal::{Info, Signal, code};
 use faultlab_linux::wait::Call;
 
 use super::file::file_of_call;
-use super::{Errno, Outcome, cred, notify, nr, userfault};
+use super::{Errno, Outcome, cred, notify, nr, userfault, writer};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::terminal;
 use crate::mem::platform::LINUX;
@@ -113,9 +113,13 @@ fn write(file: File<'_>, from: IovIter) -> Result<Outcome, Errno> {
     }
 }
 
-/// A process that wrote to a pipe which nobody reads gets a `SIGPIPE`, whatever its call came to.
+/// A process that wrote to a pipe which nobody reads gets a `SIGPIPE`, whatever its call came to; one that wanted more than a file may have, a
+/// `SIGXFSZ`.
 pub(super) fn signalling(result: Result<Outcome, Errno>) -> Result<Outcome, Errno> {
     let process = process::current();
+    if process.waiter.take_exceeded() {
+        writer::send_exceeded();
+    }
     if process.waiter.take_broken() {
         let user = process.cred.get().user.real;
         // A standard signal is never refused.

@@ -10,6 +10,7 @@ use faultlab_linux::wait::Call;
 use super::descriptor::{outcome, signalling};
 use super::file::file_of_call;
 use super::fs::copy::{at, tell};
+use super::writer::writer;
 use super::{Errno, Outcome};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::mem::platform::LINUX;
@@ -86,7 +87,7 @@ fn splice(from: (u64, u64), to: (u64, u64), len: u64, flags: u64) -> Result<Call
         at: at(from.1)?,
         file: files.0,
     };
-    let call = LINUX.splice(&process::current().waiter, source, target, len, flags)?;
+    let call = LINUX.splice((&process::current().waiter, writer()), source, target, len, flags)?;
     if let Call::Done(done) = call {
         tell(to.1, target.at, done)?;
         tell(from.1, source.at, done)?;

@@ -53,7 +53,12 @@ pub(super) fn told(errno: Errno) -> Errno {
     if errno != Errno::XFSZ {
         return errno;
     }
+    send_exceeded();
+    Errno::EFBIG
+}
+
+/// The running thread wanted to write more than it may.
+pub(super) fn send_exceeded() {
     // A standard signal is never refused.
     _ = signal::send_thread(process::current(), &Info::sent(Signal::XFSZ, code::KERNEL, 0, 0));
-    Errno::EFBIG
 }

@@ -12,6 +12,7 @@ use crate::copy::Place;
 use crate::file::{File, Kind, o};
 use crate::iov::IovIter;
 use crate::wait::{Call, Keys, Waiter};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 /// Flags. Source: splice(2).
@@ -55,7 +56,14 @@ impl<P: Platform> Linux<'_, P> {
     /// # Errors
     /// `EBADF` for what is not opened for it, `EINVAL` without a pipe, for one with itself and for appending, `EPIPE`, `EAGAIN`; as a read and a
     /// write.
-    pub fn splice(&self, waiter: &Waiter, from: Place<'_>, to: Place<'_>, len: u64, flags: u64) -> Result<Call, Errno> {
+    pub fn splice(
+        &self,
+        (waiter, writer): (&Waiter, Writer),
+        from: Place<'_>,
+        to: Place<'_>,
+        len: u64,
+        flags: u64,
+    ) -> Result<Call, Errno> {
         if !from.file.readable() || !to.file.writable() {
             return Err(Errno::EBADF);
         }
@@ -68,7 +76,7 @@ impl<P: Platform> Linux<'_, P> {
             (Kind::Pipe(source), kind) => {
                 let other = Other::of(kind).ok_or(Errno::EINVAL)?;
                 let may_wait = may_wait([from.file, from.file], flags);
-                self.pipe_to_file(waiter, source, (to, other), len, may_wait)
+                self.pipe_to_file((waiter, writer), source, (to, other), len, may_wait)
             }
             // What is empty for ever has nothing to give. Source: Linux `null_fops`.
             (Kind::Null, _) => Err(Errno::EINVAL),
@@ -389,7 +397,7 @@ impl<P: Platform> Linux<'_, P> {
 
     fn pipe_to_file(
         &self,
-        waiter: &Waiter,
+        (waiter, writer): (&Waiter, Writer),
         source: InodeId,
         (to, other): (Place<'_>, Other),
         len: u64,
@@ -411,7 +419,15 @@ impl<P: Platform> Linux<'_, P> {
             if let Other::File(id) = other {
                 part = part.min(PAGE_BYTES - pos % PAGE_BYTES);
                 let from = (buffer.page, buffer.offset as usize);
-                result = self.memory.shmem_write_part(from, Position { id, pos }, part as usize);
+                result = writer.limit(pos, part).and_then(|most| {
+                    part = most;
+                    if done == 0 {
+                        self.remove_privs(writer, id);
+                    }
+                    Ok(self
+                        .memory
+                        .shmem_write_part(from, Position { id, pos }, part as usize)?)
+                });
                 if result.is_err() {
                     break;
                 }
@@ -425,7 +441,13 @@ impl<P: Platform> Linux<'_, P> {
         self.wake_end(id, End::Write);
         match result {
             Ok(()) => Ok(waiter.done(done)),
-            Err(error) => waiter.failed(done, error.into()),
+            Err(errno) => {
+                // What was moved is the call's value, but the signal comes.
+                if errno == Errno::XFSZ && done != 0 {
+                    waiter.set_exceeded();
+                }
+                waiter.failed(done, errno)
+            }
         }
     }
 }

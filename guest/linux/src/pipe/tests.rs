@@ -14,6 +14,7 @@ use crate::iov::IovIter;
 use crate::poll::event;
 use crate::read_write::{At, Buffer};
 use crate::wait::{Call, Keys, Waiter};
+use crate::writer::Writer;
 use crate::{Errno, Linux};
 
 const F_SETPIPE_SZ: u64 = 1031;
@@ -352,7 +353,12 @@ fn splices_move_bytes_and_lose_none() {
                 }
                 1 => {
                     let (source, target) = (at(from_end, At::Position), at(to_end, At::Position));
-                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    let moved =
+                        done(
+                            world
+                                .linux
+                                .splice((&world.waiter, Writer::ANY), source, target, len, SPLICE_NONBLOCK),
+                        );
                     let bytes: Vec<u8> = queues[from].drain(..moved).collect();
                     queues[to].extend(bytes);
                 }
@@ -365,12 +371,22 @@ fn splices_move_bytes_and_lose_none() {
                 }
                 3 => {
                     let (source, target) = (at(object, At::Offset(pos)), at(to_end, At::Position));
-                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    let moved =
+                        done(
+                            world
+                                .linux
+                                .splice((&world.waiter, Writer::ANY), source, target, len, SPLICE_NONBLOCK),
+                        );
                     queues[to].extend(&content[pos as usize..pos as usize + moved]);
                 }
                 _ => {
                     let (source, target) = (at(from_end, At::Position), at(object, At::Offset(pos)));
-                    let moved = done(world.linux.splice(&world.waiter, source, target, len, SPLICE_NONBLOCK));
+                    let moved =
+                        done(
+                            world
+                                .linux
+                                .splice((&world.waiter, Writer::ANY), source, target, len, SPLICE_NONBLOCK),
+                        );
                     for (byte, place) in queues[from].drain(..moved).zip(&mut content[pos as usize..]) {
                         *place = byte;
                     }

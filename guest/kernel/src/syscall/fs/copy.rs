@@ -4,10 +4,10 @@ use faultlab_linux::copy::Place;
 use faultlab_linux::read_write::At;
 
 use super::Errno;
-use crate::mem::platform::LINUX;
+use crate::mem::platform::{LINUX, MEMORY};
 use crate::mem::uaccess;
 use crate::syscall::file::file;
-use crate::syscall::writer::writer;
+use crate::syscall::writer::{send_exceeded, writer};
 
 /// Where a call begins: at the offset that a pointer points to, or at the position.
 pub(in super::super) fn at(offset: u64) -> Result<At, Errno> {
@@ -33,7 +33,12 @@ pub(super) fn sendfile(to: u64, from: u64, offset: u64, count: u64) -> Result<u6
         at: at(offset)?,
         file: file(from)?,
     };
-    let done = LINUX.sendfile(writer(), file(to)?, place, count)?;
+    let (done, exceeded) = LINUX.sendfile(writer(), file(to)?, place, count)?;
+    if exceeded {
+        send_exceeded();
+        // Signals are looked for on the long way.
+        MEMORY.defer_work();
+    }
     tell(offset, place.at, done)?;
     Ok(done)
 }

@@ -162,7 +162,7 @@ fn copying_between_files() {
     };
     assert_eq!(
         world.linux.sendfile(Writer::ANY, to, place, 1 << 20),
-        Ok(3 * 4096 + 100)
+        Ok((3 * 4096 + 100, false))
     );
     assert_eq!(world.linux.lseek(from, 0, 1), Ok(3 * 4096 + 100));
     assert_eq!(memory.getattr(source).blocks, 16, "holes stay");
