@@ -40,10 +40,35 @@ static void say(const char *format, ...) {
     for (int i = 0; i < len; i++) outb(line[i], 0x3f8);
 }
 
+static void must(int good, const char *what);
+
 static void end(void) {
     sync();
     reboot(RB_AUTOBOOT);
     for (;;) pause();
+}
+
+// Runs another program, whose lines are said, in the place of all that follows.
+static void run(const char *path) {
+    int ends[2], status;
+    must(pipe(ends) == 0, "pipe");
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 1), dup2(ends[1], 2), close(ends[0]), close(ends[1]);
+        execl(path, path, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    FILE *lines = fdopen(ends[0], "r");
+    char line[256];
+    while (fgets(line, sizeof line, lines)) {
+        line[strcspn(line, "\n")] = 0;
+        say("%s", line);
+    }
+    waitpid(child, &status, 0);
+    if (status == 0) say("ok");
+    else say("status %#x", status);
+    end();
 }
 
 static void must(int good, const char *what) {
@@ -253,6 +278,7 @@ int main(void) {
         close(fd);
     }
     must(access(DISK, F_OK) == 0, "no " DISK);
+    if (access("/program", X_OK) == 0) run("/program");
     char *version = load("/proc/version");
     version[strcspn(version, "(")] = 0;
     say("%s", version);

@@ -31,11 +31,12 @@ const E820_RESERVED: u32 = 2;
 const COMMAND_LINE: &str =
     "console=ttyS0 pci=off i8042.noaux i8042.nokbd i8042.nopnp i8042.dumbkbd reboot=t panic=-1 quiet\0";
 
-/// What Linux is to run: `init` as its first program, which finds `modules` beside it as `/0.ko`, `/1.ko` and on.
+/// What Linux is to run: `init` as its first program, which finds `modules` beside it as `/0.ko`, `/1.ko` and on, and `program` as `/program`.
 pub(crate) struct Software {
     pub(crate) kernel: PathBuf,
     pub(crate) init: PathBuf,
     pub(crate) modules: Vec<PathBuf>,
+    pub(crate) program: Option<PathBuf>,
 }
 
 /// Loads it. Returns the entry address.
@@ -85,6 +86,9 @@ fn initramfs(software: &Software) -> Result<Vec<u8>, Box<dyn Error>> {
     archive.add_character_device(Path::new("/dev/console"), 0o600, (5, 1));
     for (number, module) in software.modules.iter().enumerate() {
         archive.add_file(Path::new(&format!("/{number}.ko")), 0o644, read(module)?);
+    }
+    if let Some(program) = &software.program {
+        archive.add_file(Path::new("/program"), 0o755, read(program)?);
     }
     let mut bytes = Vec::new();
     archive.write(&mut bytes)?;

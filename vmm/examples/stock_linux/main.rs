@@ -56,6 +56,12 @@ struct Options {
     /// A module for the program to load; several are loaded in this order
     #[arg(long)]
     module: Vec<PathBuf>,
+    /// A static program to run there instead of what the first one does by itself; its output is shown
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// MiB of memory
+    #[arg(long, default_value_t = 256)]
+    memory: u64,
     /// Who serves the disk: inline, thread or uring
     #[arg(long, default_value = "inline")]
     swap_io: String,
@@ -67,7 +73,6 @@ struct Options {
     log: bool,
 }
 
-const MEMORY_BYTES: u64 = 256 << 20;
 const DISK_BYTES: u64 = 64 << 20;
 
 fn main() -> ExitCode {
@@ -91,11 +96,12 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     if how.on_this_host() != how {
         return Err("no io_uring here".into());
     }
-    let ram = Arc::new(GuestRam::new(MEMORY_BYTES, Backing::default())?);
+    let ram = Arc::new(GuestRam::new(options.memory << 20, Backing::default())?);
     let software = Software {
         kernel: options.kernel,
         init: options.init,
         modules: options.module,
+        program: options.program,
     };
     let entry = boot::load(&ram, &software)?;
     let (vm, mut vcpu) = create(&ram, entry)?;

@@ -28,12 +28,16 @@ impl<P: Platform> Memory<P> {
     /// Stops swapping to area `area`.
     ///
     /// # Errors
-    /// [`Error::Einval`] without such an area, [`Error::Enomem`] when what is in it does not fit into memory. Then the area is in use as
-    /// before, and nothing is lost.
+    /// [`Error::Einval`] without such an area, [`Error::Enomem`] when what is in it does not fit into memory, or what was promised does not without
+    /// it. Then the area is in use as before, and nothing is lost.
     pub fn swapoff(&self, area: usize) -> Result<(), Error> {
         let _guard = self.locks.mmap.lock();
         let info = self.swap.areas.get(area).filter(|info| info.max.get() != 0);
         let info = info.ok_or(Error::Einval)?;
+        // As if all that the area has room for were to be promised, while the area still counts. Rule B20.
+        let promised = u64::from(info.pages.get());
+        self.vm_enough_memory(promised)?;
+        self.vm_unacct_memory(promised);
         self.disable_swap_info(area);
         self.swap_drain();
         let low = self.zone.watermark(Watermark::Low);

@@ -187,6 +187,27 @@ fn one_of_several_areas_goes() {
     assert_eq!(memory.swap_inuse_pages(), 0);
 }
 
+/// F26, B20: an area that promises lean on stays, whether anything is in it or not; then it goes.
+#[test]
+fn an_area_that_was_promised_stays() {
+    let memory = areas(512, &[(400, None)]);
+    let mm = memory.mm_alloc().unwrap();
+    let at = swapped_out(&memory, mm, 20, PRIVATE);
+    let promised = memory.committed_as();
+    assert!(promised >= 20);
+    memory.set_overcommit_memory(2).unwrap();
+    // Without the area there would be as much as is promised, and not one page more.
+    memory.set_overcommit_kbytes(4 * promised);
+    assert_eq!(memory.swapoff(0), Err(Error::Enomem));
+    assert_eq!((memory.total_swap_pages(), memory.committed_as()), (399, promised));
+    memory.check_invariants();
+    memory.set_overcommit_kbytes(4 * (promised + 1));
+    assert_eq!(memory.swapoff(0), Ok(()));
+    assert_eq!((memory.total_swap_pages(), memory.committed_as()), (0, promised));
+    intact(&memory, mm, at, 20);
+    memory.check_invariants();
+}
+
 /// F14: what is visible of pages that go out: fewer of objects and mapped, slots taken, pages counted.
 #[test]
 fn what_is_visible_of_swapping() {
