@@ -1,6 +1,7 @@
 //! Pages per second through the swap disk's virtio queue, beside direct reads and writes of the same file by a thread of
-//! this process, in one run. The goal is at least 80 % at 16 requests in flight: each row says whether it keeps to that, the last line how many do, and
-//! the exit status is 1 if one does not. A busy machine moves both sides: run it on an idle one.
+//! this process, in one run. The goal is at least 80 % at 16 requests in flight for transfers that bypass the page cache: each such row says whether it keeps
+//! to that, the last line how many do, and the exit status is 1 if one does not. From the page cache a transfer is a copy,
+//! and there is no disk to be compared with: those rows are shown, and not judged. A busy machine moves both sides: run it on an idle one.
 //!
 //! | module | what is in it |
 //! |---|---|
@@ -104,7 +105,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
                     work.name()
                 );
                 if words.iter().all(|word| row.contains(word.as_str())) {
-                    let ratio = measure(how, bypass, work)?;
+                    let ratio = measure(how, bypass, work)?.filter(|_| bypass);
                     rows += usize::from(ratio.is_some());
                     kept += usize::from(ratio.is_some_and(|ratio| ratio >= GOAL));
                 }
@@ -112,7 +113,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
     }
     println!(
-        "\n{kept} of {rows} rows reach {:.0} % of the direct transfers",
+        "\n{kept} of {rows} rows past the page cache reach {:.0} % of the direct transfers",
         GOAL * 100.0
     );
     Ok(ExitCode::from(u8::from(kept < rows)))
@@ -171,7 +172,11 @@ fn measure(how: SwapIo, bypass: bool, work: Work) -> Result<Option<f64>, Box<dyn
         median(&mut directs),
         median(&mut devices),
         ratio * 100.0,
-        if ratio >= GOAL { "ok" } else { "BELOW" },
+        match bypass {
+            false => "-",
+            true if ratio >= GOAL => "ok",
+            true => "BELOW",
+        },
         all.join(" ")
     );
     Ok(Some(ratio))
