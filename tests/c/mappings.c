@@ -11,6 +11,7 @@
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #define PAGE 4096UL
@@ -253,6 +254,21 @@ static void answers(void)
 	show("");
 }
 
+static void others(void)
+{
+	char bytes[16] = "", *stack = AT + 0x1000000;
+	struct iovec own = { bytes, 16 }, other = { AT, 16 }, below = { stack - PAGE, 16 };
+
+	map(AT, PAGE, PROT_WRITE, 0);
+	map(stack, PAGE, PROT_READ | PROT_WRITE, MAP_GROWSDOWN);
+	CALL(process_vm_readv(getpid(), &own, 1, &other, 1, 0));
+	CALL(process_vm_writev(getpid(), &own, 1, &other, 1, 0));
+	CALL(process_vm_readv(getpid(), &own, 1, &below, 1, 0));
+	CALL(process_vm_writev(getpid(), &own, 1, &below, 1, 0));
+	CALL(byte_at(stack - PAGE));
+	CALL(process_vm_readv(getpid(), &own, 1, &below, 1, 0));
+}
+
 static void flags(void)
 {
 	int fd = object(PAGE), segment = shmget(IPC_PRIVATE, PAGE, 0600);
@@ -274,7 +290,8 @@ int main(void)
 		const char *name;
 		void (*run)(void);
 	} parts[] = { { "moves", moves }, { "limits", limits }, { "rights", rights }, { "replacement", refused_replacement },
-		      { "holes", holes }, { "resident", resident }, { "heap", heap }, { "answers", answers }, { "flags", flags } };
+		      { "holes", holes }, { "resident", resident }, { "heap", heap }, { "answers", answers }, { "others", others },
+		      { "flags", flags } };
 	struct sigaction action = { .sa_sigaction = faulted, .sa_flags = SA_SIGINFO | SA_NODEFER };
 	int status;
 

@@ -7,6 +7,7 @@
 //! Source: the man page of each; Linux, kernel/capability.c, block/ioprio.c, fs/sync.c, mm/process_vm_access.c.
 
 use faultlab_linux::file::Kind;
+use faultlab_mm::addr::VirtAddr;
 use faultlab_mm::vma::MmId;
 
 use super::file::file;
@@ -14,6 +15,7 @@ use super::time::{Clock, NS_PER_S};
 use super::{Errno, Outcome};
 use crate::cpu::regs::{PtRegs, VolatileRegs};
 use crate::dev::clock;
+use crate::mem::platform::MEMORY;
 use crate::mem::uaccess;
 use crate::task::process::{self, Process, current_mm};
 
@@ -318,6 +320,7 @@ fn copy_some(mm: MmId, near: (u64, u64), far: (u64, u64), writes: bool) -> Resul
     let len = near.1.min(far.1).min(in_chunk);
     let mut buffer = [0; CHUNK_BYTES as usize];
     let chunk = &mut buffer[..len as usize];
+    MEMORY.may_access_remote(mm, VirtAddr(far.0), writes)?;
     if writes {
         uaccess::copy_from(current_mm(), chunk, near.0)?;
         uaccess::copy_to(mm, far.0, chunk)?;

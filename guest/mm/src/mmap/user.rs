@@ -49,6 +49,20 @@ impl<P: Platform> Memory<P> {
         Err(Error::Efault)
     }
 
+    /// Whether another process may read, or write, at `addr` (`process_vm_readv`): it needs that very right, whatever the processor would let
+    /// pass, and no stack grows for it. Source: Linux `check_vma_flags`, `gup_vma_lookup`.
+    ///
+    /// # Errors
+    /// [`Error::Efault`].
+    pub fn may_access_remote(&self, mm_id: MmId, addr: VirtAddr, write: bool) -> Result<(), Error> {
+        let _guard = self.locks.mmap.lock();
+        let needed = if write { vm::WRITE } else { vm::READ };
+        find_vma(self, self.mm(mm_id), addr)
+            .map(|id| self.vma(id))
+            .filter(|vma| vma.vm_start() <= addr && vma.has(needed))
+            .map_or(Err(Error::Efault), |_| Ok(()))
+    }
+
     /// Copies bytes to a program, as the program itself would store them.
     ///
     /// # Errors

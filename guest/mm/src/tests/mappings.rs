@@ -2,7 +2,7 @@
 //! more memory than a host has to give.
 
 use crate::Memory;
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::{Error, Fault};
 use crate::mmap::{Rlimits, TASK_SIZE, advice, map_flag, prot, remap_flag};
 use crate::overcommit::OvercommitMode;
@@ -201,6 +201,26 @@ fn populating_needs_the_right() {
         let populated = memory.do_madvise(mm, BASE, PAGE_SIZE, advice::POPULATE_READ);
         assert_eq!(populated, Err(Error::Einval), "{rights}");
     }
+    memory.mmput(mm, 1);
+}
+
+/// B46, B11: another process needs the very right, and makes no stack grow.
+#[test]
+fn access_by_others() {
+    let memory = machine(256, 0);
+    let mm = memory.mm_alloc().unwrap();
+    let may = |at, write| memory.may_access_remote(mm, VirtAddr(at), write);
+    map(&memory, mm, BASE, 2, prot::WRITE).unwrap();
+    assert_eq!((may(BASE, false), may(BASE, true)), (Err(Error::Efault), Ok(())));
+    map(&memory, mm, BASE, 2, prot::READ).unwrap();
+    assert_eq!((may(BASE + 8, false), may(BASE, true)), (Ok(()), Err(Error::Efault)));
+    let flags = PRIVATE | map_flag::FIXED | map_flag::GROWSDOWN;
+    memory.do_mmap(mm, page(64), PAGE_SIZE, RW, flags, None, 0).unwrap();
+    assert_eq!(
+        (may(page(63), false), may(page(64), true)),
+        (Err(Error::Efault), Ok(()))
+    );
+    assert_eq!(may(page(65), false), Err(Error::Efault));
     memory.mmput(mm, 1);
 }
 
