@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pts, Pty, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 use rustix::process::Signal;
 use rustix::termios::tcgetattr;
 use serde_json::Value;
@@ -46,8 +47,11 @@ pub(crate) fn tests(suite: &mut Suite) {
         let name = format!("ending::{name} leaves what a run has measured");
         suite.test(name, Needs::Kvm, move || interrupted_run(signal, status));
     }
-    let others: [(&str, fn()); 6] = [
+    let others: [(&str, fn()); 9] = [
         ("a reader that has gone ends the program", reader_gone),
+        ("a reader that does not read holds up no limit of time", reader_idle),
+        ("what cannot be told does not change the status", nothing_told),
+        ("a FIFO that nobody reads can be left", fifo),
         ("--timeout ends a program that spins", timeout),
         ("--timeout ends a run, which is then partial", run_timeout),
         ("a terminal is as it was after a run", terminal_after_run),
@@ -108,6 +112,43 @@ fn reader_gone() {
     drop(stdout);
     let ran = running.end().expect(128 + 13);
     assert_eq!(ran.stderr(), "");
+}
+
+fn reader_idle() {
+    // The last pages are left: then the pipe is full.
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("a pipe has flags");
+    while (&writer).write(&[7; 4096]).is_ok() {}
+    for flags in [OFlags::NONBLOCK, OFlags::empty()] {
+        fcntl_setfl(&writer, flags).expect("a pipe has flags");
+        let theirs = writer.try_clone().expect("a descriptor");
+        let ran = faultlab("exec --timeout 1 -- hello").stdout(theirs).run().expect(124);
+        assert!(ran.stderr().contains("still running after 1 s"), "{}", ran.stderr());
+    }
+}
+
+fn nothing_told() {
+    let full = || fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let ran = faultlab("exec --trace-level stages -- hello 7").stderr(full()).run();
+    assert_eq!(ran.expect(7).stdout(), "argv[0] = hello\nargv[1] = 7\n");
+    // What was asked for by name and is lost is a failure.
+    let ran = faultlab("exec --strace=/dev/full -- hello").run().expect(125);
+    assert!(ran.stderr().contains("cannot write /dev/full: No space left"), "{}", ran.stderr());
+}
+
+/// Nothing catches the signal yet while a FIFO is opened.
+fn fifo() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("fifo");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO can be made");
+    let strace = format!("exec --strace={} -- hello", path.display());
+    let out = format!("trace --out {} -- hello", path.display());
+    for arguments in [strace, out] {
+        let running = faultlab(&arguments).start();
+        running.signal(Signal::TERM);
+        let ran = running.end().expect(143);
+        assert_eq!(ran.stdout(), "");
+    }
 }
 
 fn timeout() {

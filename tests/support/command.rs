@@ -110,6 +110,18 @@ impl Faultlab {
         self
     }
 
+    /// Where it writes to instead of [`Ran::stdout`].
+    pub(crate) fn stdout(mut self, output: impl Into<Stdio>) -> Faultlab {
+        self.command.stdout(output);
+        self
+    }
+
+    /// Where it complains to instead of [`Ran::stderr`].
+    pub(crate) fn stderr(mut self, output: impl Into<Stdio>) -> Faultlab {
+        self.command.stderr(output);
+        self
+    }
+
     /// Runs it to its end.
     #[track_caller]
     pub(crate) fn run(self) -> Ran {

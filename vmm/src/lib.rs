@@ -21,6 +21,7 @@
 //! | [`watchdog`] | ends a guest that makes no progress |
 //! | [`observer`], [`outcome`], [`error`] | what a caller sees |
 //! | [`bring_back`] | files that come back from the guest |
+//! | [`paths`] | what a path that somebody gave names: an open descriptor, or a file |
 //! | [`strace`] | system calls as lines of text |
 //! | [`report`] | rows, checks, table and JSON made of measured phases |
 //!
@@ -43,6 +44,7 @@ pub mod memory;
 pub mod observer;
 pub mod on_linux;
 pub mod outcome;
+pub mod paths;
 mod process;
 mod rate_limit;
 pub mod report;

@@ -111,6 +111,9 @@ impl Watch {
     pub(crate) fn start(stop: &StopHandle, vcpu: &mut VcpuFd, timeout: Option<Duration>) -> std::io::Result<Watch> {
         // A limit beyond what the clock can represent is none.
         let limit = timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
+        if let Some((_, deadline)) = limit {
+            stop.end_at(deadline);
+        }
         let ticker = Ticker::start(stop.clone(), limit.map(|(_, deadline)| deadline))?;
         let armed = stop.arm(vcpu);
         let watch = Watch {

@@ -1,15 +1,18 @@
 //! `faultlab exec`: one program in the guest; its output and its exit status are the command's.
 
-use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
 
+use faultlab::paths;
 use faultlab::report::stages;
 use faultlab::{Host, Observer, StopHandle, Stream, Vm, exit};
+use rustix::stdio;
 use signal_hook::consts::SIGPIPE;
 
 mod bring;
 mod versus;
 
+use super::put::put;
 use super::signals::StopOnSignals;
 use super::terminal::{self, GuestsTerminal};
 use super::{Failure, report_end, vm_config};
@@ -22,13 +25,17 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     }
     vm_config::check_backing(&args.vm.backing, &[args.backing])?;
     let host = Host::open()?;
-    let vm = Vm::new(bring::config(args)?, &host)?;
+    let config = bring::config(args)?;
+    // A FIFO is waited for here; signals still do what they do by default, and nothing has been made yet.
+    let calls = calls(args)?;
+    let vm = Vm::new(config, &host)?;
     let stop = vm.stop_handle();
     let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     let mut output = Output {
         stop,
         failure: None,
-        calls: calls(args)?,
+        calls,
+        calls_failure: None,
     };
     let taken = match terminal::streams() {
         0 => None,
@@ -38,12 +45,17 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     drop(taken);
     let outcome = outcome?;
     drop(signals);
+    let flushed = output.calls.map_or(Ok(()), |mut calls| calls.flush());
+    if let Some(failure) = output.calls_failure.or(flushed.err()) {
+        return Err(cannot_tell_calls(args, failure));
+    }
     if let Some(failure) = output.failure {
         return Err(Failure::Stdout(failure));
     }
     if args.vm.trace_level == TraceLevel::Stages {
         // On standard error: standard output is the program's.
-        eprint!("{}", stages::render(&outcome.trace, &outcome.requests));
+        // If that is closed or full, the exit status still is the program's.
+        let _ = io::stderr().write_all(stages::render(&outcome.trace, &outcome.requests).as_bytes());
     }
     report_end(&outcome);
     for missing in &outcome.not_brought {
@@ -60,13 +72,21 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
     })
 }
 
+/// Lines about system calls could not be written.
+fn cannot_tell_calls(args: &ExecArgs, source: io::Error) -> Failure {
+    match &args.strace {
+        Some(path) if path.as_os_str() != "-" => Failure::cannot_write(path, source),
+        _ => Failure::cannot_write(Path::new("standard error"), source),
+    }
+}
+
 /// Where lines about system calls go.
 fn calls(args: &ExecArgs) -> Result<Option<Box<dyn Write>>, Failure> {
     Ok(match &args.strace {
         None => None,
         Some(path) if path.as_os_str() == "-" => Some(Box::new(io::stderr())),
         Some(path) => {
-            let file = File::create(path).map_err(|source| Failure::cannot_write(path, source))?;
+            let file = paths::create(path).map_err(|source| Failure::cannot_write(path, source))?;
             Some(Box::new(BufWriter::new(file)))
         }
     })
@@ -78,6 +98,8 @@ pub(super) struct Output {
     pub(super) failure: Option<io::Error>,
     /// Where lines about system calls go.
     pub(super) calls: Option<Box<dyn Write>>,
+    /// Why they do not any more.
+    pub(super) calls_failure: Option<io::Error>,
 }
 
 impl Observer for Output {
@@ -86,22 +108,18 @@ impl Observer for Output {
             && let Err(error) = write!(calls, "{line}{}", terminal::line_end())
         {
             self.calls = None;
-            self.failure = Some(error);
+            self.calls_failure = Some(error);
             self.stop.stop(SIGPIPE);
         }
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let written = match stream {
-            Stream::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes).and_then(|()| stdout.flush())
-            }
-            Stream::Stderr => io::stderr().write_all(bytes),
-            Stream::Terminal => rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdin(), bytes))
-                .map(drop)
-                .map_err(io::Error::from),
+        let to = match stream {
+            Stream::Stdout => stdio::stdout(),
+            Stream::Stderr => stdio::stderr(),
+            Stream::Terminal => stdio::stdin(),
         };
+        let written = put(to, bytes, || self.stop.is_over());
         match written {
             Ok(()) => {}
             // What the program itself would be ended by, were it writing to the pipe directly.

@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod gate;
 pub(crate) mod programs;
 pub(crate) mod progress;
+mod put;
 pub(crate) mod report;
 pub(crate) mod rig;
 pub(crate) mod run;
@@ -113,8 +114,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// The same of what need not be text.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match put::put(rustix::stdio::stdout(), bytes, || false) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Stdout(error)),
         _ => Ok(()),
     }

@@ -25,13 +25,14 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
     };
     let vm = Vm::new(config, &host)?;
     let stop = vm.stop_handle();
-    let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
-    // Claimed now: a path that cannot be written is known before anything runs.
+    // Claimed now: a path that cannot be written is known before anything runs. A FIFO is waited for while signals do what they do by default.
     let file = claim(&args.out)?;
+    let signals = StopOnSignals::listen(stop.clone()).map_err(Failure::Signals)?;
     let mut output = Output {
         stop,
         failure: None,
         calls: None,
+        calls_failure: None,
     };
     let outcome = vm.run(&mut output)?;
     let timeline = outcome.timeline.clone().unwrap_or_default();

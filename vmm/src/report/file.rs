@@ -9,7 +9,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
+
+use crate::paths::{self, Named};
 
 /// A place for a file that can be written.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub struct WholeFile {
 enum Sink {
     /// A regular file, to be replaced.
     Replace(NamedTempFile),
-    /// A device or a pipe (`/dev/stdout`): it has no content to be kept whole, and must not be replaced.
+    /// An open descriptor (`/dev/stdout`), a device or a pipe: it is written to as it is, and must not be replaced.
     Direct(File),
 }
 
@@ -33,13 +37,34 @@ impl WholeFile {
     /// Its directory is missing or cannot be written, or it is a directory.
     pub fn create(path: &Path) -> io::Result<Self> {
         // A symbolic link stays one: what it points to is replaced.
-        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let sink = match target.metadata() {
+        let target = match paths::named(path)? {
+            Named::Descriptor(file) => {
+                if (fcntl_getfl(&file)? & OFlags::ACCMODE) == OFlags::RDONLY {
+                    return Err(Errno::BADF.into());
+                }
+                let path = path.to_owned();
+                return Ok(Self {
+                    path,
+                    sink: Sink::Direct(file),
+                });
+            }
+            Named::Path(target) => target,
+        };
+        let sink = match target.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(metadata) if !metadata.is_file() => Sink::Direct(OpenOptions::new().write(true).open(&target)?),
-            Ok(metadata) => Sink::Replace(beside(&target, metadata.permissions())?),
+            Ok(metadata) if metadata.is_file() => Sink::Replace(beside(&target, metadata.permissions())?),
+            // Only what another process has open is still a link here: it is added to.
+            Ok(metadata) => Sink::Direct(
+                OpenOptions::new()
+                    .write(true)
+                    .append(metadata.is_symlink())
+                    .open(&target)?,
+            ),
             // The process's umask applies.
-            Err(_) => Sink::Replace(beside(&target, Permissions::from_mode(0o666))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Sink::Replace(beside(&target, Permissions::from_mode(0o666))?)
+            }
+            Err(error) => return Err(error),
         };
         Ok(Self { path: target, sink })
     }
@@ -61,15 +86,11 @@ impl WholeFile {
 }
 
 fn beside(target: &Path, permissions: Permissions) -> io::Result<NamedTempFile> {
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     Builder::new()
         .prefix(".faultlab-")
         .suffix(".new")
         .permissions(permissions)
-        .tempfile_in(directory)
+        .tempfile_in(paths::directory_of(target))
 }
 
 #[cfg(test)]
@@ -102,6 +123,40 @@ mod tests {
         WholeFile::create(&link).unwrap().write("7\n").unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(std::fs::read_to_string(&real).unwrap(), "7\n");
+    }
+
+    #[test]
+    fn an_open_descriptor_is_added_to_and_never_replaced() {
+        use std::os::fd::AsRawFd;
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let log = OpenOptions::new().create(true).append(true).open(at("log")).unwrap();
+        let link = at("stdout");
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{}", log.as_raw_fd()), &link).unwrap();
+        (&log).write_all(b"before\n").unwrap();
+        WholeFile::create(&link).unwrap().write("one\n").unwrap();
+        assert_eq!(std::fs::read_to_string(at("log")).unwrap(), "before\none\n");
+        // What has lost its name is still what is open.
+        std::fs::rename(at("log"), at("old")).unwrap();
+        let old = File::open(at("old")).unwrap();
+        std::fs::remove_file(at("old")).unwrap();
+        WholeFile::create(&link).unwrap().write("two\n").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(io::read_to_string(old).unwrap(), "before\none\ntwo\n");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        let reader = File::open("/dev/null").unwrap();
+        let closed = WholeFile::create(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd()))).unwrap_err();
+        assert_eq!(closed.raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_written_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("new", &link).unwrap();
+        WholeFile::create(&link).unwrap().write("7\n").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read_to_string(directory.path().join("new")).unwrap(), "7\n");
     }
 
     #[test]

@@ -16,8 +16,9 @@
 use std::os::raw::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
@@ -32,6 +33,8 @@ pub struct StopHandle {
 struct Shared {
     /// Signal number to report, or 0.
     stop: AtomicI32,
+    /// When the time is up, if there is a limit.
+    deadline: OnceLock<Instant>,
     armed: Mutex<Option<Armed>>,
 }
 
@@ -65,6 +68,19 @@ impl StopHandle {
             0 => None,
             signal => Some(signal),
         }
+    }
+
+    /// Whether the run is to end: it was stopped, or its time is up. What waits on the guest's behalf gives up then.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let deadline = self.shared.deadline.get();
+        self.stopped().is_some() || deadline.is_some_and(|deadline| Instant::now() >= *deadline)
+    }
+
+    /// The run has until then; the first call counts.
+    pub(crate) fn end_at(&self, deadline: Instant) {
+        // A failed call means that a guest of this handle ran before.
+        let _ = self.shared.deadline.set(deadline);
     }
 
     /// Makes the vCPU return from the guest once, if it runs.
