@@ -133,7 +133,11 @@ fn nothing_told() {
     assert_eq!(ran.expect(7).stdout(), "argv[0] = hello\nargv[1] = 7\n");
     // What was asked for by name and is lost is a failure.
     let ran = faultlab("exec --strace=/dev/full -- hello").run().expect(125);
-    assert!(ran.stderr().contains("cannot write /dev/full: No space left"), "{}", ran.stderr());
+    assert!(
+        ran.stderr().contains("cannot write /dev/full: No space left"),
+        "{}",
+        ran.stderr()
+    );
 }
 
 /// Nothing catches the signal yet while a FIFO is opened.

@@ -13,6 +13,8 @@ use crate::support::{Faultlab, Needs, Ran, Suite, faultlab};
 const UNAVAILABLE: i32 = 69;
 /// Status of faultlab's own failures.
 const FAILURE: i32 = 125;
+/// A file that is not what it should be.
+const USAGE: i32 = 2;
 
 /// Shell commands that make `/dev/kvm` unusable, what happens to it then, and words of the answer.
 const WITHOUT_KVM: &[(&str, &str, &[&str])] = &[
@@ -89,6 +91,47 @@ pub(crate) fn tests(suite: &mut Suite) {
         read_only_swap,
     );
     suite.test("host::the swap file is in use", Needs::Kvm, swap_in_use);
+    suite.test("host::the backing file is in use", Needs::Kvm, backing_in_use);
+    suite.test("host::files are not what they should be", Needs::Kvm, || {
+        let wrong: [(&str, i32, &[&str]); 9] = [
+            (
+                "exec --swap-file /dev/null -- hello",
+                USAGE,
+                &["neither a regular file"],
+            ),
+            (
+                "exec --backing file --backing-file /dev/null -- hello",
+                USAGE,
+                &["/dev/null is a device", "name a regular file"],
+            ),
+            (
+                "exec --backing file --backing-file /tmp -- hello",
+                USAGE,
+                &["/tmp is a directory", "name a regular file"],
+            ),
+            (
+                "exec --file /etc/passwd:/ -- hello",
+                USAGE,
+                &["--file", "the whole path"],
+            ),
+            (
+                "exec --file /etc/passwd:/etc/ -- hello",
+                USAGE,
+                &["--file", "the whole path"],
+            ),
+            (
+                "exec --out /x:/no/such/new/ -- hello",
+                USAGE,
+                &["--out", "ends in a name"],
+            ),
+            ("exec --out /x:/dev/stdout -- hello", USAGE, &["--out", "another place"]),
+            ("exec -- /tmp", 126, &["/tmp", "is a directory"]),
+            ("exec -- /dev/zero", 126, &["/dev/zero", "is a device"]),
+        ];
+        for (arguments, status, words) in wrong {
+            faultlab(arguments).run().expect_refusal(status, words);
+        }
+    });
     suite.test("host::there is no directory for the swap file", Needs::Kvm, || {
         let path = "/no/such/directory/swap";
         faultlab("exec --swap-file")
@@ -150,7 +193,7 @@ fn refused_swap(make: fn(&Path), words: &[&str]) {
     let before = fs::read(&path).ok();
     let shown = path.to_str().expect("a path of ASCII");
     let ran = faultlab("exec --swap-file").args([shown, "--", "hello"]).run();
-    ran.expect_refusal(FAILURE, &[&[shown], words].concat());
+    ran.expect_refusal(USAGE, &[&[shown], words].concat());
     assert!(fs::read(&path).ok() == before, "the refused file was changed");
 }
 
@@ -161,6 +204,21 @@ fn read_only_swap() {
     let commands = format!("mount -t tmpfs none {mount}; : > {shown}; mount -o remount,ro {mount}; exec");
     let ran = namespaced(&commands, &format!("exec --swap-file {shown} -- hello"));
     ran.expect_refusal(FAILURE, &[&shown.to_string(), "Read-only file system"]);
+}
+
+/// What backs a guest cannot be taken away from it.
+fn backing_in_use() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("memory");
+    let shown = path.to_str().expect("a path of ASCII");
+    let exec = |program: &str| faultlab(&format!("exec --backing file --backing-file {shown} -- {program}"));
+    let first = exec("crash loop").start();
+    first.wait_for_guest();
+    exec("hello").run().expect_refusal(FAILURE, &[shown, "in use"]);
+    assert_eq!(path.metadata().expect("it is there").len(), 64 << 20);
+    first.signal(rustix::process::Signal::TERM);
+    first.end().expect(143);
+    exec("hello").run().expect(0);
 }
 
 /// A swap file is made, kept, used again, and lent to one guest at a time.

@@ -43,6 +43,19 @@ const WRONG: &[(&str, &[&str])] = &[
         "gate --baseline /nonexistent/x",
         &["--baseline", "/nonexistent/x", "--record"],
     ),
+    ("gate --baseline /dev/zero", &["--baseline", "/dev/zero", "is a device"]),
+    ("report /dev/zero", &["/dev/zero", "is a device"]),
+    (
+        "exec --swap-latency file:/dev/zero -- hello",
+        &["--swap-latency", "/dev/zero", "is a device"],
+    ),
+    ("exec --versus-linux --env A=b -- hello", &["--versus-linux", "--env"]),
+    ("exec --versus-linux --cwd /tmp -- hello", &["--versus-linux", "--cwd"]),
+    ("exec --versus-linux --uid 7 -- hello", &["--versus-linux", "--uid"]),
+    (
+        "exec --versus-linux --trace-level stages -- hello",
+        &["--versus-linux", "--trace-level"],
+    ),
     ("no-such-command", &["no-such-command"]),
     ("", &["command"]),
 ];

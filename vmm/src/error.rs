@@ -31,7 +31,7 @@ pub mod exit {
     pub const NOT_BROUGHT: u8 = 123;
     /// Any other failure of faultlab itself.
     pub const FAILURE: u8 = 125;
-    /// The program is not a static x86-64 ELF.
+    /// The program cannot be read, or is not a static x86-64 ELF.
     pub const NOT_A_PROGRAM: u8 = 126;
     /// There is no such program file.
     pub const NOT_FOUND: u8 = 127;
@@ -76,9 +76,14 @@ impl Error {
         match self {
             Error::Host(_) | Error::Memory(MemoryError::Unavailable { .. }) => exit::HOST,
             Error::Program(ProgramError::NotFound { .. }) => exit::NOT_FOUND,
-            Error::Program(ProgramError::NotStaticElf { .. }) => exit::NOT_A_PROGRAM,
-            Error::Memory(MemoryError::Size { .. } | MemoryError::WindowSize { .. })
-            | Error::Swap(SwapError::Size { .. })
+            Error::Program(ProgramError::NotStaticElf { .. } | ProgramError::Unreadable { .. }) => exit::NOT_A_PROGRAM,
+            Error::Memory(MemoryError::Size { .. } | MemoryError::WindowSize { .. } | MemoryError::File { .. })
+            | Error::Swap(
+                SwapError::Size { .. }
+                | SwapError::Kind { .. }
+                | SwapError::NoSignature { .. }
+                | SwapError::Header { .. },
+            )
             | Error::Out(OutError::Unusable { .. }) => exit::USAGE,
             _ => exit::FAILURE,
         }
@@ -195,6 +200,20 @@ pub enum MemoryError {
         why: String,
         /// How to get it.
         remedy: String,
+    },
+    /// The file that was to back it is none.
+    #[error("--backing-file {path} {what}; name a regular file")]
+    File {
+        /// As it was given.
+        path: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// Somebody else holds the lock of the file that was to back it.
+    #[error("backing file {path} is in use by another process: end that one or name another file")]
+    Busy {
+        /// As it was given.
+        path: PathBuf,
     },
     /// A range that is no whole pages.
     #[error("pages {start:#x}+{pages} are not whole pages")]

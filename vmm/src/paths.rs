@@ -76,13 +76,13 @@ pub fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The contents of the regular file at `path`, or of an open descriptor, of at most `bytes_max`.
+/// Opens the regular file at `path`, or what is open already, to be read.
 ///
 /// # Errors
-/// It is something else, or longer (`FileTooLarge`); or the operating system's.
-pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let file = match named(path)? {
-        Named::Descriptor(file) => file,
+/// It is something else, or the operating system's.
+pub fn open(path: &Path) -> io::Result<File> {
+    match named(path)? {
+        Named::Descriptor(file) => Ok(file),
         // A FIFO without a writer does not hold this up.
         Named::Path(place) => {
             let file = OpenOptions::new()
@@ -90,18 +90,37 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
                 .custom_flags(libc::O_NONBLOCK)
                 .open(place)?;
             check_regular(file.metadata()?.file_type())?;
-            file
+            Ok(file)
         }
-    };
-    let mut bytes = Vec::new();
-    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("longer than {bytes_max} bytes"),
-        ));
     }
-    Ok(bytes)
+}
+
+/// The contents of the regular file at `path`, or of an open descriptor, of at most `bytes_max`.
+///
+/// # Errors
+/// It is something else, or longer (`FileTooLarge`); or the operating system's.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    // What tells its size is not read in vain.
+    if file.metadata()?.len() <= bytes_max {
+        file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 <= bytes_max {
+            return Ok(bytes);
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        format!("longer than {bytes_max} bytes"),
+    ))
+}
+
+/// The same of text.
+///
+/// # Errors
+/// It is no UTF-8 (`InvalidData`); else as [`read`].
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    String::from_utf8(read(path, bytes_max)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Whether it is a regular file.

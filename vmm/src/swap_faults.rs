@@ -9,11 +9,17 @@
 //!
 //! Equal seeds and equal requests give equal faults.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::paths;
+
 /// The longest delay of a request: longer ones are a disk that stalls.
 const DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Larger files are no traces of delays.
+const TRACE_MAX_BYTES: u64 = 64 << 20;
 
 /// Everything that is to go wrong.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,7 +91,8 @@ impl FromStr for Latency {
                 })
             }
             Some(("file", path)) => {
-                let lines = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+                let lines = paths::read_text(Path::new(path), TRACE_MAX_BYTES)
+                    .map_err(|error| format!("cannot read {path}: {error}"))?;
                 parse_trace(&lines).map_err(|why| format!("{path}: {why}"))
             }
             _ => Err(REMEDY.to_owned()),

@@ -12,7 +12,7 @@
 //! An open [`SwapFile`] holds an exclusive `flock`, has a version-1 header in its first page, and at least
 //! [`SWAP_MIN_BYTES`]. Its size does not change.
 //!
-//! Source: Linux, include/linux/swap.h `union swap_header`; mkswap(8); flock(2); open(2) `O_TMPFILE`.
+//! Source: Linux, include/linux/swap.h `union swap_header`; mkswap(8); flock(2); open(2) `O_TMPFILE`, `O_EXCL`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -165,8 +165,22 @@ impl SwapFile {
     }
 
     fn named(path: &Path, create_bytes: u64) -> Result<SwapFile, SwapError> {
-        match OpenOptions::new().read(true).write(true).open(path) {
+        let kind = path.metadata().map(|metadata| metadata.file_type());
+        if kind
+            .as_ref()
+            .is_ok_and(|kind| !kind.is_file() && !kind.is_block_device())
+        {
+            return Err(SwapError::Kind { path: path.into() });
+        }
+        // A block device that is mounted or swapped to is somebody's, whatever its locks say.
+        let flags = if kind.is_ok_and(|kind| kind.is_block_device()) {
+            libc::O_EXCL
+        } else {
+            0
+        };
+        match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
             Ok(file) => Self::existing(path, file),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(SwapError::Busy { path: path.into() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path, create_bytes),
             Err(source) => Err(SwapError::Open {
                 path: path.into(),

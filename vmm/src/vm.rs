@@ -414,7 +414,9 @@ fn swap_disk(
         vm: Arc::clone(vm),
         registers: VIRTIO_MMIO_BASE + which as u64 * PAGE_SIZE,
     };
-    BlockDevice::served(file, account, faults, how, ram, Some(place)).map_err(SwapError::Serve)
+    let mut device = BlockDevice::served(file, account, faults, how, ram, Some(place)).map_err(SwapError::Serve)?;
+    device.stop_with(config.stop.clone());
+    Ok(device)
 }
 
 fn create(host: &Host, ram: &GuestRam, dirty: DirtyMode) -> Result<(VmFd, VcpuFd), KvmError> {

@@ -4,7 +4,6 @@
 //! (static-pie), without `PT_INTERP`.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use object::elf::{EM_386, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, ET_REL, FileHeader64, PT_INTERP, PT_LOAD};
@@ -12,6 +11,10 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf};
 
 use crate::error::ProgramError;
+use crate::paths;
+
+/// Larger files do not fit into any guest's memory.
+const FILE_MAX_BYTES: u64 = 3 << 30;
 
 /// Reads the program file at `path` and checks it.
 ///
@@ -19,7 +22,7 @@ use crate::error::ProgramError;
 /// No such file, no permission, or not a static x86-64 ELF.
 pub fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
     let shown = path.display().to_string();
-    let bytes = fs::read(path).map_err(|source| match source.kind() {
+    let bytes = paths::read(path, FILE_MAX_BYTES).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             ProgramError::NotFound { path: shown.clone() }
         }

@@ -10,6 +10,7 @@
 mod tree;
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 pub(crate) use self::tree::Entry;
 use self::tree::Tree;
 use crate::error::OutError;
+use crate::paths::{Named, directory_of, named};
 
 /// Bytes of a path in the guest, its end counted. Source: Linux `PATH_MAX`.
 const GUEST_PATH_MAX: usize = 4096;
@@ -222,10 +224,24 @@ pub(crate) fn plain(error: &io::Error) -> String {
 
 /// The path to rename to: that of the file itself, if it is a link to one.
 fn resolve(host: &Path) -> Result<PathBuf, OutError> {
-    if host.symlink_metadata().is_err() {
-        return Ok(host.to_owned());
-    }
     let unusable = |what| Err(OutError::unusable(host, what));
+    if host.symlink_metadata().is_err() {
+        let Some(name) = host
+            .file_name()
+            .filter(|_| !host.as_os_str().as_bytes().ends_with(b"/"))
+        else {
+            return unusable("is not there, and names no file: give a path that ends in a name");
+        };
+        // By one name, however its directory was named; one that is not there is told when it is written to.
+        let directory = directory_of(host);
+        return Ok(directory
+            .canonicalize()
+            .unwrap_or_else(|_| directory.to_owned())
+            .join(name));
+    }
+    if let Ok(Named::Descriptor(_)) = named(host) {
+        return unusable("is what is open already, and no file of its own: give another place");
+    }
     match host.canonicalize().and_then(|path| Ok((path.metadata()?, path))) {
         Ok((metadata, path)) if metadata.is_file() => Ok(path),
         Ok((metadata, path)) if metadata.is_dir() => {
@@ -237,13 +253,6 @@ fn resolve(host: &Path) -> Result<PathBuf, OutError> {
         Ok(_) => unusable("is there, and is no file: give another place"),
         Err(_) => unusable("is a link to nowhere: give another place"),
     }
-}
-
-/// The directory that `path` is in; `.` for a bare name.
-fn directory_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

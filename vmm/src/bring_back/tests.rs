@@ -1,3 +1,4 @@
+use std::os::fd::AsRawFd;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -208,6 +209,12 @@ fn places_are_judged_before() {
     std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
     std::os::unix::fs::symlink("file", at("link")).unwrap();
     assert_eq!(claim(&["file", "new", "full/empty"]), Ok(()));
+    assert!(claim(&["full/new", "full/../full/new"]).unwrap_err().contains("named twice"));
+    assert!(claim(&["new/"]).unwrap_err().contains("ends in a name"));
+    // As `/dev/stdout` is while it leads to a file.
+    let open = tempfile::tempfile().unwrap();
+    std::os::unix::fs::symlink(format!("/proc/self/fd/{}", open.as_raw_fd()), at("stdout")).unwrap();
+    assert!(claim(&["stdout"]).unwrap_err().contains("open already"));
     for (names, words) in [
         (&["full"][..], "not empty"),
         (&["dangling"], "link to nowhere"),
@@ -220,5 +227,5 @@ fn places_are_judged_before() {
         assert!(told.contains(words), "{told}");
     }
     assert_eq!(fs::read(at("file")).unwrap(), b"old");
-    assert_eq!(directory.path().read_dir().unwrap().count(), 4, "nothing is left");
+    assert_eq!(directory.path().read_dir().unwrap().count(), 5, "nothing is left");
 }

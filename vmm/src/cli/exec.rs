@@ -16,7 +16,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) vm: VmArgs,
     /// Run the same program on this machine's own Linux first, and print on standard error what it cost on each, and the ratio
-    #[arg(long, conflicts_with_all = ["file", "dir", "out"])]
+    #[arg(long, conflicts_with_all = ["file", "dir", "out", "env", "cwd", "uid", "trace_level"])]
     pub(crate) versus_linux: bool,
     /// What backs guest memory on the host; `faultlab doctor` says which of them it can
     #[arg(long, value_name = "BACKING", default_value = "anon", value_parser = backing_parser())]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use faultlab::exit;
 use faultlab::gate::{Baseline, Comparison, GateError, PAGES, scenarios, table};
+use faultlab::paths;
 use faultlab::rig::{Machine, RigConfig};
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use super::progress::Progress;
 use super::rig::{Passed, run_in_machine};
 use super::{Failure, claim, print};
 use crate::cli::{GateArgs, RigMachine};
+
+/// Larger files are no baselines: a row takes less than 100 bytes.
+const BASELINE_MAX_BYTES: u64 = 16 << 20;
 
 /// Measures and compares; the exit status says whether nothing became dearer.
 pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
@@ -61,7 +65,7 @@ pub(crate) fn gate(args: &GateArgs, quiet: bool) -> Result<u8, Failure> {
 /// refused, so that `--record` replaces nothing but a baseline.
 pub(super) fn read(path: &Path, record: bool) -> Result<Option<Baseline>, Failure> {
     let told = |reason: String| Failure::Usage(format!("--baseline {}: {reason}", path.display()));
-    match fs::read_to_string(path) {
+    match paths::read_text(path, BASELINE_MAX_BYTES) {
         Ok(text) if record && text.trim().is_empty() => Ok(None),
         Ok(text) => match Baseline::parse(&text) {
             Ok(baseline) => Ok(Some(baseline)),

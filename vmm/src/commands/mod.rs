@@ -23,6 +23,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use faultlab::report::{JsonFile, Report, read};
+use faultlab::rig::RigError;
 use faultlab::{End, Outcome, exit};
 
 /// Why a command could not do what it was asked for. The message is one line with the value and the remedy.
@@ -74,9 +75,11 @@ impl Failure {
         }
     }
 
-    /// What is told of it: one line, whatever the names in it are.
+    /// What is told of it: one line, whatever the names in it are; only the last words of a simulated machine are more.
     pub(crate) fn line(&self) -> String {
-        format!("faultlab: {self}").replace(char::is_control, "?")
+        // What a machine said last stays lines; the rig has taken all else out of them.
+        let has_lines = matches!(self, Failure::Rig(RigError::Broken { .. } | RigError::TimedOut { .. }));
+        format!("faultlab: {self}").replace(|c: char| c.is_control() && !(has_lines && c == '\n'), "?")
     }
 
     /// The exit status that reports it.

@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(status_of("/dev/null/program"), faultlab::exit::NOT_FOUND);
         assert_eq!(
             status_of(&format!("{}/", directory.path().display())),
-            faultlab::exit::FAILURE
+            faultlab::exit::NOT_A_PROGRAM
         );
     }
 }

@@ -148,6 +148,7 @@ impl Backing {
                 why,
                 remedy,
             },
+            Unavailable::File(error) => error,
             Unavailable::Failed(source) => MemoryError::Reserve {
                 bytes,
                 reason: source.to_string(),
@@ -161,6 +162,8 @@ impl Backing {
 pub(super) enum Unavailable {
     /// This host, as it is set up, cannot.
     Here { why: String, remedy: String },
+    /// The file that was named cannot be used.
+    File(MemoryError),
     /// A call failed that should not.
     Failed(io::Error),
 }

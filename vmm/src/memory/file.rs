@@ -3,13 +3,15 @@
 //! Two states are "cold": unmapped, but in the page cache, so that a fault only maps; or gone from the page cache, too, so that a fault reads the disk.
 //! For the second, the file's blocks are written once beforehand: a hole would read as zeroes without I/O.
 //!
-//! Source: open(2); fallocate(2); madvise(2), `MADV_RANDOM`; posix_fadvise(2), `POSIX_FADV_DONTNEED`; sync_file_range(2); mincore(2).
+//! A named file is locked while the guest has it: the first area holds the lock, and lives as long as the others.
+//!
+//! Source: open(2); flock(2); fallocate(2); madvise(2), `MADV_RANDOM`; posix_fadvise(2), `POSIX_FADV_DONTNEED`; sync_file_range(2); mincore(2).
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use faultlab_abi::layout::PAGE_SIZE;
@@ -19,6 +21,8 @@ use rustix::mm::{Advice, MapFlags};
 
 use super::area::Area;
 use super::backing::{Backed, Store, Unavailable};
+use crate::error::MemoryError;
+use crate::paths::check_regular;
 use crate::rig::DISK_VARIABLE;
 
 /// File systems without a disk. Source: statfs(2).
@@ -88,25 +92,30 @@ pub(super) fn map(bytes: u64, offset: u64, path: Option<&Path>, drops_cache: boo
     Ok(backed)
 }
 
-fn open(path: &Path, truncate: bool) -> Result<File, Unavailable> {
+/// The file at `path`, made if it is not there. The first area of a guest locks it, and empties it only then: to another guest that has it
+/// mapped, a file that shrinks is a bus error.
+fn open(path: &Path, is_first: bool) -> Result<File, Unavailable> {
+    let of_file = |what: String| {
+        let path = path.to_owned();
+        Unavailable::File(MemoryError::File { path, what })
+    };
+    // A FIFO or a device is not opened at all.
+    if let Ok(metadata) = path.metadata() {
+        check_regular(metadata.file_type()).map_err(|error| of_file(error.to_string()))?;
+    }
     let file = File::options()
         .read(true)
         .write(true)
         .create(true)
-        .truncate(truncate)
+        .truncate(false)
         .open(path);
     let file = file.map_err(|error| refused(path, &error))?;
-    let kind = file.metadata()?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_block_device() {
-            "a block device"
-        } else {
-            "no regular file"
-        };
-        return Err(Unavailable::here(
-            format!("{} is {what}", path.display()),
-            "name a regular file",
-        ));
+    if is_first {
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Unavailable::File(MemoryError::Busy { path: path.to_owned() }),
+            TryLockError::Error(error) => refused(path, &error),
+        })?;
+        file.set_len(0)?;
     }
     Ok(file)
 }

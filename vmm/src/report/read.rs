@@ -6,14 +6,14 @@
 //! No text in what [`parse`] returns holds a control character, so that it can be shown on a terminal. Numbers are
 //! finite, since JSON has no others; nothing else about them is promised: quantiles may fall, intervals may be reversed.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::model::{COLLECTION_SCHEMA, Collection, Report, SCHEMA};
+use crate::paths;
 
 /// Larger files are no reports: a row takes less than 8 KiB.
 const FILE_MAX_BYTES: u64 = 256 << 20;
@@ -49,12 +49,11 @@ pub enum ReadError {
 /// # Errors
 /// It cannot be read, or holds something else.
 pub fn file(path: &Path) -> Result<Vec<Report>, ReadError> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(ReadError::TooLarge);
+    match paths::read(path, FILE_MAX_BYTES) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(ReadError::TooLarge),
+        Err(error) => Err(error.into()),
     }
-    parse(&bytes)
 }
 
 /// The reports in the contents of a file, at least one.
@@ -176,6 +175,10 @@ mod tests {
     fn a_file_that_is_not_there_or_never_ends() {
         let missing = file(Path::new("/nonexistent/r.json")).unwrap_err().to_string();
         assert!(missing.contains("faultlab run --json FILE"), "{missing}");
-        assert!(matches!(file(Path::new("/dev/zero")), Err(ReadError::TooLarge)));
+        let endless = file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(endless.starts_with("is a device, not a file; "), "{endless}");
+        let sparse = tempfile::NamedTempFile::new().unwrap();
+        sparse.as_file().set_len(FILE_MAX_BYTES + 1).unwrap();
+        assert!(matches!(file(sparse.path()), Err(ReadError::TooLarge)));
     }
 }

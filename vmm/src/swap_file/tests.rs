@@ -116,7 +116,7 @@ fn sizes_and_places_that_cannot_be() {
         assert!(SwapFile::named(&path, bytes).is_err());
         assert!(!path.exists(), "nothing is left behind");
     }
-    assert!(matches!(open(&dir.0), Err(SwapError::Open { .. })), "a directory");
+    assert!(matches!(open(&dir.0), Err(SwapError::Kind { .. })), "a directory");
     assert!(matches!(open(Path::new("/dev/null")), Err(SwapError::Kind { .. })));
     let missing = dir.0.join("missing/swap");
     assert!(matches!(open(&missing), Err(SwapError::Open { .. })));
@@ -125,4 +125,29 @@ fn sizes_and_places_that_cannot_be() {
         Err(SwapError::Temporary { .. })
     ));
     assert!(SwapFile::open(&SwapConfig::None).unwrap().is_none());
+}
+
+#[test]
+fn a_block_device_that_somebody_has_for_himself_is_busy() {
+    let dir = Dir::new("exclusive");
+    let path = dir.0.join("disk");
+    let file = File::create(&path).unwrap();
+    format(&file, MIB).unwrap();
+    let losetup = |arguments: &[&str]| {
+        let ran = std::process::Command::new("losetup").args(arguments).output();
+        ran.ok().filter(|ran| ran.status.success()).map(|ran| ran.stdout)
+    };
+    // Only root has loop devices, and not everywhere.
+    let Some(device) = losetup(&["--find", "--show", path.to_str().unwrap()]) else {
+        return;
+    };
+    let device = PathBuf::from(String::from_utf8(device).unwrap().trim());
+    let is_usable = open(&device).map(drop).is_ok();
+    // As mount(2) and swapon(2) have it.
+    let exclusive = OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(&device);
+    let refused = open(&device);
+    drop(exclusive);
+    losetup(&["--detach", device.to_str().unwrap()]);
+    assert!(is_usable);
+    assert!(matches!(refused, Err(SwapError::Busy { .. })), "{refused:?}");
 }

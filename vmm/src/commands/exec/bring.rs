@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io::stdin;
+use std::io::{Read, stdin};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,6 +12,7 @@ use faultlab::VmConfig;
 use faultlab::boot::files::{Content, GuestFile, join, normal};
 use faultlab::bring_back::OutFile;
 use faultlab::error::ProgramError;
+use faultlab::paths;
 
 use super::super::{Failure, terminal, vm_config};
 use crate::cli::{ExecArgs, Pair};
@@ -85,6 +86,13 @@ fn files(args: &ExecArgs) -> Result<Vec<GuestFile>, Failure> {
         files.extend(tree.map_err(|(path, error)| cannot("--dir", &path, error))?);
     }
     for Pair { host, guest } in &args.file {
+        if guest.as_bytes().ends_with(b"/") || normal(guest.as_bytes()).is_empty() {
+            return Err(Failure::Usage(format!(
+                "--file {}:{} names no file in the guest: give the whole path there",
+                host.display(),
+                guest.display()
+            )));
+        }
         files.push(GuestFile::file(host, guest.as_bytes()).map_err(|error| cannot("--file", host, error))?);
     }
     let mut places = HashSet::new();
@@ -97,10 +105,15 @@ fn files(args: &ExecArgs) -> Result<Vec<GuestFile>, Failure> {
     Ok(files)
 }
 
+fn is_script(path: &Path) -> bool {
+    let mut mark = [0; 2];
+    paths::open(path).is_ok_and(|mut file| file.read_exact(&mut mark).is_ok()) && mark == *b"#!"
+}
+
 /// A script of this host that is to be run, if its interpreter is in the guest.
 fn script(name: &OsStr, cwd: &[u8], files: &[GuestFile]) -> Result<Option<GuestFile>, Failure> {
     let (path, bytes) = (Path::new(name), name.as_bytes());
-    if files.is_empty() || !bytes.contains(&b'/') || !std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!")) {
+    if files.is_empty() || !bytes.contains(&b'/') || !is_script(path) {
         return Ok(None);
     }
     let place = if bytes.starts_with(b"/") {

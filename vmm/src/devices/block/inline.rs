@@ -18,6 +18,7 @@ use crate::devices::virtio_mmio::Notices;
 use crate::memory::GuestRam;
 use crate::timeline::clock::host_tsc;
 use crate::timeline::log::{BlockSpan, SharedLog};
+use crate::vcpu::kick::StopHandle;
 
 /// The part of a delay that is spent awake, because a sleep ends up to a timer slack and a wake-up late.
 pub(super) const AWAKE: Duration = Duration::from_micros(100);
@@ -33,6 +34,8 @@ pub(super) struct Server {
     pub(super) disk: Disk,
     pub(super) backend: Box<dyn Backend>,
     run: Run,
+    /// Says when nobody needs a late answer any more.
+    pub(super) stop: StopHandle,
     /// Where served requests are noted, if they are.
     pub(super) spans: Option<SharedLog>,
 }
@@ -45,6 +48,7 @@ impl Inline {
                 disk,
                 backend,
                 run: Run::default(),
+                stop: StopHandle::default(),
                 spans: None,
             },
             queue: None,
@@ -187,7 +191,7 @@ impl Server {
             return None;
         }
         if !delay.is_zero() {
-            wait(delay);
+            wait(delay, &self.stop);
         }
         Some(job.perform_on(course, request, &mut *self.backend, self.disk.must_settle(), ram))
     }
@@ -202,10 +206,41 @@ enum Step {
     Completed,
 }
 
-fn wait(delay: Duration) {
+/// Waits so long, or until the run is over: what stops it also ends the sleep.
+fn wait(delay: Duration, stop: &StopHandle) {
     let end = Instant::now() + delay;
-    thread::sleep(delay.saturating_sub(AWAKE));
-    while Instant::now() < end {
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
+        if left.is_zero() || stop.is_over() {
+            break;
+        }
+        thread::park_timeout(left);
+    }
+    while Instant::now() < end && !stop.is_over() {
         std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_delay_ends_with_the_run() {
+        let stop = StopHandle::default();
+        stop.end_at(Instant::now());
+        wait(Duration::from_secs(3600), &stop);
+        let stop = StopHandle::default();
+        let (waiter, theirs) = (thread::current(), stop.clone());
+        let stopping = thread::spawn(move || {
+            theirs.stop(15);
+            // As a kick does.
+            waiter.unpark();
+        });
+        wait(Duration::from_secs(3600), &stop);
+        stopping.join().unwrap();
+        let since = Instant::now();
+        wait(Duration::from_millis(2), &StopHandle::default());
+        assert!(since.elapsed() >= Duration::from_millis(2));
     }
 }

@@ -61,6 +61,7 @@ use crate::swap_faults::SwapFaults;
 use crate::swap_file::SwapFile;
 use crate::swap_io::SwapIo;
 use crate::timeline::log::SharedLog;
+use crate::vcpu::kick::StopHandle;
 
 /// Bytes of a sector, the unit of positions and capacity.
 pub const SECTOR_BYTES: u64 = 512;
@@ -122,6 +123,14 @@ impl BlockDevice {
             config,
             server: Server::Thread(Box::new(thread)),
         })
+    }
+
+    /// Lets a delay end early once the run is over.
+    pub(crate) fn stop_with(&mut self, stop: StopHandle) {
+        // A thread's delays hold nobody up.
+        if let Server::Inline(inline) = &mut self.server {
+            inline.server.stop = stop;
+        }
     }
 
     /// Notes every request from now on in `log`.
