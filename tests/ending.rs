@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use rustix::termios::tcgetattr;
 use serde_json::Value;
 
-use crate::support::{Needs, Suite, faultlab, wait, within};
+use crate::support::{Faultlab, Needs, Suite, faultlab, wait, within};
 
 /// What "at once" means.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -131,6 +131,16 @@ fn nothing_told() {
     let full = || fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     let ran = faultlab("exec --trace-level stages -- hello 7").stderr(full()).run();
     assert_eq!(ran.expect(7).stdout(), "argv[0] = hello\nargv[1] = 7\n");
+    // A file larger than the process may write.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("programs");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_faultlab")]);
+    let ran = Faultlab::started_by(limited)
+        .args(["programs", "--extract"])
+        .args([path])
+        .run();
+    ran.expect_refusal(125, &["File too large"]);
     // What was asked for by name and is lost is a failure.
     let ran = faultlab("exec --strace=/dev/full -- hello").run().expect(125);
     assert!(
@@ -201,11 +211,20 @@ impl OnTerminal {
 
     /// The same with further arguments.
     pub(crate) fn start_with(arguments: &str, more: &[&str]) -> OnTerminal {
+        let words = arguments.split_ascii_whitespace().chain(more.iter().copied());
+        OnTerminal::start_command(Command::new(env!("CARGO_BIN_EXE_faultlab")).args(words))
+    }
+
+    /// Starts a shell that knows it as `$0`.
+    pub(crate) fn start_shell(script: &str) -> OnTerminal {
+        OnTerminal::start_command(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_faultlab")]))
+    }
+
+    fn start_command(command: Command) -> OnTerminal {
         let (pty, pts) = open().expect("a pseudo-terminal");
         pty.resize(Size::new(24, 100)).expect("it has a size");
         let (modes, since) = (modes(&pty), Instant::now());
-        let child = Command::new(env!("CARGO_BIN_EXE_faultlab"))
-            .args(arguments.split_ascii_whitespace().chain(more.iter().copied()))
+        let child = command
             .env("TERM", "xterm")
             .env_remove("FAULTLAB_LOG")
             .spawn_borrowed(&pts)

@@ -15,6 +15,8 @@ pub(crate) fn tests(suite: &mut Suite) {
     test("a shell takes lines and signals", shell);
     test("a program that takes single characters", single_characters);
     test("its modes come back when faultlab is ended", modes_come_back);
+    test("a job in the background that reads nothing goes on", background);
+    test("what goes to another program is shown as ever", piped);
     test("input is a stream that is read as far as it is asked for", streams);
     test("input that comes late is waited for", late);
 }
@@ -63,13 +65,26 @@ fn single_characters() {
 }
 
 fn modes_come_back() {
-    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::USR1, 138)] {
         let terminal = on_terminal("busybox sh");
         terminal.wait_for("# ");
         kill_process(Pid::from_child(terminal.child()), signal).expect("it lives");
         // The modes are compared there.
         assert_eq!(terminal.end().0, status);
     }
+}
+
+fn background() {
+    let job = "set -m; \"$0\" exec -- hello 7 & wait $!; echo status $?";
+    let terminal = OnTerminal::start_shell(job);
+    terminal.wait_for("status 7");
+    assert_eq!(terminal.end().0, 0);
+}
+
+fn piped() {
+    let terminal = OnTerminal::start_shell("\"$0\" exec -- hello a | cat");
+    let (status, shown) = terminal.end();
+    assert_eq!((status, shown.as_str()), (0, "argv[0] = hello\r\nargv[1] = a\r\n"));
 }
 
 fn streams() {

@@ -5,10 +5,12 @@ mod commands;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use env_logger::Target;
 use log::LevelFilter;
+use signal_hook::consts::SIGXFSZ;
 
 use cli::{Cli, Command};
 use commands::progress::LogWriter;
@@ -16,6 +18,10 @@ use commands::progress::LogWriter;
 fn main() -> ExitCode {
     if faultlab::rig::is_first_process() {
         faultlab::rig::first_process();
+    }
+    // With a handler, which programs that are started do not inherit, a write past the limit of `ulimit -f` fails and is told.
+    if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
+        complain(&format!("faultlab: cannot handle SIGXFSZ: {error}"));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -37,6 +37,9 @@ pub trait Observer {
         log::log!(target: "guest", level, "{}", line.replace(char::is_control, "?"));
     }
 
+    /// A program reads the terminal, or changes its modes.
+    fn terminal_wanted(&mut self) {}
+
     /// A line about a system call, with [`crate::VmConfig::strace`]; it holds no control characters.
     fn call(&mut self, _line: &str) {}
 

@@ -95,6 +95,7 @@ pub mod kind {
     /// What is typed, or comes in otherwise. `args`: guest-physical address, bytes (at most 4096 and within one page; 0 only asks), guest-physical
     /// address of a `u64` for the answer: bytes, 0 at the end of the input, [`super::NOTHING_YET`]. When there is nothing yet, the VMM ends the idle
     /// wait that follows as soon as there is, and, with a terminal, interrupts. Where nothing was read: 1 if a read would not wait.
+    /// `args[3]`: 1 if a program wants what is typed on a terminal, which is then taken as it is; 0 if there may be signals in it.
     pub const INPUT: u32 = 20;
     /// Size of the terminal's window. `args[0]`: guest-physical address of a `u64` for the answer: rows, columns, and both in pixels, 16 bits each.
     pub const WINDOW_SIZE: u32 = 21;

@@ -1,5 +1,5 @@
-use std::os::fd::AsRawFd;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
@@ -209,7 +209,11 @@ fn places_are_judged_before() {
     std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
     std::os::unix::fs::symlink("file", at("link")).unwrap();
     assert_eq!(claim(&["file", "new", "full/empty"]), Ok(()));
-    assert!(claim(&["full/new", "full/../full/new"]).unwrap_err().contains("named twice"));
+    assert!(
+        claim(&["full/new", "full/../full/new"])
+            .unwrap_err()
+            .contains("named twice")
+    );
     assert!(claim(&["new/"]).unwrap_err().contains("ends in a name"));
     // As `/dev/stdout` is while it leads to a file.
     let open = tempfile::tempfile().unwrap();

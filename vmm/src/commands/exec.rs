@@ -36,13 +36,13 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<u8, Failure> {
         failure: None,
         calls,
         calls_failure: None,
+        terminal: None,
     };
-    let taken = match terminal::streams() {
-        0 => None,
-        _ => Some(GuestsTerminal::take().map_err(Failure::Terminal)?),
-    };
+    if terminal::streams() != 0 && terminal::is_for_output() {
+        output.terminal = GuestsTerminal::take().map_err(Failure::Terminal)?;
+    }
     let outcome = vm.run(&mut output);
-    drop(taken);
+    drop(output.terminal.take());
     let outcome = outcome?;
     drop(signals);
     let flushed = output.calls.map_or(Ok(()), |mut calls| calls.flush());
@@ -96,6 +96,8 @@ fn calls(args: &ExecArgs) -> Result<Option<Box<dyn Write>>, Failure> {
 pub(super) struct Output {
     pub(super) stop: StopHandle,
     pub(super) failure: Option<io::Error>,
+    /// While the guest has it.
+    pub(super) terminal: Option<GuestsTerminal>,
     /// Where lines about system calls go.
     pub(super) calls: Option<Box<dyn Write>>,
     /// Why they do not any more.
@@ -103,6 +105,16 @@ pub(super) struct Output {
 }
 
 impl Observer for Output {
+    fn terminal_wanted(&mut self) {
+        if self.terminal.is_none() {
+            let taken = GuestsTerminal::take();
+            self.terminal = taken.unwrap_or_else(|error| {
+                log::warn!("the terminal stays as it is: {error}");
+                None
+            });
+        }
+    }
+
     fn call(&mut self, line: &str) {
         if let Some(calls) = &mut self.calls
             && let Err(error) = write!(calls, "{line}{}", terminal::line_end())

@@ -33,6 +33,7 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<u8, Failure> {
         failure: None,
         calls: None,
         calls_failure: None,
+        terminal: None,
     };
     let outcome = vm.run(&mut output)?;
     let timeline = outcome.timeline.clone().unwrap_or_default();

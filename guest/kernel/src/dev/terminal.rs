@@ -102,7 +102,7 @@ pub(crate) fn may_wake() -> bool {
 /// The VMM may have input: whoever waits for it is to look.
 pub(crate) fn look() {
     if is_present() {
-        fetch();
+        fetch(false);
     } else {
         LINUX.wake(Queue::numbered(QUEUE));
     }
@@ -112,14 +112,15 @@ pub(crate) fn look() {
 #[inline]
 pub(crate) fn look_if_present() {
     if is_present() {
-        fetch();
+        fetch(false);
     }
 }
 
 /// Asks the VMM for input, in memory of one page: bytes, 0 at the end, [`NOTHING_YET`].
-fn ask(phys: u64, len: u64) -> Result<u64, Errno> {
+fn ask(phys: u64, len: u64, is_wanted: bool) -> Result<u64, Errno> {
     let answer = Cell::new(0u64);
-    match lab::command(kind::INPUT, [phys, len, ram::phys_of(answer.as_ptr()), 0, 0, 0]) {
+    let args = [phys, len, ram::phys_of(answer.as_ptr()), u64::from(is_wanted), 0, 0];
+    match lab::command(kind::INPUT, args) {
         0 => {
             // SAFETY: a local, which the VMM wrote meanwhile.
             Ok(unsafe { answer.as_ptr().read_volatile() })
@@ -128,13 +129,13 @@ fn ask(phys: u64, len: u64) -> Result<u64, Errno> {
     }
 }
 
-/// Takes all that was typed.
+/// Takes all that was typed; whether a program is to have it, or it is only looked for signals.
 #[cold]
-fn fetch() {
+fn fetch(is_wanted: bool) {
     let was_stopped = TTY.is_stopped();
     let was_readable = TTY.is_readable();
     loop {
-        let answer = ask(ram::phys_of(INPUT.as_ptr()), CHUNK as u64);
+        let answer = ask(ram::phys_of(INPUT.as_ptr()), CHUNK as u64, is_wanted);
         match answer {
             Ok(NOTHING_YET) => break,
             Ok(count @ 1..) if count as usize <= CHUNK => {
@@ -222,13 +223,13 @@ pub(crate) fn read(stream: u64, file: File<'_>, mut to: IovIter) -> Result<Outco
         return Ok(Outcome::Value(0));
     }
     if is(stream) {
-        fetch();
+        fetch(true);
         let result = again(check_background(Signal::TTIN).and_then(|()| read_terminal(file, &mut to)));
         return result;
     }
     let mut done = 0;
     while let Some((pfn, offset, len)) = LINUX.next_in_frame(&mut to, u64::MAX, true)? {
-        match ask(pfn.phys() + offset, len) {
+        match ask(pfn.phys() + offset, len, true) {
             Ok(NOTHING_YET) if done == 0 => return wait(file),
             Ok(0 | NOTHING_YET) => break,
             Ok(count) => {
@@ -312,13 +313,14 @@ pub(crate) fn write(stream: u64, file: File<'_>, mut from: IovIter) -> Result<Ou
 pub(crate) fn poll(stream: u64) -> Ready {
     let input = Queue::numbered(QUEUE);
     if is(stream) {
-        fetch();
+        // Whoever only asks is not stopped in the background.
+        fetch(false);
         let readable = if TTY.is_readable() { event::READABLE } else { 0 };
         let writable = if TTY.is_stopped() { 0 } else { event::WRITABLE };
         return Ready::of(readable | writable, input, 0);
     }
     match stream {
-        0 => match ask(0, 0) {
+        0 => match ask(0, 0, false) {
             Ok(NOTHING_YET) => Ready::of(0, input, 0),
             _ => Ready::of(event::READABLE, input, 0),
         },
@@ -347,6 +349,8 @@ fn carry_out(number: u32, arg: u64) -> Result<(), Errno> {
                 TTY.flush_input();
             }
             TTY.set_termios(new);
+            // From now on what is typed is taken as these say.
+            fetch(true);
             Ok(())
         }
         request::TCFLSH => {

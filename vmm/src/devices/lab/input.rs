@@ -4,7 +4,9 @@
 //! waits for it, and then ends the guest's idle wait; with a terminal it interrupts, because what was typed may be a signal. The thread is started by the
 //! first request that comes too early.
 //!
-//! Source: poll(2); tty_ioctl(4).
+//! In the background of its terminal, this process reads nothing that no program of the guest asked for: it would be stopped.
+//!
+//! Source: poll(2); ioctl_tty(2); credentials(7).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +17,8 @@ use std::thread::{self, JoinHandle};
 use faultlab_abi::lab::NOTHING_YET;
 use faultlab_abi::layout::PAGE_SIZE;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::{Signal, getpgrp, kill_current_process_group};
+use rustix::termios::tcgetpgrp;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::records::{in_one_page, store};
@@ -48,15 +52,26 @@ impl Input {
         self.is_terminal
     }
 
-    /// The command: address, bytes, where the answer goes.
-    pub(super) fn take(&mut self, [address, bytes, answer, ..]: [u64; 6], session: &Session<'_>) -> Handled {
+    /// The command: address, bytes, where the answer goes, whether a program wants it.
+    pub(super) fn take(
+        &mut self,
+        [address, bytes, answer, is_wanted, ..]: [u64; 6],
+        session: &mut Session<'_>,
+    ) -> Handled {
         if bytes > PAGE_SIZE || !in_one_page(address, bytes) {
             return Err(Refusal::Invalid);
         }
         if !session.ram.contains(address, bytes) {
             return Err(Refusal::Fault);
         }
+        if self.is_terminal && is_wanted == 1 {
+            session.observer.terminal_wanted();
+        }
         let count = match self.source.clone() {
+            // What is typed is for others. Who only looks for signals is not stopped for it; who reads is, as any program.
+            Some(source) if self.is_terminal && !is_foreground(&source) && !stop_in_background(is_wanted == 1) => {
+                NOTHING_YET
+            }
             None => u64::from(bytes == 0),
             Some(source) if !is_ready(&source) => {
                 self.watch(&source).map_err(|_| Refusal::Io)?;
@@ -110,6 +125,17 @@ impl Input {
         watcher.watch();
         Ok(())
     }
+}
+
+/// Whether this process may read the terminal and change its modes. One that is not its controlling terminal it may.
+fn is_foreground(terminal: &OwnedFd) -> bool {
+    tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
+}
+
+/// Stops this process and all of its job, if it reads in the background, until the user goes on with it; whether it does.
+fn stop_in_background(reads: bool) -> bool {
+    // Fails only without the right to.
+    reads && kill_current_process_group(Signal::TTIN).is_ok()
 }
 
 /// Whether a read would not wait.
