@@ -121,7 +121,7 @@ const NO_FILES: &[(&str, i32, &[&str])] = &[
     ("./no/such/program", 127, &["./no/such/program", "no such file"]),
     ("/dev/null/program", 127, &["/dev/null/program"]),
     ("", 127, &["no such file"]),
-    ("/", 125, &["/", "cannot read"]),
+    ("/", 126, &["/", "cannot read"]),
 ];
 
 /// Offsets in an ELF64 file. Source: System V ABI, chapter 4.

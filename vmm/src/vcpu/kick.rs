@@ -70,11 +70,17 @@ impl StopHandle {
         }
     }
 
-    /// Whether the run is to end: it was stopped, or its time is up. What waits on the guest's behalf gives up then.
+    /// Whether the run is to end: it was stopped, or its time is up. What waits on the guest's behalf gives up then, and the vCPU
+    /// does not enter the guest again.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let deadline = self.shared.deadline.get();
-        self.stopped().is_some() || deadline.is_some_and(|deadline| Instant::now() >= *deadline)
+        let is_over = self.stopped().is_some() || deadline.is_some_and(|deadline| Instant::now() >= *deadline);
+        if is_over {
+            // The watchdog may come a moment later: the guest is not to go on as if what was given up had been done.
+            self.kick();
+        }
+        is_over
     }
 
     /// The run has until then; the first call counts.
