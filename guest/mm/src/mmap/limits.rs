@@ -78,6 +78,19 @@ impl<P: Platform> Memory<P> {
         if !exceeds(mm.total_vm(), mm.rlimit_as()) && !data {
             return Ok(());
         }
+        self.may_expand_vm_near_a_limit(mm, data, pages, replaced)
+    }
+
+    /// The same where a limit is near, or data are counted: then mappings are looked at.
+    #[cold]
+    #[inline(never)]
+    fn may_expand_vm_near_a_limit(
+        &self,
+        mm: MmStruct<'_>,
+        data: bool,
+        pages: u64,
+        replaced: Option<Range<VirtAddr>>,
+    ) -> Result<(), Error> {
         // What is replaced makes room for both limits, whether it counts for them or not.
         let pages = pages - replaced.map_or(0, |range| self.mapped_pages(mm, &range, 0));
         let exceeds = |have: u64, limit: u64| have + pages > limit >> PAGE_SHIFT;
