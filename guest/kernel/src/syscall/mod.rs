@@ -231,9 +231,7 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         r9,
         ..
     } = *regs;
-    // Linux looks at the lower half only. Source: Linux, arch/x86/entry/common.c (`do_syscall_x64`).
-    let number = u64::from(regs.rax as u32);
-    let result = match number {
+    let result = match regs.rax {
         nr::READ => or_wait!(io::read(rdi, rsi, rdx, At::Position), regs),
         nr::WRITE => or_wait!(io::write(rdi, rsi, rdx, At::Position), regs),
         nr::PREAD64 => io::pread(rdi, rsi, rdx, r10),
@@ -278,7 +276,6 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::GETGID => Ok(u64::from(cred::current().group.real)),
         nr::GETEGID => Ok(u64::from(cred::current().group.effective)),
         nr::SETUID | nr::SETGID | nr::SETRESUID | nr::SETRESGID | nr::GETRESUID | nr::GETRESGID | nr::SETGROUPS => {
-            regs.rax = number;
             cred::call(regs)
         }
         nr::GETRLIMIT => limits::getrlimit(rdi, rsi),
@@ -286,13 +283,10 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
         nr::PRLIMIT64 => limits::prlimit64(rdi, rsi, rdx, r10),
         nr::ARCH_PRCTL => arch_prctl(rdi, rsi),
         nr::CLOCK_GETTIME => time::clock_gettime(rdi, rsi),
-        _ => {
-            regs.rax = number;
-            match fs::call(regs) {
-                Some(result) => or_wait!(result, regs),
-                None => return long_way(regs),
-            }
-        }
+        _ => match fs::call(regs) {
+            Some(result) => or_wait!(result, regs),
+            None => return long_way(regs),
+        },
     };
     if MEMORY.work_is_deferred() {
         return deferred(result, regs);
@@ -305,7 +299,6 @@ pub(crate) extern "C" fn system_call(regs: &mut VolatileRegs) -> u32 {
 #[cold]
 #[inline(never)]
 fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
-    regs.rax = u64::from(regs.rax as u32);
     kswapd::run_kswapd::<{ level::OFF }>();
     if result == Err(Errno::EFAULT) && MEMORY.has_userfault() {
         return 1;
@@ -324,7 +317,11 @@ fn deferred(result: Result<u64, Errno>, regs: &mut VolatileRegs) -> u32 {
 #[cold]
 #[inline(never)]
 fn long_way(regs: &mut VolatileRegs) -> u32 {
-    regs.rax = u64::from(regs.rax as u32);
+    // Linux looks at the lower half of a number only: so here, where it costs the others nothing. Source: Linux, arch/x86/entry/common.c.
+    if regs.rax > u64::from(u32::MAX) {
+        regs.rax = u64::from(regs.rax as u32);
+        return system_call(regs);
+    }
     if regs.rax < NUMBERS {
         return 1;
     }
