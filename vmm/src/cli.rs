@@ -40,7 +40,7 @@ Exit status:
   123  exec: the program ended with status 0, but not all that --out names was brought back
   124  the guest made no progress, or --timeout was reached
   125  any other failure of faultlab itself
-  126  exec: the program is not a static x86-64 ELF
+  126  exec: the program cannot be read, or is not a static x86-64 ELF
   127  exec: no such program
 128+n  exec: the program was killed by signal n; any command: faultlab was ended by
        SIGINT (130) or SIGTERM (143)

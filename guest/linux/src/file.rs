@@ -1,7 +1,7 @@
 //! Open file descriptions: what a descriptor names, shared by its copies. Source: Linux, fs/file_table.c, `struct file`; open(2).
 //!
 //! # Invariants
-//! `f_count` = descriptors, in all tables, that name it. It holds one reference to its object.
+//! `f_count` = descriptors, in all tables, that name it, and calls that wait on it. It holds one reference to its object.
 
 use faultlab_mm::mmap::{MapFile, map_flag, prot};
 use faultlab_mm::shmem::InodeId;
