@@ -112,6 +112,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         late,
     );
     suite.test("c_programs::mutants".to_owned(), Needs::SimulatorAndStaticC, mutants);
+    suite.test("c_programs::swapoff".to_owned(), Needs::SimulatorAndStaticC, swapoff);
     suite.test("c_programs::huge".to_owned(), Needs::KvmStaticCAndRoot, || {
         compare_recorded("huge", allows_huge_pages());
     });
@@ -174,6 +175,21 @@ fn fuzz(faultlab_arguments: &str, seed: u64, calls: u32) {
 
 /// Names another seed of `mutants`, and another number of programs: `FAULTLAB_MUTANTS=7:100000`.
 const MUTANTS_VARIABLE: &str = "FAULTLAB_MUTANTS";
+
+/// F26: a `swapoff` that there is no room for. What is recorded is what a stock Linux printed, which had the same disk
+/// (`tests/accuracy/stock-linux`): this host's memory cannot be made that short.
+fn swapoff() {
+    let recorded = std::fs::read_to_string(source("c/swapoff.txt")).expect("what it printed");
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-static"]).arg(source("c/swapoff.c"));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(&directory, "swapoff", cc);
+    let ran = faultlab("--quiet rig -- exec -q --check --memory 8M --swap 4M --")
+        .args([&program])
+        .run()
+        .expect(0);
+    assert_eq!(ran.stdout(), recorded);
+}
 
 /// Damaged programs harm nobody, leave nothing, and are refused as here. Some that begin here, to be killed at once, are refused there.
 fn mutants() {
